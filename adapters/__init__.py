@@ -1,0 +1,1 @@
+"""The outside world: the PBX, the receivers of notifications."""

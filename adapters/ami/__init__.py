@@ -1,0 +1,1 @@
+"""Asterisk over AMI: a hardened client, pure translation both ways, resynchronisation."""

@@ -1,0 +1,1 @@
+"""Notifications that follow the log: the feed, and signed webhooks in per-campaign order."""

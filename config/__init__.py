@@ -1,0 +1,1 @@
+"""Settings and logging, read once by the composition root."""

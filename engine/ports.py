@@ -1,0 +1,134 @@
+"""What the shell asks of the outside world. Adapters and stores implement these; the simulator does too."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from engine.core.telephony import LegObservation, PbxObservation, TelephonyEffect
+
+NO_STREAM = 0
+"""Expected version of a stream that must not exist yet."""
+ANY = -1
+"""Expected version where the appender doesn't care."""
+
+
+class WrongVersion(Exception):
+    """The stream isn't where the appender thought. Nothing of that append was written."""
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(f"stream {stream!r} is at version {actual}, not {expected}")
+        self.stream, self.expected, self.actual = stream, expected, actual
+
+
+class Fenced(Exception):
+    """Another owner has taken the log over: this one must stop acting on it at once."""
+
+
+class StoreUnavailable(Exception):
+    """The store can't be reached or its queue is full: try again later, nothing was written."""
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Events for one stream. `expected` is the stream's version before them, NO_STREAM or ANY."""
+
+    stream: str
+    expected: int
+    events: Sequence[Any]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One event as it stands in a log. `pos` counts from 1 in the log, `version` from 1 in its stream, both gapless."""
+
+    pos: int
+    stream: str
+    version: int
+    event: Any
+
+
+class EventLog(Protocol):
+    """One log, owned by this process under a lease. Order is total and gapless."""
+
+    name: str
+
+    @property
+    def position(self) -> int:
+        """Position of the last durable event, 0 when empty."""
+        ...
+
+    def version(self, stream: str) -> int:
+        """Version of a stream, accepted appends included; 0 when it doesn't exist."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
+        """All or nothing; returns when durable. Raises WrongVersion, Fenced, StoreUnavailable. No events: no effect."""
+        ...
+
+    def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        """Durable events behind a position, oldest first, in batches, up to the head at the time of asking."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, give the lease up."""
+        ...
+
+
+class EventStore(Protocol):
+    """All logs of one installation, and the small tables beside them."""
+
+    async def open_log(self, name: str) -> EventLog:
+        """Become the log's owner (its lease's epoch rises). Raises StoreUnavailable while another owner's lease is live."""
+        ...
+
+    async def logs(self) -> Sequence[str]: ...
+
+    def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        """As EventLog.read, without owning the log: for followers."""
+        ...
+
+    async def checkpoint(self, name: str, log: str) -> int:
+        """How far a follower has come, 0 at first."""
+        ...
+
+    async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
+
+    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+        """The newest snapshot: (position, columns by name)."""
+        ...
+
+    async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None: ...
+
+    async def shred(self, subject: str) -> bool:
+        """Erase a subject's key: their personal data is unreadable from now on. False if there was none."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        ...
+
+
+class Chance(Protocol):
+    def new_id(self) -> str:
+        """32 lower-case hex digits, never given out before."""
+        ...
+
+
+Sink = Callable[[LegObservation | PbxObservation], None]
+
+
+class Telephony(Protocol):
+    """A PBX. Nothing here blocks or raises: results come back as observations through the sink, in order per leg."""
+
+    async def start(self, sink: Sink) -> None:
+        """Begin to connect and stay connected. Raises only for what no retry can mend (a wrong secret)."""
+        ...
+
+    def perform(self, effect: TelephonyEffect) -> None:
+        """Act once. While down an originate is answered by OriginateRejected; nothing is ever sent again by itself."""
+        ...
+
+    async def stop(self) -> None: ...

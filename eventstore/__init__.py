@@ -1,0 +1,1 @@
+"""The log: a conditional segment store, its one owner, and what reads it."""

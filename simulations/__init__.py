@@ -1,0 +1,1 @@
+"""The simulated PBX, scenarios, demonstrations and benchmarks."""
