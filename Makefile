@@ -1,0 +1,79 @@
+# Everything here sets itself up: tools in .tools, the environment in .venv, both from requirements.lock, nothing outside the
+# checkout. The first run needs python3 (3.11 or newer) with pip, and the package registry; later runs need neither.
+
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+ARGS ?=
+
+UV := .tools/bin/uv
+BIN := .venv/bin
+TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
+VENV_STAMP := .venv/ready.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-asterisk serve test check requirements bench lock format clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  ARGS='...' is handed on to demo, bench, test, requirements and serve."
+
+setup: $(VENV_STAMP) ## tools and environment only
+
+demo: $(VENV_STAMP) ## a campaign from create to stopped on the simulated PBX
+	@$(BIN)/python -m simulations demo $(ARGS)
+
+demo-asterisk: $(VENV_STAMP) ## the same on a real Asterisk, unpacked into a user cache
+	@$(BIN)/python -m simulations demo --asterisk $(ARGS)
+
+serve: $(VENV_STAMP) ringfold.toml ## run the engine with ringfold.toml (made from the commented example when missing)
+	@$(BIN)/ringfold serve --config ringfold.toml $(ARGS)
+
+test: $(VENV_STAMP) ## all tests; what can't run here says why
+	@$(BIN)/python -m pytest -q -rs $(ARGS)
+
+check: $(VENV_STAMP) ## lint, format, types, import directions, project rules
+	@echo "ruff check";    $(BIN)/ruff check --quiet .
+	@echo "ruff format";   $(BIN)/ruff format --quiet --check .
+	@echo "mypy --strict"; $(BIN)/mypy --no-error-summary
+	@echo "lint-imports";  $(BIN)/lint-imports --no-logo
+	@echo "project rules"; $(BIN)/python -m pytest -q tests/test_project.py
+
+requirements: $(VENV_STAMP) ## every requirement, its tests and their results
+	@$(BIN)/python -m simulations requirements $(ARGS)
+
+bench: $(VENV_STAMP) ## benchmarks on this machine
+	@$(BIN)/python -m simulations bench $(ARGS)
+
+lock: $(TOOLS_STAMP) ## resolve pyproject.toml anew into requirements.lock
+	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header --quiet \
+		--upgrade --output-file requirements.lock $(ARGS)
+
+format: $(VENV_STAMP) ## let ruff format and fix
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+clean: ## remove the environment, tools and caches; var/ and ringfold.toml stay
+	@rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ringfold.toml:
+	@cp config/ringfold.example.toml $@
+	@echo "ringfold.toml: made from config/ringfold.example.toml, edit it to fit"
+
+# pip with --target is the one way that works on a fresh Debian, where pip refuses the system environment and venv is missing.
+$(TOOLS_STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "python 3.11 or newer is needed; set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 \
+		|| { echo "pip is needed: apt-get install python3-pip" >&2; exit 1; }
+	@echo "setup: tools"
+	@$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check --root-user-action=ignore \
+		--upgrade --target .tools uv==$(UV_VERSION)
+	@rm -f .tools/uv-*.stamp && touch $@
+
+$(VENV_STAMP): $(TOOLS_STAMP) requirements.lock pyproject.toml
+	@echo "setup: environment"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
