@@ -1,0 +1,213 @@
+"""Settings, decoded once from a TOML file and the environment, and handed to the parts by the composition root.
+
+Every limit of the running service is here, with its unit in its name and its default. `RINGFOLD_AMI__HOST=pbx` in the
+environment overrides `host` in `[ami]`. A secret `x` can also be given as `x_file`, the path of a file that holds it.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
+TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class InvalidSettings(Exception):
+    """The settings can't be used. The message names the key and the reason."""
+
+
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: Name = "127.0.0.1"
+    port: Port = 8080
+    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/]+)?$")] = ""
+    """How others reach this server, without a closing slash; empty: built from host and port."""
+    max_body_bytes: Positive = 8 * 1024 * 1024
+    max_contacts_per_request: Positive = 10_000
+    max_streams: Positive = 2_000
+    """Event streams and long polls open at once; the next one is answered 503."""
+    max_poll_wait_s: Annotated[int, Meta(ge=1, le=300)] = 30
+    heartbeat_s: Annotated[int, Meta(ge=1, le=15)] = 15
+
+
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: Annotated[str, Meta(pattern=r"^(memory:|sqlite:///.+|postgres(ql)?://.+)")] = "sqlite:///var/ringfold.db"
+    """`memory:`, `sqlite:///path` or `postgresql://…`."""
+    lease_ttl_ms: Annotated[int, Meta(ge=1_000)] = 10_000
+    """After this long without renewal another process may take a log over."""
+
+    def __repr__(self) -> str:
+        return f"Store({self.url.partition(':')[0]!r})"  # a PostgreSQL url may carry a password
+
+
+class Ami(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: Name = "127.0.0.1"
+    port: Port = 5038
+    username: Name = "ringfold"
+    secret: str = ""
+    tls: bool = False
+    connect_timeout_ms: Positive = 5_000
+    ping_interval_ms: Positive = 1_000
+    dead_after_ms: Positive = 3_000
+    """Silence after which the connection counts as lost."""
+    reconnect_min_ms: Positive = 200
+    reconnect_max_ms: Positive = 10_000
+    max_originates_per_second: Positive = 50
+    max_pending_actions: Positive = 1_000
+    """Actions waiting to be sent; the next originate is refused."""
+    cel_path: str = ""
+    """The CSV file the PBX writes channel events to, where this process can read it; empty: none."""
+
+    def __post_init__(self) -> None:
+        if self.dead_after_ms <= self.ping_interval_ms:
+            raise ValueError("dead_after_ms must be more than ping_interval_ms")
+        if self.reconnect_max_ms < self.reconnect_min_ms:
+            raise ValueError("reconnect_max_ms must not be less than reconnect_min_ms")
+
+    def __repr__(self) -> str:
+        return (
+            f"Ami({self.username!r} at {self.host}:{self.port})"  # never the secret: this reaches logs and tracebacks
+        )
+
+
+class Dialing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    trunks: Annotated[tuple[TrunkName, ...], Meta(min_length=1)] = ("carrier",)
+    max_calls_in_setup: Positive = 50
+    """Calls between originate and answer, all campaigns together: the PBX itself admits without limit."""
+
+
+class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mailbox_size: Positive = 10_000
+    """Messages waiting for one campaign; the next command is answered 503 with Retry-After."""
+    drain_timeout_s: Positive = 30
+    snapshot_every_events: Positive = 50_000
+
+
+class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key_file: Name = "var/tokens.key"
+    issuer: Name = "ringfold"
+    max_administrator_ttl_s: Positive = 12 * 3_600
+    max_supervisor_ttl_s: Positive = 12 * 3_600
+    max_agent_ttl_s: Positive = 12 * 3_600
+    max_system_ttl_s: Positive = 90 * 86_400
+
+
+class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    allow_private_targets: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts and networks that may be called although they are private."""
+    allow_http: bool = False
+    timeout_ms: Positive = 15_000
+    max_in_flight: Positive = 64
+    max_lag_events: Positive = 1_000_000
+    """How far an endpoint may fall behind before its lane is parked."""
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json: bool = True
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    http: Http = Http()
+    store: Store = Store()
+    ami: Ami = Ami()
+    dialing: Dialing = Dialing()
+    engine: Engine = Engine()
+    tokens: Tokens = Tokens()
+    webhooks: Webhooks = Webhooks()
+    log: Log = Log()
+
+
+SECRETS = (("ami", "secret"), ("store", "url"))
+MAX_SECRET_BYTES = 4_096
+ENV_PREFIX = "RINGFOLD_"
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from a file (none: defaults) and the environment. Raises InvalidSettings."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidSettings(f"{path}: {error}") from error
+    overridden = _overlay(tree, environ)
+    _read_secrets(tree)
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        where, reason = _where(str(error))
+        source = f" (from {overridden[where]})" if where in overridden else ""
+        raise InvalidSettings(f"{where}{source}: {reason}" if where else reason) from None
+
+
+def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Put the environment over the tree; returns which key came from which variable.
+
+    A value is text where the field is text; anything else is read as TOML, so that `8080`, `true` and `["a", "b"]` mean
+    what they mean in the file. Variables that name no section are somebody else's, unless their form is ours.
+    """
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    origin: dict[str, str] = {}
+    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
+        section, nested, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not nested and section.partition("_")[0] not in sections:
+            continue
+        if section not in sections or not key:
+            raise InvalidSettings(f"{variable}: there is no such setting; the form is {ENV_PREFIX}SECTION__KEY")
+        table = tree.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise InvalidSettings(f"{section}: must be a table")
+        defaults = sections[section]()
+        is_secret_file = key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS
+        is_text = is_secret_file or isinstance(getattr(defaults, key, None), str)
+        table[key] = environ[variable] if is_text else _toml_value(variable, environ[variable])
+        origin[f"{section}.{key}"] = variable
+    for section, key in SECRETS:  # the environment's way of giving a secret replaces the file's way
+        for given, other in ((key, f"{key}_file"), (f"{key}_file", key)):
+            if f"{section}.{given}" in origin and f"{section}.{other}" not in origin:
+                tree[section].pop(other, None)
+    return origin
+
+
+def _toml_value(variable: str, text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise InvalidSettings(f"{variable}: not a number, true, false or a list") from None
+
+
+def _read_secrets(tree: dict[str, Any]) -> None:
+    for section, key in SECRETS:
+        table = tree.get(section)
+        if not isinstance(table, dict) or f"{key}_file" not in table:
+            continue
+        name = f"{section}.{key}_file"
+        if key in table:
+            raise InvalidSettings(f"{name}: {section}.{key} is given too; only one of them can hold")
+        try:
+            content = Path(table.pop(f"{key}_file")).read_bytes()
+            if len(content) > MAX_SECRET_BYTES:
+                raise InvalidSettings(f"{name}: the file is larger than {MAX_SECRET_BYTES} bytes")
+            table[key] = content.decode().rstrip("\r\n")
+        except (OSError, TypeError, ValueError) as error:
+            raise InvalidSettings(f"{name}: {error}") from None
+
+
+def _where(message: str) -> tuple[str, str]:
+    """Split a decoding error into the key's path (`ami.port`) and the reason."""
+    reason, _, path = message.partition(" - at `$")
+    where = path.rstrip("`").lstrip(".")
+    unknown = re.search(r"unknown field `([^`]*)`", reason)
+    if unknown:
+        where = f"{where}.{unknown[1]}".lstrip(".")
+        return where, "there is no such setting"
+    return where, reason[:1].lower() + reason[1:]
