@@ -98,11 +98,27 @@ class EventStore(Protocol):
 
     async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None: ...
 
+    def encode(self, value: Any) -> bytes:
+        """Any msgspec value as bytes, with personal data sealed under the keys of those it is about."""
+        ...
+
+    async def decode(self, data: bytes, type_: Any) -> Any:
+        """The value again; a `Person` whose key was erased has no details."""
+        ...
+
     async def shred(self, subject: str) -> bool:
         """Erase a subject's key: their personal data is unreadable from now on. False if there was none."""
         ...
 
     async def close(self) -> None: ...
+
+
+class Announcer(Protocol):
+    """Who tells clients."""
+
+    async def announced(self, log: str, pos: int) -> None:
+        """Return when the notifications of a log up to a position have been sent for the first time to whoever is well."""
+        ...
 
 
 class Clock(Protocol):

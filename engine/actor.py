@@ -1,0 +1,162 @@
+"""One log, one mailbox, one loop: take a batch, decide, write down, answer, act.
+
+What was decided is answered and acted on only once it is durable. While a batch is being written the next one collects,
+so the group grows by itself under load and there is no timer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import structlog
+
+from engine.core.effect import Effect
+from engine.core.refusal import Refused, no_room
+from engine.ports import ANY, Append, EventLog, Fenced, Recorded, StoreUnavailable
+
+MAX_BATCH_MESSAGES = 512
+STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
+
+log = structlog.get_logger(__name__)
+
+Committed = Callable[[str, Sequence[Recorded]], None]
+Decide = Callable[[Any], tuple[Sequence[Any], Sequence[Effect], Any]]
+
+
+class NotOwner(Exception):
+    """This process no longer owns the log, or is closing: ask again later."""
+
+
+class Actor:
+    """Owns what it folds: `decide(message)` changes the state and returns (events, effects, reply), or raises Refused."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        decide: Decide,
+        stream_of: Callable[[Any], str],
+        perform: Callable[[Sequence[Effect], int], None],
+        committed: Committed,
+        mailbox_messages: int,
+    ) -> None:
+        self.log = event_log
+        self.lost: Exception | None = None
+        self._decide = decide
+        self._stream_of = stream_of
+        self._perform = perform
+        self._committed = committed
+        self._mailbox_messages = mailbox_messages
+        self._mailbox: deque[tuple[Any, asyncio.Future[Any] | None]] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._mailbox)
+
+    def post(self, observation: Any) -> None:
+        """Take a fact. Never refused: facts are bounded by the legs and timers that cause them."""
+        self._mailbox.append((observation, None))
+        self._arrived.set()
+
+    async def submit(self, command: Any) -> Any:
+        """Decide on a command; returns its reply once durable. Raises Refused, NotOwner."""
+        if self.lost is not None:
+            raise NotOwner(str(self.lost)) from self.lost
+        if len(self._mailbox) >= self._mailbox_messages:
+            raise no_room("mailbox-full", f"{self._mailbox_messages} commands are waiting for this campaign")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._mailbox.append((command, answer))
+        self._arrived.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Until cancelled, or the log is lost to another owner."""
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._mailbox:
+                    self._idle.clear()
+                    await self._turn()
+                self._idle.set()
+        except Exception as error:
+            self._give_up(error)
+            if not isinstance(error, Fenced):
+                raise
+            log.error("log lost to another owner", log=self.log.name)
+        except asyncio.CancelledError:
+            self._give_up(NotOwner("closing"))
+            raise
+
+    async def settled(self) -> None:
+        """Everything that was posted so far is decided and durable."""
+        await asyncio.sleep(0)
+        while self._mailbox or not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(0)
+
+    async def _turn(self) -> None:
+        events: list[Any] = []
+        effects: list[Effect] = []
+        answers: list[tuple[asyncio.Future[Any], Any, Refused | None]] = []
+        for _ in range(min(MAX_BATCH_MESSAGES, len(self._mailbox))):
+            message, answer = self._mailbox.popleft()
+            try:
+                decided, wanted, reply = self._decide(message)
+            except Refused as refusal:
+                if answer is None:
+                    raise AssertionError(f"an observation was refused: {message!r}") from refusal
+                answers.append((answer, None, refusal))
+                continue
+            events.extend(decided)
+            effects.extend(wanted)
+            if answer is not None:
+                answers.append((answer, reply, None))
+        try:
+            if events:
+                self._committed(self.log.name, await self._write(events))
+        except BaseException as error:
+            for answer, _, _ in answers:
+                if not answer.done():
+                    answer.set_exception(NotOwner(str(error)))
+            raise
+        for answer, reply, refused in answers:
+            if answer.done():  # whoever asked has gone
+                continue
+            if refused is not None:
+                answer.set_exception(refused)
+            else:
+                answer.set_result(reply)
+        self._perform(effects, self.log.position)
+
+    async def _write(self, events: list[Any]) -> Sequence[Recorded]:
+        """Append, however long the store is away: what is decided can't be undecided. Raises Fenced."""
+        appends = list(self._runs(events))
+        delay_ms = STORE_RETRY_MIN_MS
+        while True:
+            try:
+                return await self.log.append(appends)
+            except StoreUnavailable as error:
+                log.warning("store unavailable", log=self.log.name, error=str(error), retry_in_ms=delay_ms)
+                await asyncio.sleep(delay_ms / 1_000)
+                delay_ms = min(2 * delay_ms, STORE_RETRY_MAX_MS)
+
+    def _runs(self, events: Iterable[Any]) -> Iterable[Append]:
+        """Appends in the order decided: replay and notifications must see what happened in that order."""
+        met: set[str] = set()
+        for stream, run in groupby(events, self._stream_of):
+            expected = ANY if stream in met else self.log.version(stream)
+            met.add(stream)
+            yield Append(stream, expected, list(run))
+
+    def _give_up(self, error: Exception) -> None:
+        self.lost = error
+        while self._mailbox:
+            _, answer = self._mailbox.popleft()
+            if answer is not None and not answer.done():
+                answer.set_exception(NotOwner(str(error)))
+        self._idle.set()

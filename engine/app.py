@@ -1,0 +1,378 @@
+"""The engine: all campaigns of this process, their mailboxes, and the one door for what the PBX says.
+
+Start-up reads every log back, arms its timers, and only then connects to the PBX, whose first word (`PbxUp`) tells what
+still lives. Draining takes no new call and waits for the live ones; what is still up when time runs out is handed over:
+the legs stay, and the next owner adopts them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, get_type_hints
+
+import msgspec
+import structlog
+
+from engine.actor import Actor, NotOwner
+from engine.core import directory as directories
+from engine.core.agent import Presence
+from engine.core.book import Book, Columns, Event, restore, stream_of
+from engine.core.campaign import Create, Status
+from engine.core.claims import Claims
+from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
+from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer
+from engine.core.message import AddContacts, Allocate, Command, Dial, Message, Resync
+from engine.core.process import resume, step
+from engine.core.refusal import Refused, absent, against_rule, no_room
+from engine.core.telephony import (
+    BridgeLegs,
+    HangUp,
+    LegCreated,
+    LegObservation,
+    LegReady,
+    PbxDown,
+    PbxObservation,
+    PbxUp,
+    TelephonyEffect,
+)
+from engine.ports import Announcer, Chance, Clock, EventLog, EventStore, Fenced, Recorded, Telephony
+from engine.timer import Timers
+
+DIRECTORY = "directory"
+CAMPAIGN_PREFIX = "campaign/"
+SNAPSHOT = "book.v1"
+REOPEN_AFTER_MS = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    max_calls_in_setup: int = 50
+    mailbox_messages: int = 10_000
+    announce_timeout_ms: int = 250
+    """How long a bridge waits, at most, for the call-connected notification to be on its way."""
+    snapshot_every_events: int = 100_000
+
+
+def log_of(ref: str) -> str:
+    return CAMPAIGN_PREFIX + ref
+
+
+class Running(msgspec.Struct):
+    """One campaign in this process: its book (read freely, change never) and its mailbox."""
+
+    book: Book
+    actor: Actor
+    task: asyncio.Task[None]
+    snapshot_pos: int
+
+
+class Engine:
+    def __init__(
+        self,
+        store: EventStore,
+        telephony: Telephony,
+        clock: Clock,
+        chance: Chance,
+        limits: Limits = Limits(),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.chance = chance
+        self.limits = limits
+        self.directory = Directory()
+        self.campaigns: dict[str, Running] = {}
+        self.claims = Claims(limits.max_calls_in_setup)
+        self.pbx_reason = "not connected yet"
+        self.draining = False
+        self.announcer: Announcer | None = None
+        self.followers: list[Callable[[str, Sequence[Recorded]], None]] = []
+        self._telephony = telephony
+        self._timers = Timers(clock, self._ring)
+        self._directory_actor: Actor | None = None
+        self._side: set[asyncio.Task[Any]] = set()
+        self._creating = asyncio.Lock()
+        self.failed: asyncio.Future[None] | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Read everything back, then connect. Raises what makes starting impossible."""
+        self.failed = asyncio.get_running_loop().create_future()
+        await self._open_directory()
+        known = set(await self.store.logs())
+        for ref, deleted in list(self.directory.campaigns.items()):
+            if not deleted and log_of(ref) in known:
+                await self._open_campaign(ref)
+        await self._telephony.start(self.hear)
+
+    async def drain(self, timeout_ms: int) -> bool:
+        """Take no new call, let the live ones end. True if all ended in time."""
+        self.draining = True
+        until = self.clock.now_ms() + timeout_ms
+        while any(one.book.live for one in self.campaigns.values()):
+            if self.clock.now_ms() >= until:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    async def stop(self) -> None:
+        """Let go of everything; live legs stay up for whoever comes next."""
+        self.draining = True
+        await self._telephony.stop()
+        self._timers.cancel_all()
+        tasks = [*self._side, *(one.task for one in self.campaigns.values())]
+        for one in self.campaigns.values():
+            if one.actor.lost is None:
+                await one.actor.settled()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in self.campaigns.values():
+            await one.actor.log.close()
+        if self._directory_actor is not None:
+            await self._directory_actor.log.close()
+
+    async def _open_directory(self) -> None:
+        opened = await self.store.open_log(DIRECTORY)
+        async for batch in opened.read():
+            for one in batch:
+                self.directory.apply(one.event)
+
+        def decide(command: DirectoryCommand) -> tuple[list[Any], list[Effect], Any]:
+            events, reply = directories.decide(self.directory, command)
+            for event in events:
+                self.directory.apply(event)
+            return events, [], reply
+
+        self._directory_actor = Actor(
+            opened, decide, directories.stream_of, lambda *_: None, self._committed, self.limits.mailbox_messages
+        )
+        self._spawn(self._directory_actor.run(), DIRECTORY)
+
+    async def _open_campaign(self, ref: str) -> Running:
+        opened = await self.store.open_log(log_of(ref))
+        book, snapshot_pos = await read_book(self.store, opened)
+        self.claims.adopt(book)
+
+        def decide(message: Message) -> tuple[list[Event], list[Effect], Any]:
+            return step(book, message, self.claims, self.chance.new_id)
+
+        def perform(effects: Sequence[Effect], pos: int) -> None:
+            for effect in effects:
+                self._perform(ref, effect, pos)
+            self._snapshot_if_due(ref, pos)
+
+        actor = Actor(opened, decide, stream_of, perform, self._committed, self.limits.mailbox_messages)
+        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos)
+        running.task.add_done_callback(lambda task: self._ended(ref, task))
+        self.campaigns[ref] = running
+        perform(resume(book), opened.position)
+        return running
+
+    def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
+        """A campaign's loop never ends by itself: read its log again, unless it belongs to somebody else now."""
+        error = None if task.cancelled() else task.exception()
+        if self.draining or task.cancelled():
+            return
+        if error is None:  # fenced: another owner dials now, this one must not
+            log.error("campaign lost to another owner", campaign=ref)
+            return
+        log.error("campaign loop failed, reading its log again", campaign=ref, error=repr(error))
+        self._spawn(self._reopen(ref), f"reopen {ref}")
+
+    async def _reopen(self, ref: str) -> None:
+        await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
+        await self.campaigns[ref].actor.log.close()
+        running = await self._open_campaign(ref)
+        if self.claims.pbx_up:
+            # Without a fresh list from the PBX nothing is known of the legs: ask about each.
+            running.actor.post(Resync(at=self.clock.now_ms(), legs={}, restarted=False))
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = self._task(work, name)
+        self._side.add(task)
+        task.add_done_callback(self._side_ended)
+
+    def _task(self, work: Any, name: str) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work, name=name)
+
+    def _side_ended(self, task: asyncio.Task[None]) -> None:
+        self._side.discard(task)
+        if not task.cancelled() and task.exception() is not None and self.failed is not None and not self.failed.done():
+            self.failed.set_exception(task.exception() or RuntimeError(task.get_name()))
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def campaign(self, ref: str) -> Running:
+        """Raises Refused: unknown, or deleted."""
+        running = self.campaigns.get(ref)
+        if running is not None:
+            return running
+        if self.directory.campaigns.get(ref):
+            raise against_rule("campaign-deleted", f"campaign {ref!r} is deleted")
+        raise absent("campaign", ref)
+
+    async def direct(self, command: DirectoryCommand) -> Any:
+        """Submit a command to the directory."""
+        assert self._directory_actor is not None
+        return await self._directory_actor.submit(command)
+
+    async def submit(self, ref: str, command: Command) -> Any:
+        """Submit a command to a campaign; returns its reply once it is durable. Raises Refused, NotOwner."""
+        if self.draining and isinstance(command, Dial):
+            raise no_room("draining", "the dialer is shutting down and takes no new calls")
+        reply = await self.campaign(ref).actor.submit(command)
+        if self.campaigns[ref].book.campaign.status is Status.DELETED:
+            await self._retire(ref)
+        return reply
+
+    async def create(self, command: Create) -> bool:
+        """Create a campaign; False if it was there with the same body."""
+        async with self._creating:
+            await self.direct(UseCampaignRef(at=command.at, by=command.by, ref=command.ref))
+            running = self.campaigns.get(command.ref) or await self._open_campaign(command.ref)
+        before = running.book.campaign.status
+        await running.actor.submit(command)
+        return before is Status.ABSENT
+
+    async def add_contacts(self, ref: str, command: AddContacts) -> tuple[set[str], dict[str, str]]:
+        """Add contacts whose refs are free; returns (the new refs, for each clashing ref its first campaign)."""
+        self.campaign(ref)
+        refs = tuple(one.ref for one in command.contacts)
+        clashes: dict[str, str] = await self.direct(
+            directories.UseContactRefs(at=command.at, campaign=ref, refs=refs)
+        )
+        free = tuple(one for one in command.contacts if one.ref not in clashes)
+        new: set[str] = await self.submit(ref, msgspec.structs.replace(command, contacts=free)) if free else set()
+        return new, clashes
+
+    async def register_agent(self, command: directories.RegisterAgent) -> None:
+        """Register or change an agent; allocations follow the new phone. Refused while the old phone is in use."""
+        allocated = [one for one in self.campaigns.items() if command.agent in one[1].book.agents]
+        for ref, running in allocated:
+            agent = running.book.agents[command.agent]
+            if agent.presence is not Presence.ABSENT and agent.phone_name != command.phone:
+                raise against_rule("agent-present", f"agent {agent.id!r} is on the line in campaign {ref!r}", "phone")
+        await self.direct(command)
+        for ref, running in allocated:
+            agent = running.book.agents[command.agent]
+            if agent.phone_name != command.phone:
+                allocate = Allocate(
+                    at=command.at,
+                    by=command.by,
+                    agent=agent.id,
+                    phone=command.phone,
+                    line=agent.line,
+                    default_state=agent.default_state,
+                    weight=agent.weight,
+                )
+                await self.submit(ref, allocate)
+
+    async def _retire(self, ref: str) -> None:
+        running = self.campaigns.pop(ref)
+        await self.direct(RetireCampaign(at=self.clock.now_ms(), ref=ref))
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        await running.actor.log.close()
+
+    # -- observations and effects -------------------------------------------------------------------------------------
+
+    def hear(self, seen: LegObservation | PbxObservation) -> None:
+        """The PBX's door: synchronous, never blocks, never raises."""
+        if isinstance(seen, PbxUp):
+            self._pbx_up(seen)
+        elif isinstance(seen, PbxDown):
+            self.claims.pbx_up, self.pbx_reason = False, seen.reason
+            log.warning("pbx down", reason=seen.reason)
+        else:
+            self._hear_leg(seen)
+
+    def _hear_leg(self, seen: LegObservation) -> None:
+        running = self.campaigns.get(self.claims.legs.get(seen.leg, ""))
+        if running is not None:
+            running.actor.post(seen)
+        elif isinstance(seen, LegCreated | LegReady):
+            log.warning("a leg that nobody knows", leg=seen.leg)
+            self._telephony.perform(HangUp(leg=seen.leg))
+
+    def _pbx_up(self, up: PbxUp) -> None:
+        self.claims.pbx_up, self.pbx_reason = True, ""
+        log.info("pbx up", legs=len(up.legs), restarted=up.restarted)
+        by_campaign: dict[str, dict[str, Any]] = {ref: {} for ref in self.campaigns}
+        for leg in up.legs:
+            owner = self.claims.legs.get(leg.leg)
+            if owner in by_campaign:
+                by_campaign[owner][leg.leg] = leg
+            else:
+                log.warning("a leg that nobody knows", leg=leg.leg)
+                self._telephony.perform(HangUp(leg=leg.leg))
+        for ref, legs in by_campaign.items():
+            self.campaigns[ref].actor.post(Resync(at=up.at, legs=legs, restarted=up.restarted))
+
+    def _ring(self, ref: str, alarm: Alarm) -> None:
+        running = self.campaigns.get(ref)
+        if running is not None:
+            running.actor.post(alarm)
+
+    def _perform(self, ref: str, effect: Effect, pos: int) -> None:
+        match effect:
+            case SetTimer():
+                self._timers.set(ref, effect.key, effect.due, effect.alarm)
+            case CancelTimer():
+                self._timers.cancel(ref, effect.key)
+            case BridgeLegs() if self.announcer is not None:
+                self._spawn(self._announce_then(ref, pos, effect), f"bridge {effect.leg}")
+            case _:
+                self._telephony.perform(effect)
+
+    async def _announce_then(self, ref: str, pos: int, effect: TelephonyEffect) -> None:
+        """Audio follows the call-connected notification; a receiver that dawdles doesn't keep the contact waiting."""
+        assert self.announcer is not None
+        try:
+            async with asyncio.timeout(self.limits.announce_timeout_ms / 1_000):
+                await self.announcer.announced(log_of(ref), pos)
+        except TimeoutError:
+            log.warning("bridged before the notification was sent", campaign=ref, pos=pos)
+        self._telephony.perform(effect)
+
+    def _committed(self, name: str, recorded: Sequence[Recorded]) -> None:
+        for follower in self.followers:
+            follower(name, recorded)
+
+    def _snapshot_if_due(self, ref: str, pos: int) -> None:
+        running = self.campaigns.get(ref)
+        if running is not None and pos - running.snapshot_pos >= self.limits.snapshot_every_events:
+            running.snapshot_pos = pos
+            packed = pack(self.store, running.book.columns())
+            self._spawn(self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed), f"snapshot {ref}")
+
+
+async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
+    """The book of a log: the newest snapshot and what came after. Returns it with the snapshot's position."""
+    book, pos = Book(), 0
+    saved = await store.snapshot(SNAPSHOT, opened.name)
+    if saved is not None:
+        pos, packed = saved
+        values = {name: await store.decode(packed[name], type_) for name, type_ in get_type_hints(Columns).items()}
+        book = restore(Columns(**values))
+    async for batch in opened.read(pos):
+        for one in batch:
+            book.apply(one.event)
+    return book, pos
+
+
+def pack(store: EventStore, columns: Columns) -> dict[str, bytes]:
+    """Columns as a snapshot keeps them."""
+    return {name: store.encode(getattr(columns, name)) for name in Columns.__struct_fields__}
+
+
+async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:
+    """The book of a log from its first event on, whatever snapshots say."""
+    book = Book()
+    async for batch in read:
+        for one in batch:
+            book.apply(one.event)
+    return book
+
+
+__all__ = ["DIRECTORY", "Engine", "Fenced", "Limits", "NotOwner", "Refused", "Running", "log_of", "read_book", "replay"]

@@ -1,0 +1,247 @@
+"""Everything one campaign's log says, folded: the book that decisions are taken from.
+
+`apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
+"""
+
+from typing import Any
+
+import msgspec
+
+from engine.core import agent as agents
+from engine.core import call as calls
+from engine.core import campaign as campaigns
+from engine.core import contact as contacts
+from engine.core.agent import Agent, AgentEvent, AgentRemoved, Presence
+from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested, CallStatus
+from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
+from engine.core.contact import (
+    Attempt,
+    Contact,
+    ContactCancelled,
+    ContactEvent,
+    Contacts,
+    ContactsAdded,
+    ContactStatus,
+)
+from engine.core.personal import Person
+from engine.core.reservation import (
+    ContactDisposed,
+    ContactReleased,
+    ContactReserved,
+    Phase,
+    Reservation,
+    ReservationExtended,
+)
+
+Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent
+"""All events of a campaign's log. Their tags are storage: never reuse or rename one."""
+
+
+def stream_of(event: Event) -> str:
+    """The stream that an event belongs to."""
+    if isinstance(event, CallEvent):
+        return f"call/{event.call}"
+    if isinstance(event, AgentEvent):
+        return f"agent/{event.agent}"
+    if isinstance(event, ContactsAdded):
+        return f"import/{event.rank}"
+    if isinstance(event, ContactEvent):
+        return f"contact/{event.contact}"
+    return "campaign"
+
+
+class Book:
+    def __init__(self) -> None:
+        self.campaign = Campaign()
+        self.contacts = Contacts()
+        self.agents: dict[str, Agent] = {}
+        self.reservations: dict[str, Reservation] = {}
+        self.calls: dict[str, Call] = {}
+        self.live: dict[str, None] = {}
+        """Calls that have not ended, in the order they were asked for."""
+        self.phones: dict[str, str] = {}
+        """Agent by the leg of their phone."""
+        self.attending: dict[str, None] = {}
+        """Agents who are not absent."""
+        self.arriving: dict[str, None] = {}
+
+    def call_of(self, agent: Agent) -> Call | None:
+        """The agent's live call."""
+        held = self.reservations.get(agent.reservation)
+        return self.calls[held.call] if held is not None and held.phase is Phase.DIALING else None
+
+    def in_setup(self) -> int:
+        return sum(self.calls[one].status in calls.IN_SETUP for one in self.live)
+
+    def apply(self, event: Event) -> None:
+        if isinstance(event, CallEvent):
+            self._apply_call(event)
+        elif isinstance(event, AgentEvent):
+            self._apply_agent(event)
+        elif isinstance(event, ContactEvent):
+            self._apply_contact(event)
+        else:
+            self.campaign = campaigns.evolve(self.campaign, event)
+            if isinstance(event, CampaignDeleted):
+                self._forget()
+
+    def _apply_call(self, event: CallEvent) -> None:
+        call = calls.evolve(self.calls.get(event.call), event)
+        self.calls[call.id] = call
+        if isinstance(event, CallAwaitingAgent | CallRequested):
+            self.live[call.id] = None
+            self._hold(call.reservation, phase=Phase.DIALING, call=call.id)
+        elif isinstance(event, CallEnded):
+            self.live.pop(call.id, None)
+            self._hold(call.reservation, phase=Phase.WRAPUP)
+            contact = self.contacts.by_ref[call.contact]
+            attempt = Attempt(call.id, call.number, event.outcome)
+            self.contacts.put(msgspec.structs.replace(contact, attempts=(*contact.attempts, attempt)))
+
+    def _apply_agent(self, event: AgentEvent) -> None:
+        before = self.agents.get(event.agent)
+        agent = agents.evolve(before, event)
+        if before is not None and before.leg != agent.leg:
+            self.phones.pop(before.leg, None)
+        if agent.leg:
+            self.phones[agent.leg] = agent.id
+        _keep(self.attending, agent.id, agent.presence is not Presence.ABSENT)
+        _keep(self.arriving, agent.id, agent.presence is Presence.ARRIVING)
+        if isinstance(event, AgentRemoved):
+            del self.agents[agent.id]
+        else:
+            self.agents[agent.id] = agent
+
+    def _apply_contact(self, event: ContactEvent) -> None:
+        contacts.evolve(self.contacts, event)
+        match event:
+            case ContactReserved():
+                self.reservations[event.reservation] = Reservation(
+                    id=event.reservation,
+                    token=event.token,
+                    contact=event.contact,
+                    agent=event.agent,
+                    at=event.at,
+                    expires_at=event.expires_at,
+                )
+                self._hand(event.agent, event.reservation)
+            case ReservationExtended():
+                self._hold(event.reservation, phase=Phase.OFFERED, expires_at=event.expires_at)
+            case ContactReleased() | ContactDisposed():
+                self.reservations.pop(event.reservation, None)
+                self._hand(event.agent, "")
+            case ContactsAdded() | ContactCancelled():
+                pass
+
+    def _hold(self, reservation: str, **changes: Any) -> None:
+        held = self.reservations[reservation]
+        self.reservations[reservation] = msgspec.structs.replace(held, **changes)
+
+    def _hand(self, agent: str, reservation: str) -> None:
+        if agent in self.agents:
+            self.agents[agent] = msgspec.structs.replace(self.agents[agent], reservation=reservation)
+
+    def _forget(self) -> None:
+        """A deleted campaign is its tombstone only; the log keeps the rest."""
+        self.contacts = Contacts()
+        for ledger in (self.agents, self.reservations, self.calls, self.live, self.phones, self.attending, self.arriving):
+            ledger.clear()
+
+    # -- the book as columns: for snapshots, and to compare two books byte by byte ------------------------------------
+
+    def columns(self) -> "Columns":
+        """The whole state. Two equal books give equal columns, however they came to be."""
+        people = list(self.contacts.by_ref.values())
+        return Columns(
+            campaign=self.campaign,
+            agents=list(self.agents.values()),
+            reservations=list(self.reservations.values()),
+            calls=list(self.calls.values()),
+            refs=[one.ref for one in people],
+            persons=[one.person for one in people],
+            ranks=[one.rank for one in people],
+            statuses=[one.status for one in people],
+            dues=[one.due_at for one in people],
+            held_by=[one.reservation for one in people],
+            dispositions=[one.disposition for one in people],
+            attempts=[one.attempts for one in people],
+            next_rank=self.contacts.next_rank,
+        )
+
+    def canonical(self) -> bytes:
+        """Bytes that are equal for equal books: what a replay is compared by."""
+        return msgspec.msgpack.encode(self.columns(), enc_hook=_plain)
+
+
+class Columns(msgspec.Struct, kw_only=True):
+    """A book, contacts by column: a column of a million small values packs and loads far faster than a million rows."""
+
+    campaign: Campaign
+    agents: list[Agent]
+    reservations: list[Reservation]
+    calls: list[Call]
+    refs: list[str]
+    persons: list[Person]
+    ranks: list[int]
+    statuses: list[ContactStatus]
+    dues: list[int]
+    held_by: list[str]
+    dispositions: list[str]
+    attempts: list[tuple[Attempt, ...]]
+    next_rank: int
+
+
+def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
+    if present:
+        ledger[key] = None
+    else:
+        ledger.pop(key, None)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Person):
+        return (value.subject, value.details)
+    raise NotImplementedError(type(value).__name__)  # msgspec's contract for types that a hook doesn't know
+
+
+def restore(columns: Columns) -> Book:
+    """The book that `columns` were taken from."""
+    book = Book()
+    book.campaign = columns.campaign
+    rows = zip(
+        columns.refs,
+        columns.persons,
+        columns.ranks,
+        columns.statuses,
+        columns.dues,
+        columns.held_by,
+        columns.dispositions,
+        columns.attempts,
+        strict=True,
+    )
+    book.contacts.load(
+        (
+            Contact(
+                ref=ref,
+                person=person,
+                rank=rank,
+                status=status,
+                due_at=due_at,
+                reservation=reservation,
+                disposition=disposition,
+                attempts=attempts,
+            )
+            for ref, person, rank, status, due_at, reservation, disposition, attempts in rows
+        ),
+        columns.next_rank,
+    )
+    book.calls = {one.id: one for one in columns.calls}
+    book.live = {one.id: None for one in columns.calls if one.status is not CallStatus.ENDED}
+    book.reservations = {one.id: one for one in columns.reservations}
+    for agent in columns.agents:
+        book.agents[agent.id] = agent
+        if agent.leg:
+            book.phones[agent.leg] = agent.id
+        _keep(book.attending, agent.id, agent.presence is not Presence.ABSENT)
+        _keep(book.arriving, agent.id, agent.presence is Presence.ARRIVING)
+    return book

@@ -1,0 +1,244 @@
+"""What belongs to no campaign: agents and their phones, refs ever used, receivers of notifications, revoked tokens.
+
+A campaign ref and a contact ref are used once, for ever: the directory remembers them after everything else is gone.
+"""
+
+from typing import Annotated, Any, assert_never
+
+import msgspec
+
+from engine.core.refusal import absent, against_rule
+
+
+class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="agent.registered.v1"):
+    at: int
+    agent: str
+    name: str
+    phone: str
+    by: str
+
+
+class CampaignRefUsed(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.ref_used.v1"):
+    at: int
+    ref: str
+    by: str
+
+
+class CampaignRetired(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.retired.v1"):
+    """Deleted: its log needs no reading any more."""
+
+    at: int
+    ref: str
+
+
+class ContactRefsUsed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.refs_used.v1"):
+    at: int
+    campaign: str
+    refs: tuple[str, ...]
+
+
+class WebhookPut(msgspec.Struct, frozen=True, kw_only=True, tag="webhook.put.v1"):
+    """`types` and `campaigns` filter; empty means all. `since` is the feed position from which it is served."""
+
+    at: int
+    id: str
+    url: str
+    secret: str
+    types: tuple[str, ...]
+    campaigns: tuple[str, ...]
+    since: int
+    by: str
+
+
+class WebhookRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="webhook.removed.v1"):
+    at: int
+    id: str
+    by: str
+
+
+class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked.v1"):
+    at: int
+    jti: str
+    by: str
+
+
+DirectoryEvent = (
+    AgentRegistered
+    | CampaignRefUsed
+    | CampaignRetired
+    | ContactRefsUsed
+    | WebhookPut
+    | WebhookRemoved
+    | TokenRevoked
+)
+
+
+def stream_of(event: DirectoryEvent) -> str:
+    match event:
+        case AgentRegistered():
+            return f"agent/{event.agent}"
+        case CampaignRefUsed() | CampaignRetired():
+            return f"campaign/{event.ref}"
+        case ContactRefsUsed():
+            return f"contacts/{event.campaign}"
+        case WebhookPut() | WebhookRemoved():
+            return f"webhook/{event.id}"
+        case TokenRevoked():
+            return "tokens"
+        case _:
+            assert_never(event)
+
+
+class Directory:
+    def __init__(self) -> None:
+        self.agents: dict[str, AgentRegistered] = {}
+        self.campaigns: dict[str, bool] = {}
+        """Every campaign ref ever used; True once deleted."""
+        self.contacts: dict[str, str] = {}
+        """The campaign that first used a contact ref."""
+        self.webhooks: dict[str, WebhookPut] = {}
+        self.revoked: set[str] = set()
+
+    def apply(self, event: DirectoryEvent) -> None:
+        match event:
+            case AgentRegistered():
+                self.agents[event.agent] = event
+            case CampaignRefUsed():
+                self.campaigns[event.ref] = False
+            case CampaignRetired():
+                self.campaigns[event.ref] = True
+            case ContactRefsUsed():
+                self.contacts.update(dict.fromkeys(event.refs, event.campaign))
+            case WebhookPut():
+                self.webhooks[event.id] = event
+            case WebhookRemoved():
+                self.webhooks.pop(event.id, None)
+            case TokenRevoked():
+                self.revoked.add(event.jti)
+            case _:
+                assert_never(event)
+
+
+# -- commands -------------------------------------------------------------------------------------------------------
+
+PhoneName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class RegisterAgent(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    agent: str
+    name: str
+    phone: str
+
+
+class UseCampaignRef(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    ref: str
+
+
+class RetireCampaign(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    ref: str
+
+
+class UseContactRefs(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply: for each ref that another campaign used first, that campaign."""
+
+    at: int
+    campaign: str
+    refs: tuple[str, ...]
+
+
+class PutWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    id: str
+    url: str
+    secret: str
+    types: tuple[str, ...]
+    campaigns: tuple[str, ...]
+    since: int
+
+
+class RemoveWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    id: str
+
+
+class RevokeToken(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    jti: str
+
+
+DirectoryCommand = (
+    RegisterAgent | UseCampaignRef | RetireCampaign | UseContactRefs | PutWebhook | RemoveWebhook | RevokeToken
+)
+
+
+def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryEvent], Any]:
+    match command:
+        case RegisterAgent():
+            known = state.agents.get(command.agent)
+            if known is not None and (known.name, known.phone) == (command.name, command.phone):
+                return [], None
+            phone_of = next((one.agent for one in state.agents.values() if one.phone == command.phone), command.agent)
+            if phone_of != command.agent:
+                raise against_rule("phone-taken", f"phone {command.phone!r} is agent {phone_of!r}'s", "phone")
+            event = AgentRegistered(
+                at=command.at, agent=command.agent, name=command.name, phone=command.phone, by=command.by
+            )
+            return [event], None
+        case UseCampaignRef():
+            if state.campaigns.get(command.ref):
+                raise against_rule(
+                    "campaign-ref-used", f"campaign ref {command.ref!r} was used before and stays refused", "ref"
+                )
+            used = command.ref in state.campaigns
+            return ([] if used else [CampaignRefUsed(at=command.at, ref=command.ref, by=command.by)]), None
+        case RetireCampaign():
+            retired = state.campaigns.get(command.ref, True)
+            return ([] if retired else [CampaignRetired(at=command.at, ref=command.ref)]), None
+        case UseContactRefs():
+            return _use_contact_refs(state, command)
+        case PutWebhook():
+            return _put_webhook(state, command), None
+        case RemoveWebhook():
+            if command.id not in state.webhooks:
+                raise absent("webhook", command.id)
+            return [WebhookRemoved(at=command.at, id=command.id, by=command.by)], None
+        case RevokeToken():
+            revoked = command.jti in state.revoked
+            return ([] if revoked else [TokenRevoked(at=command.at, jti=command.jti, by=command.by)]), None
+        case _:
+            assert_never(command)
+
+
+def _use_contact_refs(state: Directory, command: UseContactRefs) -> tuple[list[DirectoryEvent], dict[str, str]]:
+    owners = {ref: state.contacts.get(ref, "") for ref in command.refs}
+    clashes = {ref: owner for ref, owner in owners.items() if owner not in ("", command.campaign)}
+    fresh = tuple(ref for ref, owner in owners.items() if owner == "")
+    events: list[DirectoryEvent] = []
+    if fresh:
+        events.append(ContactRefsUsed(at=command.at, campaign=command.campaign, refs=fresh))
+    return events, clashes
+
+
+def _put_webhook(state: Directory, command: PutWebhook) -> list[DirectoryEvent]:
+    known = state.webhooks.get(command.id)
+    put = WebhookPut(
+        at=command.at,
+        id=command.id,
+        url=command.url,
+        secret=command.secret,
+        types=command.types,
+        campaigns=command.campaigns,
+        since=known.since if known else command.since,
+        by=command.by,
+    )
+    if known is not None and msgspec.structs.replace(known, at=put.at, by=put.by) == put:
+        return []
+    return [put]

@@ -1,0 +1,32 @@
+"""What the core asks to be done, as values. One place runs them; what comes of them returns as observations."""
+
+import msgspec
+
+from engine.core.agent import PhoneOverdue
+from engine.core.call import CallOverdue
+from engine.core.telephony import TelephonyEffect
+
+
+class ReservationDue(msgspec.Struct, frozen=True):
+    """A timer: the reservation's time is up, unless it was extended meanwhile."""
+
+    at: int
+    reservation: str
+
+
+Alarm = ReservationDue | CallOverdue | PhoneOverdue
+
+
+class SetTimer(msgspec.Struct, frozen=True):
+    """Deliver `alarm` (with its `at` set to the time it rings) at `due` epoch ms. A key has one timer: the last set."""
+
+    key: str
+    due: int
+    alarm: Alarm
+
+
+class CancelTimer(msgspec.Struct, frozen=True):
+    key: str
+
+
+Effect = TelephonyEffect | SetTimer | CancelTimer

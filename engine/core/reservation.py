@@ -1,0 +1,96 @@
+"""A contact in one agent's hand: a lease with an exact end and a token.
+
+offered ─dial─► dialing ─call ended─► wrapup ─disposition─► gone
+   ▲  └─ expires, skipped, released ─► gone    │
+   └────── the attempt reached nobody ─────────┘
+
+While offered it ends by itself at `expires_at` (extended by heartbeat). While dialing and in wrap-up it does not: a
+contact is never taken from under a live call, and stays with the agent until the disposition.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Phase(StrEnum):
+    OFFERED = "offered"
+    DIALING = "dialing"
+    WRAPUP = "wrapup"
+
+
+class Release(StrEnum):
+    """Why a contact went back to the queue without a disposition."""
+
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+    RELEASED = "released"
+    AGENT_OFFLINE = "agent_offline"
+    AGENT_PAUSED = "agent_paused"
+    CAMPAIGN_STOPPING = "campaign_stopping"
+    CANCELLED = "cancelled"
+
+
+# -- events (on the contact's stream) -------------------------------------------------------------------------------
+
+
+class ContactReserved(msgspec.Struct, frozen=True, kw_only=True, tag="contact.reserved.v1"):
+    at: int
+    contact: str
+    agent: str
+    reservation: str
+    token: str
+    expires_at: int
+
+
+class ReservationExtended(msgspec.Struct, frozen=True, kw_only=True, tag="contact.reservation_extended.v1"):
+    """`reason` is `heartbeat`, or `attempt_over`: the call reached nobody and the agent may choose again."""
+
+    at: int
+    contact: str
+    agent: str
+    reservation: str
+    expires_at: int
+    reason: str
+
+
+class ContactReleased(msgspec.Struct, frozen=True, kw_only=True, tag="contact.released.v1"):
+    """`rank` is the contact's place in the queue from now on."""
+
+    at: int
+    contact: str
+    agent: str
+    reservation: str
+    reason: Release
+    note: str
+    rank: int
+
+
+class ContactDisposed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.disposed.v1"):
+    at: int
+    contact: str
+    agent: str
+    reservation: str
+    call: str
+    disposition: str
+    engaged: bool
+    final: bool
+    due_at: int
+
+
+ReservationEvent = ContactReserved | ReservationExtended | ContactReleased | ContactDisposed
+
+
+# -- state ----------------------------------------------------------------------------------------------------------
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    token: str
+    contact: str
+    agent: str
+    at: int
+    expires_at: int
+    phase: Phase = Phase.OFFERED
+    call: str = ""
+    """The live call while dialing, the last one afterwards."""
