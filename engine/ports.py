@@ -121,6 +121,77 @@ class Announcer(Protocol):
         ...
 
 
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """The one envelope. `seq` counts without gaps per campaign; `cursor` is opaque and orders the whole feed."""
+
+    id: str
+    type: str
+    time: str
+    cursor: str
+    campaign: str
+    seq: int
+    data: dict[str, Any]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to deliver a notification to a webhook. `status` is HTTP's, 0 where no answer came."""
+
+    at: int
+    notification: str
+    campaign: str
+    seq: int
+    status: int
+    error: str
+    duration_ms: int
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one webhook is with one campaign. `behind` notifications wait; `retry_at` epoch ms or 0."""
+
+    campaign: str
+    seq: int
+    behind: int
+    attempts: int
+    retry_at: int
+    parked: bool
+
+
+class BadCursor(Exception):
+    """Not a cursor that this feed gave out."""
+
+
+class Feed(Announcer, Protocol):
+    """All notifications in one order, and the webhooks that follow it."""
+
+    async def read(
+        self, after: str, limit: int, campaign: str = "", types: Sequence[str] = (), wait_ms: int = 0
+    ) -> tuple[Sequence[Notification], str]:
+        """Notifications behind a cursor ("" is the beginning, "now" the end) and the cursor to go on from.
+
+        Waits up to `wait_ms` for the first one. Raises BadCursor.
+        """
+        ...
+
+    @property
+    def position(self) -> int:
+        """How many notifications there are."""
+        ...
+
+    def lanes(self, webhook: str) -> Sequence[Lane]: ...
+
+    def deliveries(self, webhook: str, limit: int) -> Sequence[Delivery]:
+        """The newest attempts, newest first, as far as this process remembers them."""
+        ...
+
+    async def replay(self, webhook: str, after: str) -> None:
+        """Deliver again everything behind a cursor. Raises BadCursor."""
+        ...
+
+    def webhooks_changed(self) -> None:
+        """The directory's webhooks are not what they were."""
+        ...
+
+
 class Clock(Protocol):
     def now_ms(self) -> int:
         """Epoch milliseconds."""
