@@ -68,6 +68,7 @@ class CallAwaitingAgent(msgspec.Struct, frozen=True, kw_only=True, tag="call.awa
     reservation: str
     agent: str
     trunk: str
+    by_choice: bool
 
 
 class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.requested.v1"):
@@ -201,6 +202,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 reservation=event.reservation,
                 agent=event.agent,
                 trunk=event.trunk,
+                by_choice=event.by_choice,
                 status=CallStatus.AWAITING_AGENT,
                 asked_at=event.at,
             )

@@ -297,9 +297,10 @@ def _dial(book: Book, command: Dial, claims: Claims) -> tuple[list[Event], str]:
         reservation=held.id,
         agent=agent.id,
         trunk=book.campaign.settings.trunk,
+        by_choice=command.number is not None,
     )
     if agent.phone is Phone.UP:
-        return [_request(awaiting, command.at, agent.leg, command.number is not None)], command.call
+        return [_request(awaiting, command.call, command.at, agent.leg)], command.call
     if agent.line is Line.NAILED:
         raise against_rule("agent-phone-down", f"the phone of agent {agent.id!r} is {agent.phone}")
     if agent.phone is not Phone.DOWN:
@@ -339,18 +340,18 @@ def _free_line(book: Book, claims: Claims, number: str) -> None:
 def request(call: Call, at: int, agent_leg: str) -> CallRequested:
     """The intent to dial, now that the agent's phone is there."""
     assert call.status is CallStatus.AWAITING_AGENT
-    return _request(call, at, agent_leg, call.by_choice)
+    return _request(call, call.id, at, agent_leg)
 
 
-def _request(call: Call | CallAwaitingAgent, at: int, agent_leg: str, by_choice: bool) -> CallRequested:
+def _request(call: Call | CallAwaitingAgent, call_id: str, at: int, agent_leg: str) -> CallRequested:
     return CallRequested(
         at=at,
-        call=call.id if isinstance(call, Call) else call.call,
+        call=call_id,
         contact=call.contact,
         number=call.number,
         reservation=call.reservation,
         agent=call.agent,
         agent_leg=agent_leg,
         trunk=call.trunk,
-        by_choice=by_choice,
+        by_choice=call.by_choice,
     )
