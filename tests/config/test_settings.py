@@ -52,7 +52,7 @@ def test_the_environment_overrides_the_file_in_every_type(tmp_path: Path) -> Non
         "RINGFOLD_AMI__TLS": "true",
         "RINGFOLD_DIALING__TRUNKS": '["x"]',
         "RINGFOLD_TOKENS__KEY_FILE": "elsewhere.key",
-        "HOME": "/home/somebody",
+        "HOME": "anywhere",
     }
     settings = load(written(tmp_path, "[ami]\nport = 1\n"), environ)
     assert (settings.ami.username, settings.ami.port, settings.ami.tls) == ("12345", 5039, True)
