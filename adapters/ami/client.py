@@ -1,0 +1,238 @@
+"""One hardened AMI connection: panoramisk's manager and actions, with its protocol's dangers taken out.
+
+Nothing is ever sent twice. What was sent and not answered when the connection ends fails as `Unanswered`: its fate is
+unknown, and only a look at the PBX settles it. Events go to one synchronous sink that cannot break the connection.
+A peer that falls silent is noticed within `dead_after_ms`. This class makes no second attempt by itself; who owns it
+decides when to open anew.
+"""
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from panoramisk.actions import Action as PanoramiskAction
+from panoramisk.ami_protocol import AMIProtocol
+from panoramisk.manager import Manager
+
+from adapters.ami.action import Action, check_lines
+from adapters.ami.settings import ANSWER_TIMEOUT_MS, AmiSettings
+from adapters.ami.wire import Framer, Message, StreamBroken
+
+log = structlog.get_logger(__name__)
+
+EventSink = Callable[[Message], None]
+LostSink = Callable[[str], None]
+
+
+class AmiLoginRefused(Exception):
+    """The PBX refused the login. AMI answers alike to a wrong user, a wrong secret and an address it doesn't permit."""
+
+
+class NotConnected(Exception):
+    """The action was not sent."""
+
+
+class Unanswered(Exception):
+    """The action was sent; whether the PBX acted on it is unknown."""
+
+
+class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
+    """Replaces parsing, dispatch and ending; keeps how actions are written."""
+
+    responses: dict[str, PanoramiskAction]
+
+    def __init__(self, client: "AmiClient", wanted: frozenset[bytes]) -> None:
+        self._client = client
+        self._framer = Framer(wanted)
+        self._watch: asyncio.TimerHandle | None = None
+        self._heard_at = self._pinged_at = 0.0
+        self.closed = False
+        self.reason = ""
+        self.gone = asyncio.Event()
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.factory = self._client
+        self.encoding = "utf-8"
+        self._heard_at = asyncio.get_running_loop().time()
+        self._keep_watch()
+
+    def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
+        self._heard_at = asyncio.get_running_loop().time()
+        try:
+            for message in self._framer.feed(data):
+                self.handle_message(message)
+        except StreamBroken as broken:
+            self.abort(str(broken))
+
+    def handle_message(self, message: Message) -> None:
+        if "event" in message:
+            self._client.hear(message)
+        elif (asked := self.responses.pop(message.get("actionid", ""), None)) is not None:
+            if not asked.future.done():
+                asked.future.set_result(message)
+        else:
+            log.warning("ami.response_unasked", message=message.get("message", ""))
+
+    def send(self, data: PanoramiskAction, as_list: bool | None = False) -> Any:  # noqa: ARG002  # the library's signature
+        """Write once. Unlike the library's, knows one id per action, and logs no values on failure."""
+        self.responses[data.id] = data
+        self.transport.write(str(data).encode("utf-8"))
+        return data.future
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.abort(str(exc) if exc else "closed by the PBX")
+        self.gone.set()
+        self._client.lost(self.reason)
+
+    def abort(self, reason: str) -> None:
+        """End the connection now: pending answers fail as Unanswered, nothing is kept to be sent again."""
+        if self.closed:
+            return
+        self.closed, self.reason = True, reason
+        if self._watch is not None:
+            self._watch.cancel()
+        pending, self.responses = self.responses, {}
+        for action in pending.values():
+            if not action.future.done():
+                action.future.set_exception(Unanswered(reason))
+                action.future.exception()  # retrieved: nobody has to wait for it
+        self.transport.abort()
+
+    def close(self) -> None:
+        self.abort("closed by us")
+
+    def _keep_watch(self) -> None:
+        """Ping a silent peer, drop a dead one. Reads run before timers, so a stall of our own blames nobody."""
+        settings, loop = self._client.settings, asyncio.get_running_loop()
+        now = loop.time()
+        silent_ms = (now - self._heard_at) * 1000
+        waited_ms = (now - self._pinged_at) * 1000 if self._pinged_at > self._heard_at else 0.0
+        if waited_ms >= settings.dead_after_ms - settings.ping_interval_ms:
+            self.abort(f"silent for {silent_ms:.0f} ms")
+            return
+        if silent_ms >= settings.ping_interval_ms and self._pinged_at <= self._heard_at and self._client.is_open:
+            self._pinged_at = now
+            self._client.ask({"Action": "Ping"})
+        self._watch = loop.call_later(settings.ping_interval_ms / 4000, self._keep_watch)
+
+
+class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
+    """`on_event` gets every wanted event in order, `on_lost` once the reason why an open connection ended."""
+
+    protocol: AmiProtocol | None
+
+    def __init__(
+        self, settings: AmiSettings, wanted: frozenset[bytes], on_event: EventSink, on_lost: LostSink | None = None
+    ) -> None:
+        super().__init__(host=settings.host, port=settings.port)
+        self.callbacks.clear()  # the library's own: it would send unanswered actions again
+        self.patterns.clear()
+        self.settings = settings
+        self._wanted = wanted
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._ids = itertools.count(1)
+        self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Logged in, and the socket still takes what is written."""
+        protocol = self.protocol
+        return self._is_open and protocol is not None and not protocol.closed and not protocol.transport.is_closing()
+
+    @property
+    def pending(self) -> int:
+        """Actions sent and not answered."""
+        return len(self.protocol.responses) if self.protocol is not None else 0
+
+    async def open(self) -> None:
+        """Connect and log in. Raises AmiLoginRefused, or OSError or Unanswered where trying again may help."""
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+        self.loop = loop
+        try:
+            async with asyncio.timeout(settings.connect_timeout_ms / 1000):
+                _, protocol = await loop.create_connection(
+                    lambda: AmiProtocol(self, self._wanted),
+                    settings.host,
+                    settings.port,
+                    ssl=ssl.create_default_context() if settings.tls else None,
+                )
+                self.protocol = protocol
+                answer = await self._send(
+                    protocol,
+                    {"Action": "Login", "Username": settings.username, "Secret": settings.secret, "Events": "on"},
+                )
+        except BaseException:
+            self.close()
+            raise
+        if answer.get("response") != "Success":
+            self.close()
+            raise AmiLoginRefused(f"{settings.username!r} at {settings.host}:{settings.port}: {answer.get('message')}")
+        if protocol.closed:
+            raise Unanswered(protocol.reason)
+        self._is_open = True
+
+    def ask(self, action: Action, action_id: str = "") -> "asyncio.Future[Message]":
+        """Send once; the future holds the Response, or Unanswered. Raises NotConnected where nothing was sent."""
+        if not self.is_open or self.protocol is None:
+            raise NotConnected
+        return self._send(self.protocol, action, action_id)
+
+    def new_id(self) -> str:
+        return f"r{next(self._ids)}"
+
+    def _send(self, protocol: AmiProtocol, action: Action, action_id: str = "") -> "asyncio.Future[Message]":
+        headers = {"Action": action["Action"], "ActionID": action_id or self.new_id()} | dict(action)
+        check_lines(tuple(headers.items()))
+        sent = PanoramiskAction(headers, as_list=False)
+        future: asyncio.Future[Message] = self.send_action(sent, as_list=False)
+        responses = protocol.responses
+        late = self.loop.call_later(ANSWER_TIMEOUT_MS / 1000, _give_up, future)
+
+        def forget(_: "asyncio.Future[Message]") -> None:
+            late.cancel()
+            responses.pop(sent.id, None)  # also when its waiter gave up: no entry outlives its future
+
+        future.add_done_callback(forget)
+        return future
+
+    def hear(self, message: Message) -> None:
+        """One event from the protocol. A failing sink is our defect, and no reason to lose the connection."""
+        try:
+            self._on_event(message)
+        except Exception:
+            log.exception("ami.sink_failed", ami_event=message.get("event"))
+
+    def lost(self, reason: str) -> None:
+        was_open, self._is_open = self._is_open, False
+        if was_open and self._on_lost is not None:
+            self._on_lost(reason)
+
+    def close(self) -> None:
+        """End the connection for good. `on_lost` follows if it was open."""
+        if self.protocol is not None:
+            self.protocol.close()
+
+    async def wait_closed(self) -> None:
+        if self.protocol is not None:
+            await self.protocol.gone.wait()
+
+    def connect(self, *_: Any, **__: Any) -> Any:
+        """The library's own reconnecting must never run: it doesn't stop and doesn't wait."""
+        raise NotImplementedError("use open()")
+
+    async def send_awaiting_actions(self, *_: Any) -> None:
+        """Never: what was sent once may have dialled."""
+
+
+def _give_up(future: "asyncio.Future[Message]") -> None:
+    if not future.done():
+        future.set_exception(Unanswered(f"no answer in {ANSWER_TIMEOUT_MS} ms"))
+        future.exception()

@@ -1,0 +1,347 @@
+"""Asterisk as the engine's Telephony: one supervised connection, one outbox, observations in order.
+
+A dialled leg is at-most-once: an originate is written to the socket once or reported as rejected. Written and
+unanswered when the connection ends, it is neither: only the PBX knows, and the engine asks after the next PbxUp.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import structlog
+
+from adapters.ami import action
+from adapters.ami.action import Action, FieldRefused
+from adapters.ami.client import AmiClient, AmiLoginRefused, NotConnected, Unanswered
+from adapters.ami.outbox import Originate, Outbox, Urgent
+from adapters.ami.resync import Resync, ResyncFailed, is_restarted
+from adapters.ami.settings import IN_FLIGHT_MAX_ACTIONS, AmiSettings
+from adapters.ami.settlement import Settlement
+from adapters.ami.translate import WANTED_EVENTS, LegTracker
+from adapters.ami.wire import Message
+from engine.core.telephony import (
+    BridgeLegs,
+    BridgeRefused,
+    HangUp,
+    LegCreated,
+    LegEnded,
+    LegObservation,
+    LegSeen,
+    OriginateAgent,
+    OriginateContact,
+    OriginateRejected,
+    PbxDown,
+    PbxObservation,
+    PbxUp,
+    Settle,
+    TelephonyEffect,
+)
+from engine.ports import Sink
+
+log = structlog.get_logger(__name__)
+
+Answer = asyncio.Future[Message]
+MENDABLE = (OSError, Unanswered, NotConnected, ResyncFailed, AmiLoginRefused)
+"""After these a further attempt may succeed (TimeoutError is an OSError). A refused login may be a restarting PBX."""
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class AmiTelephony:
+    def __init__(self, settings: AmiSettings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self._settings = settings
+        self._now_ms = now_ms
+        self._sink: Sink | None = None
+        self._tracker = LegTracker()
+        self._outbox = Outbox(settings.max_originates_per_second, settings.max_pending_actions)
+        self._settlement = Settlement(settings.cel_path, self._tracker, self._emit, now_ms)
+        self._client: AmiClient | None = None
+        self._resync: Resync | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[str] | None = None
+        self._pump_timer: asyncio.TimerHandle | None = None
+        self._doomed: set[str] = set()
+        """Hung up before the PBX had made the channel: to be hung up as soon as it appears."""
+        self._silent: frozenset[str] = frozenset()
+        """Tracked legs that the last list didn't show."""
+        self._startup = ""
+        self._lost_at_s: float | None = None
+        self._is_up = False
+        self._down_reason = ""
+
+    # -- the port ---------------------------------------------------------------------------------------------------
+
+    async def start(self, sink: Sink) -> None:
+        """Returns when the first attempt has succeeded or failed; trying goes on behind. Raises AmiLoginRefused."""
+        self._sink = sink
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervisor = asyncio.create_task(self._stay_connected(first), name="ami")
+        await first
+
+    def perform(self, effect: TelephonyEffect) -> None:
+        match effect:
+            case OriginateAgent() | OriginateContact():
+                self._accept(effect)
+            case Settle() if self._is_up:
+                self._settlement.after(effect, lambda: self._queue(effect))
+            case HangUp() if (unsent := self._outbox.withdraw(effect.leg)) is not None:
+                self._reject(unsent.leg, "withdrawn")
+            case _ if self._is_up:
+                self._queue(effect)
+            case _:
+                log.info("ami.dropped_while_down", effect=type(effect).__name__, leg=effect.leg)
+
+    async def stop(self) -> None:
+        """Close the connection. Calls live on at the PBX: ending them is the engine's decision, made before."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        await self._settlement.close()
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    async def _stay_connected(self, first: asyncio.Future[None]) -> None:
+        attempt = 0
+        try:
+            while True:
+                try:
+                    reason = await self._connection(first)
+                    attempt = 0
+                except MENDABLE as failure:
+                    if isinstance(failure, AmiLoginRefused) and not first.done():
+                        first.set_exception(failure)
+                        return
+                    reason = f"{type(failure).__name__}: {failure}".rstrip(": ")
+                except FieldRefused as refused:  # a user name or secret that can't be sent: no retry mends it
+                    if not first.done():
+                        first.set_exception(AmiLoginRefused(str(refused)))
+                    return
+                except Exception:
+                    log.exception("ami.adapter_failed")
+                    reason = "adapter failed"
+                self._went_down(reason)
+                if not first.done():
+                    first.set_result(None)
+                await asyncio.sleep(self._backoff_s(attempt))
+                attempt += 1
+        finally:
+            if not first.done():
+                first.cancel()
+            if self._is_up:
+                self._went_down("stopped")
+
+    async def _connection(self, first: asyncio.Future[None]) -> str:
+        """From the first byte to the last; returns why it ended. Raises MENDABLE before it was up."""
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ended = ended
+        client = AmiClient(self._settings, WANTED_EVENTS, self._hear, self._lost)
+        self._resync = resync = Resync(client)
+        try:
+            await client.open()
+            snapshot = await resync.run()
+            if not client.is_open:
+                raise NotConnected("lost while asking what lives")
+            self._client = client
+            self._came_up(
+                resync, snapshot.legs(self._now_ms()), self._is_restarted(snapshot.startup, snapshot.uptime_s)
+            )
+            if not first.done():
+                first.set_result(None)
+            return await ended
+        finally:
+            self._client = None
+            client.close()
+            await client.wait_closed()
+
+    def _is_restarted(self, startup: str, uptime_s: int | None) -> bool:
+        outage_s = None if self._lost_at_s is None else asyncio.get_running_loop().time() - self._lost_at_s
+        before, self._startup = self._startup, startup
+        return is_restarted(before, startup, uptime_s, outage_s)
+
+    def _came_up(self, resync: Resync, legs: tuple[LegSeen, ...], restarted: bool) -> None:
+        """One step without await: the list first, then what was heard while asking, then what comes."""
+        listed = frozenset(leg.leg for leg in legs)
+        self._tracker.keep_only((self._tracker.legs() - self._silent) | listed)
+        self._silent = self._tracker.legs() - listed
+        for leg in legs:
+            self._tracker.adopt(leg)
+        self._is_up, self._down_reason = True, ""
+        log.info("ami.up", legs=len(legs), restarted=restarted)
+        self._emit(PbxUp(at=self._now_ms(), legs=legs, restarted=restarted))
+        self._resync = None
+        for message in resync.buffer:
+            self._translate(message)
+
+    def _lost(self, reason: str) -> None:
+        if self._resync is not None:
+            self._resync.fail(reason)
+        self._went_down(reason)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(reason)
+
+    def _went_down(self, reason: str) -> None:
+        if self._is_up:
+            self._lost_at_s = asyncio.get_running_loop().time()
+        self._is_up = False
+        self._settlement.clear()
+        self._doomed.clear()
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
+            self._pump_timer = None
+        if reason != self._down_reason:
+            self._down_reason = reason
+            log.warning("ami.down", reason=reason)
+            self._emit(PbxDown(at=self._now_ms(), reason=reason))
+        for unsent in self._outbox.clear():
+            self._reject(unsent.leg, "pbx-down")
+
+    def _backoff_s(self, attempt: int) -> float:
+        low, high = self._settings.reconnect_min_ms, self._settings.reconnect_max_ms
+        return random.uniform(low, max(low, min(high, low * 2 ** min(attempt, 16)))) / 1000  # noqa: S311  # jitter
+
+    # -- what is heard ----------------------------------------------------------------------------------------------
+
+    def _hear(self, message: Message) -> None:
+        if self._resync is not None:
+            self._resync.take(message)
+        else:
+            self._translate(message)
+
+    def _translate(self, message: Message) -> None:
+        if message.get("event") == "Status":
+            self._settlement.status(message)
+            return
+        for observation in self._tracker.see(message, self._now_ms()):
+            self._emit(observation)
+            if isinstance(observation, LegCreated) and observation.leg in self._doomed:
+                self._doomed.discard(observation.leg)
+                self._queue(HangUp(observation.leg))
+            elif isinstance(observation, LegEnded):
+                self._doomed.discard(observation.leg)
+                self._settlement.ended(observation.leg)
+
+    def _emit(self, observation: LegObservation | PbxObservation) -> None:
+        if self._sink is None:
+            return  # not started: nobody listens
+        try:
+            self._sink(observation)
+        except Exception:
+            log.exception("ami.sink_failed", observation=type(observation).__name__)
+
+    def _reject(self, leg: str, reason: str) -> None:
+        """Told on the loop's next turn: nobody gets an answer inside their own question."""
+        rejected = OriginateRejected(leg=leg, at=self._now_ms(), reason=reason)
+        asyncio.get_running_loop().call_soon(self._emit, rejected)
+
+    # -- what is asked ----------------------------------------------------------------------------------------------
+
+    def _accept(self, effect: Originate) -> None:
+        try:
+            action.originate(effect)
+        except FieldRefused as refused:
+            self._reject(effect.leg, str(refused))
+            return
+        if not self._is_up:
+            self._reject(effect.leg, "pbx-down")
+        elif not self._outbox.put(effect):
+            self._reject(effect.leg, "overload")
+        else:
+            self._pump()
+
+    def _queue(self, effect: Urgent) -> None:
+        if not self._is_up or self._client is None:
+            return
+        if not self._outbox.put(effect):
+            self._client.close()  # it stopped answering: a new connection shows what lives, and the engine asks again
+            return
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what may go. Called when something is queued, answered, or due by its pace."""
+        loop = asyncio.get_running_loop()
+        while self._client is not None and self._client.is_open and self._client.pending < IN_FLIGHT_MAX_ACTIONS:
+            effect = self._outbox.take(loop.time())
+            if effect is None:
+                break
+            try:
+                self._send(effect)
+            except (NotConnected, FieldRefused) as refused:
+                self._not_sent(effect, str(refused) if isinstance(refused, FieldRefused) else "pbx-down")
+        if self._outbox.has_originates and self._pump_timer is None:
+            self._pump_timer = loop.call_later(max(0.001, self._outbox.wait_s(loop.time())), self._pump_due)
+
+    def _not_sent(self, effect: Originate | Urgent, why: str) -> None:
+        match effect:
+            case OriginateAgent() | OriginateContact():
+                self._tracker.forget(effect.leg)
+                self._reject(effect.leg, why)
+            case BridgeLegs():
+                self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result=why))
+            case HangUp() | Settle():
+                log.error("ami.not_sent", effect=type(effect).__name__, leg=effect.leg, why=why)
+
+    def _pump_due(self) -> None:
+        self._pump_timer = None
+        self._pump()
+
+    def _send(self, effect: Originate | Urgent) -> None:
+        match effect:
+            case OriginateAgent() | OriginateContact():
+                asked = action.originate(effect)
+                self._tracker.expect(effect.leg)
+                self._ask(asked, lambda answer: self._originated(effect.leg, answer))
+            case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
+                # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
+                self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result="not answered"))
+            case BridgeLegs():
+                setvar, redirect = action.bridge(effect)
+                self._ask(setvar, lambda _: None)  # without it the redirect leads to a refused bridge, which is told
+                self._ask(redirect, lambda answer: self._redirected(effect.leg, answer))
+            case HangUp():
+                self._ask(action.hang_up(effect), lambda answer: self._hung_up(effect.leg, answer))
+            case Settle():
+                self._ask(action.status(effect.leg), lambda answer: self._settlement.answered(effect.leg, answer))
+
+    def _ask(self, asked: Action, then: Callable[[Message], None]) -> None:
+        """Send once. `then` gets the Response; where none comes nothing is concluded."""
+        if self._client is None:
+            raise NotConnected
+        client = self._client
+
+        def answered(future: Answer) -> None:
+            if client is not self._client or not self._is_up:
+                return  # of a connection that is gone: the next PbxUp tells
+            if future.cancelled() or future.exception() is not None:
+                log.warning("ami.unanswered", action=asked["Action"], leg=asked.get("ChannelId", asked.get("Channel")))
+            else:
+                then(future.result())
+            self._pump()
+
+        client.ask(asked).add_done_callback(answered)
+
+    def _originated(self, leg: str, answer: Message) -> None:
+        if answer.get("response") == "Error":
+            self._tracker.forget(leg)
+            self._doomed.discard(leg)
+            self._emit(OriginateRejected(leg=leg, at=self._now_ms(), reason=answer.get("message", "")))
+
+    def _redirected(self, leg: str, answer: Message) -> None:
+        if answer.get("response") != "Error":
+            return
+        message = answer.get("message", "")
+
+        def alive(status: Message) -> None:
+            if status.get("response") == "Success":
+                self._emit(BridgeRefused(leg=leg, at=self._now_ms(), result=message))
+
+        try:  # "No such channel" is no end: if the channel is gone its Hangup says so
+            self._ask(action.status(leg), alive)
+        except NotConnected:
+            return
+
+    def _hung_up(self, leg: str, answer: Message) -> None:
+        if answer.get("response") == "Error" and leg in self._tracker:
+            self._doomed.add(leg)
