@@ -53,14 +53,14 @@ class Ami(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: Name = "ringfold"
     secret: str = ""
     tls: bool = False
-    connect_timeout_ms: Positive = 5_000
+    connect_timeout_ms: Positive = 3_000
     ping_interval_ms: Positive = 1_000
-    dead_after_ms: Positive = 3_000
+    dead_after_ms: Positive = 3_500
     """Silence after which the connection counts as lost."""
     reconnect_min_ms: Positive = 200
-    reconnect_max_ms: Positive = 10_000
+    reconnect_max_ms: Positive = 5_000
     max_originates_per_second: Positive = 50
-    max_pending_actions: Positive = 1_000
+    max_pending_actions: Positive = 500
     """Actions waiting to be sent; the next originate is refused."""
     cel_path: str = ""
     """The CSV file the PBX writes channel events to, where this process can read it; empty: none."""

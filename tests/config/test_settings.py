@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from adapters.ami.settings import AmiSettings
 from config.settings import MAX_SECRET_BYTES, SECRETS, InvalidSettings, Settings, load
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "ringfold.example.toml"
@@ -135,3 +136,10 @@ def test_secrets_never_show_in_a_repr() -> None:
 def test_every_secret_named_is_a_text_setting() -> None:
     for section, key in SECRETS:
         assert isinstance(getattr(getattr(Settings(), section), key), str)
+
+
+def test_the_pbx_adapters_settings_are_ours_with_the_same_defaults() -> None:
+    ours = Settings().ami
+    assert msgspec.structs.asdict(AmiSettings(username=ours.username, secret=ours.secret)) == msgspec.structs.asdict(
+        ours
+    )
