@@ -19,6 +19,7 @@ help: ## this list
 	@echo "  ARGS='...' is handed on to demo, bench, test, requirements and serve."
 
 setup: $(VENV_STAMP) ## tools and environment only
+	@:
 
 demo: $(VENV_STAMP) ## a campaign from create to stopped on the simulated PBX
 	@$(BIN)/python -m simulations demo $(ARGS)
