@@ -1,0 +1,51 @@
+"""Bridges: the holding bridge in which agents wait, and the two-party bridge of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simulations.pbx.channel import event
+
+if TYPE_CHECKING:
+    from simulations.pbx.leg import Leg
+
+Publish = Callable[[str, Callable[[], bytes]], None]
+
+HOLDING = (b"base", b"holding_bridge", b"BridgeWait", b"ringfold")
+CONVERSATION = (b"basic", b"simple_bridge", b"<unknown>", b"<unknown>")
+
+
+class Bridge:
+    __slots__ = ("_kind", "_publish", "members", "uid")
+
+    def __init__(self, uid: str, kind: tuple[bytes, bytes, bytes, bytes], publish: Publish) -> None:
+        self.uid = uid
+        self._kind, self._publish = kind, publish
+        self.members: list[Leg] = []
+
+    @property
+    def holding(self) -> bool:
+        return self._kind is HOLDING
+
+    def enter(self, leg: Leg) -> None:
+        self.members.append(leg)
+        leg.bridge = self
+        self._tell("BridgeEnter", leg)
+
+    def leave(self, leg: Leg) -> None:
+        self.members.remove(leg)
+        leg.bridge = None
+        self._tell("BridgeLeave", leg)
+
+    def _tell(self, name: str, leg: Leg) -> None:
+        count = len(self.members)
+        self._publish(name, lambda: self._event(name, leg, count))
+
+    def _event(self, name: str, leg: Leg, count: int) -> bytes:
+        kind, technology, creator, label = self._kind
+        about = (
+            b"BridgeUniqueid: %b\r\nBridgeType: %b\r\nBridgeTechnology: %b\r\nBridgeCreator: %b\r\nBridgeName: %b\r\n"
+            b"BridgeNumChannels: %d\r\nBridgeVideoSourceMode: none\r\n"
+        ) % (self.uid.encode(), kind, technology, creator, label, count)
+        return event(name, leg, about)
