@@ -11,7 +11,8 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test check requirements bench lock format clean
+.PHONY: help setup demo demo-asterisk serve test check requirements bench lock format clean \
+	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -33,12 +34,22 @@ serve: $(VENV_STAMP) ringfold.toml ## run the engine with ringfold.toml (made fr
 test: $(VENV_STAMP) ## all tests; what can't run here says why
 	@$(BIN)/python -m pytest -q -rs $(ARGS)
 
-check: $(VENV_STAMP) ## lint, format, types, import directions, project rules
-	@echo "ruff check";    $(BIN)/ruff check --quiet .
-	@echo "ruff format";   $(BIN)/ruff format --quiet --check .
-	@echo "mypy --strict"; $(BIN)/mypy --no-error-summary
-	@echo "lint-imports";  $(BIN)/lint-imports --no-logo
-	@echo "project rules"; $(BIN)/python -m pytest -q tests/test_project.py
+check: check-lint check-format check-types check-imports check-rules ## lint, format, types, import directions, project rules
+
+check-lint: $(VENV_STAMP)
+	@echo "ruff check" && $(BIN)/ruff check --quiet .
+
+check-format: $(VENV_STAMP)
+	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
+
+check-types: $(VENV_STAMP)
+	@echo "mypy --strict" && $(BIN)/mypy --no-error-summary
+
+check-imports: $(VENV_STAMP)
+	@echo "import directions" && $(BIN)/lint-imports --no-logo
+
+check-rules: $(VENV_STAMP)
+	@echo "project rules" && $(BIN)/python -m pytest -q --noconftest tests/test_project.py
 
 requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 	@$(BIN)/python -m simulations requirements $(ARGS)
