@@ -86,8 +86,8 @@ class Leg(Channel):
         refusal = REFUSALS.get(kind)
         if kind is Kind.DEAD:
             return
-        if refusal is None or refusal.rings:
-            self._after(min(RING_DELAY_MS, ring_ms), self._ring)
+        if kind is Kind.NO_ANSWER or (ring_ms > RING_DELAY_MS and (refusal is None or refusal.rings)):
+            self._after(RING_DELAY_MS, self._ring)
         if kind is Kind.ANSWER:
             self._after(ring_ms, self._answer)
         elif refusal is not None:

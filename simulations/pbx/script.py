@@ -29,8 +29,8 @@ class Kind(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """What a far end does with one attempt.
 
-    `ring_ms` runs from the attempt to the final reply, or to the first ring where none ever comes. `talk_ms` runs from
-    the answer to the far end's hang-up; None leaves that to us.
+    `ring_ms` runs from the attempt to the final reply; one that comes within 20 ms comes without ringing. `talk_ms`
+    runs from the answer to the far end's hang-up; None leaves that to us.
     """
 
     kind: Kind
