@@ -32,7 +32,7 @@ serve: $(VENV_STAMP) ringfold.toml ## run the engine with ringfold.toml (made fr
 	@$(BIN)/ringfold serve --config ringfold.toml $(ARGS)
 
 test: $(VENV_STAMP) ## all tests; what can't run here says why
-	@$(BIN)/python -m pytest -q -rs $(ARGS)
+	@$(BIN)/python -m pytest -q -rfEs $(ARGS)
 
 check: check-lint check-format check-types check-imports check-rules ## lint, format, types, import directions, project rules
 
