@@ -1,7 +1,7 @@
 """AMI on the wire: actions come in as lines, messages go out as bytes.
 
-The limits and the leniency are those measured on the real PBX: carriage returns are dropped wherever they stand, a bare
-line feed ends a line, an empty line ends an action, and lines or actions beyond the limits are refused, not cut.
+The limits and the leniency are those measured on the real PBX: a bare line feed ends a line as CR LF does, a carriage
+return elsewhere is a character like any other, an empty line ends an action, and lines or actions beyond the limits are refused, not cut.
 """
 
 from collections.abc import Iterator
@@ -56,8 +56,9 @@ class Actions:
         self._lines: list[bytes] = []
 
     def feed(self, data: bytes) -> Iterator[Action]:
-        *lines, self._rest = (self._rest + data.replace(b"\r", b"")).split(b"\n")
-        for line in lines:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for ended in lines:
+            line = ended.removesuffix(b"\r")
             if line:
                 # Of an action over the limit only the fact is kept, not its bytes.
                 if len(self._lines) <= MAX_LINES:
@@ -66,7 +67,7 @@ class Actions:
                 action = Action(self._lines)
                 self._lines = []
                 yield action
-        self._rest = self._rest[: MAX_LINE_BYTES + 1]
+        self._rest = self._rest[: MAX_LINE_BYTES + 2]
 
 
 def message(*headers: tuple[str, object]) -> bytes:

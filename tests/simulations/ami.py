@@ -14,7 +14,7 @@ class Message:
     __slots__ = ("headers",)
 
     def __init__(self, text: str) -> None:
-        pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+        pairs = (line.partition(":") for line in text.split("\n") if ":" in line)
         self.headers = [(name.strip().lower(), value.strip()) for name, _, value in pairs]
 
     def __getitem__(self, name: str) -> str:
