@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -178,7 +179,8 @@ class AmiTelephony:
     def _lost(self, reason: str) -> None:
         if self._resync is not None:
             self._resync.fail(reason)
-        self._went_down(reason)
+        if self._is_up:  # before that the attempt itself fails, and says better why
+            self._went_down(reason)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(reason)
 
@@ -337,11 +339,15 @@ class AmiTelephony:
             if status.get("response") == "Success":
                 self._emit(BridgeRefused(leg=leg, at=self._now_ms(), result=message))
 
-        try:  # "No such channel" is no end: if the channel is gone its Hangup says so
+        with suppress(NotConnected):  # "No such channel" is no end: if the channel is gone its Hangup says so
             self._ask(action.status(leg), alive)
-        except NotConnected:
-            return
 
-    def _hung_up(self, leg: str, answer: Message) -> None:
-        if answer.get("response") == "Error" and leg in self._tracker:
+    def _hung_up(self, leg: str, answer: Message, is_last: bool = False) -> None:
+        """An originate's channel appears a moment after the originate was accepted: what came too early comes again."""
+        if answer.get("response") != "Error" or leg not in self._tracker:
+            return
+        if not self._tracker.is_created(leg):
             self._doomed.add(leg)
+        elif not is_last:  # it appeared between the refusal and our hearing of it; refused twice, it is gone
+            with suppress(NotConnected):
+                self._ask(action.hang_up(HangUp(leg)), lambda again: self._hung_up(leg, again, is_last=True))

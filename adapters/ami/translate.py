@@ -100,6 +100,9 @@ class LegTracker:
     def legs(self) -> frozenset[str]:
         return frozenset(self._legs)
 
+    def is_created(self, leg: str) -> bool:
+        return leg in self._legs and self._legs[leg].created
+
     def is_answered(self, leg: str) -> bool:
         return leg in self._legs and self._legs[leg].answered
 

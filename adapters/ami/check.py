@@ -1,0 +1,174 @@
+"""Is this PBX ready for the engine? Asked of the PBX itself, without dialling anybody.
+
+Permissions come from the list of commands that the login may use. That a context exists is shown by an originate over
+a channel technology that doesn't exist: an unknown context is refused at once, a known one fails harmlessly later.
+That events arrive is shown by a local channel that runs our waiting context inside the PBX for a moment.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.ami.action import AGENT_CONTEXT, BRIDGE_CONTEXT, CONTACT_CONTEXT, Action, FieldRefused
+from adapters.ami.client import AmiClient, AmiLoginRefused, NotConnected, Unanswered
+from adapters.ami.settings import AmiSettings
+from adapters.ami.wire import Message
+
+EVENTS_WAIT_MS = 2_000
+WANTED = frozenset((b"FullyBooted", b"Newchannel", b"Hangup", b"UserEvent", b"OriginateResponse"))
+NEEDED = {
+    "Originate": "originate",
+    "Hangup": "call",
+    "Redirect": "call",
+    "Setvar": "call",
+    "Status": "call",
+    "CoreStatus": "reporting",
+}
+SHELL = ("Command", "ModuleLoad", "UpdateConfig")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """`cure` says what to change where it isn't ok. A finding that is not ok but `warning` lets calls work."""
+
+    ok: bool
+    what: str
+    cure: str = ""
+    warning: bool = False
+
+
+async def check(settings: AmiSettings) -> list[Finding]:
+    """Never raises for what the PBX does or lacks: it is what is being found out."""
+    heard: list[Message] = []
+    client = AmiClient(settings, WANTED, heard.append)
+    try:
+        await client.open()
+    except AmiLoginRefused:
+        return [
+            Finding(
+                ok=False,
+                what=f"the login of {settings.username!r} was refused",
+                cure="in manager.conf check the user's name and secret, and that permit= covers this address; then "
+                "`manager reload`",
+            )
+        ]
+    except (OSError, Unanswered, FieldRefused) as failure:
+        return [
+            Finding(
+                ok=False,
+                what=f"no AMI at {settings.host}:{settings.port} ({type(failure).__name__})",
+                cure="in manager.conf set enabled=yes, and port= and bindaddr= so that it can be reached from here",
+            )
+        ]
+    findings = [Finding(ok=True, what=f"logged in as {settings.username!r}")]
+    try:
+        findings += await _permissions(client)
+        for context in (AGENT_CONTEXT, CONTACT_CONTEXT, BRIDGE_CONTEXT):
+            findings.append(await _context(client, context))
+        findings += await _events(client, heard)
+    except (NotConnected, Unanswered) as failure:
+        findings.append(Finding(ok=False, what=f"the connection ended: {failure}", cure="see the PBX's own log"))
+    finally:
+        client.close()
+        await client.wait_closed()
+    return findings
+
+
+async def _permissions(client: AmiClient) -> list[Finding]:
+    commands = await client.ask({"Action": "ListCommands"})
+    findings = []
+    for permission in dict.fromkeys(NEEDED.values()):
+        missing = [name for name, needs in NEEDED.items() if needs == permission and name.lower() not in commands]
+        findings.append(
+            Finding(
+                ok=not missing,
+                what=f"permission {permission}: {'missing for ' + ', '.join(missing) if missing else 'granted'}",
+                cure="in manager.conf give the user write=originate,call,reporting" if missing else "",
+            )
+        )
+    excess = [name for name in SHELL if name.lower() in commands]
+    findings.append(
+        Finding(
+            ok=not excess,
+            what=f"more is permitted than needed: {', '.join(excess)}" if excess else "no command shell is permitted",
+            cure="take system, command and config from the user's write=: they are a shell on the PBX"
+            if excess
+            else "",
+            warning=True,
+        )
+    )
+    return findings
+
+
+async def _context(client: AmiClient, context: str) -> Finding:
+    answer = await client.ask(_originate("Ringfold/check", context))
+    message = answer.get("message", "")
+    cure = ""
+    if answer.get("response") != "Success":
+        cure = f"include our extensions.conf in the PBX's and `dialplan reload`: it defines [{context}]"
+        if "ermission" in message:
+            cure = "in manager.conf give the user write=originate,call,reporting"
+    return Finding(
+        ok=not cure, what=f"context {context}: {'there' if not cure else message.rstrip('.') or 'refused'}", cure=cure
+    )
+
+
+async def _events(client: AmiClient, heard: list[Message]) -> list[Finding]:
+    leg = f"ringfold-check-{secrets.token_hex(8)}"  # no id of the engine's: a running one won't take it for a leg
+    asked = _originate(f"Local/s@{CONTACT_CONTEXT}/n", CONTACT_CONTEXT)
+    await client.ask({**asked, "ChannelId": leg, "OtherChannelId": f"{leg}-2", "Timeout": "5000"})
+    ours = (leg, f"{leg}-2")
+
+    def names() -> set[str]:
+        return {message["event"] for message in heard if message.get("uniqueid") in ours}
+
+    await _until(lambda: {"Newchannel", "UserEvent"} <= names())
+    await client.ask({"Action": "Hangup", "Channel": leg, "Cause": "16"})
+    await _until(lambda: {"Hangup", "OriginateResponse"} <= names())
+    findings = []
+    for event, read in (
+        ("Newchannel", "call"),
+        ("Hangup", "call"),
+        ("OriginateResponse", "call"),
+        ("UserEvent", "user"),
+    ):
+        arrives = event in names()
+        findings.append(
+            Finding(
+                ok=arrives,
+                what=f"event {event}: {'arrives' if arrives else 'does not arrive'}",
+                cure=""
+                if arrives
+                else f"in manager.conf give the user read=call,user,system (this one needs {read}), and let {event} "
+                "through its eventfilter lines, if there are any",
+            )
+        )
+    booted = any(message["event"] == "FullyBooted" for message in heard)
+    findings.append(
+        Finding(
+            ok=booted,
+            what=f"event FullyBooted: {'arrives' if booted else 'does not arrive'}",
+            cure="" if booted else "add system to the user's read=: restarts of the PBX are told apart faster with it",
+            warning=True,
+        )
+    )
+    return findings
+
+
+def _originate(channel: str, context: str) -> Action:
+    return {
+        "Action": "Originate",
+        "Channel": channel,
+        "Async": "true",
+        "Context": context,
+        "Exten": "s",
+        "Priority": "1",
+    }
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(EVENTS_WAIT_MS // 20):
+        if condition():
+            return
+        await asyncio.sleep(0.02)

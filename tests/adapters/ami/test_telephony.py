@@ -1,0 +1,510 @@
+"""The port's promises, against a peer that keeps its own side badly."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.ami.client import AmiLoginRefused
+from adapters.ami.telephony import AmiTelephony
+from engine.core.telephony import (
+    BridgeLegs,
+    BridgeRefused,
+    HangUp,
+    LegAbsent,
+    LegCreated,
+    LegEnded,
+    LegObservation,
+    LegSeen,
+    LegState,
+    OriginateAgent,
+    OriginateContact,
+    OriginateRejected,
+    PbxDown,
+    PbxObservation,
+    PbxUp,
+    Settle,
+)
+from tests.adapters.ami.peer import Action, Peer, cut, error, message, ok, silence, soon
+
+LEG, OTHER = "1" * 32, "2" * 32
+CHANNEL = "PJSIP/carrier-00000001"
+
+
+class Engine:
+    """Where observations go."""
+
+    def __init__(self) -> None:
+        self.seen: list[LegObservation | PbxObservation] = []
+
+    def of(self, kind: type[object]) -> list[LegObservation | PbxObservation]:
+        return [seen for seen in self.seen if isinstance(seen, kind)]
+
+    def legs(self) -> list[LegObservation]:
+        return [seen for seen in self.seen if not isinstance(seen, PbxUp | PbxDown)]
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with Peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+async def telephony(peer: Peer, engine: Engine) -> AsyncIterator[AmiTelephony]:
+    telephony = AmiTelephony(peer.settings())
+    await telephony.start(engine.seen.append)
+    yield telephony
+    await telephony.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.ami.settlement.ABSENCE_GRACE_MS", 20)
+
+
+def dial(leg: str = LEG, number: str = "15551234") -> OriginateContact:
+    return OriginateContact(leg=leg, trunk="carrier", number=number, ring_timeout_ms=30_000, caller_id="")
+
+
+def event(name: str, leg: str = LEG, *lines: str) -> str:
+    return message(f"Event: {name}", f"Channel: {CHANNEL}", f"Uniqueid: {leg}", *lines)
+
+
+def status(action: Action, leg: str, context: str = "ringfold-contact", bridge: str = "") -> str:
+    return ok(action, "Channel status will follow") + event(
+        "Status",
+        leg,
+        "ChannelState: 6",
+        f"Context: {context}",
+        f"BridgeID: {bridge}",
+        f"ActionID: {action['ActionID']}",
+    )
+
+
+# -- the connection -------------------------------------------------------------------------------------------------
+
+
+async def test_start_returns_up(telephony: AmiTelephony, engine: Engine) -> None:
+    assert [type(seen) for seen in engine.seen] == [PbxUp]
+
+
+async def test_a_wrong_secret_stops_the_start(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(secret="wrong"))
+
+    with pytest.raises(AmiLoginRefused):
+        await telephony.start(engine.seen.append)
+    await asyncio.sleep(0.1)  # longer than this peer's reconnect waits
+
+    assert peer.names() == ["Login"]
+
+
+async def test_a_secret_that_cannot_be_sent_stops_the_start(peer: Peer, engine: Engine) -> None:
+    with pytest.raises(AmiLoginRefused, match="invalid Secret"):
+        await AmiTelephony(peer.settings(secret="a\r\nAction: x")).start(engine.seen.append)
+
+    assert peer.names() == []
+
+
+async def test_an_absent_pbx_is_down_and_found_when_it_comes(peer: Peer, engine: Engine) -> None:
+    peer.refuse()
+    telephony = AmiTelephony(peer.settings())
+    await telephony.start(engine.seen.append)
+    assert [type(seen) for seen in engine.seen] == [PbxDown]
+
+    await peer.listen()
+    await soon(lambda: engine.of(PbxUp))
+
+    await telephony.stop()
+
+
+async def test_a_login_refused_after_it_once_worked_is_tried_again(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Login"] = lambda peer, action: error(action, "Authentication failed")
+    peer.drop()
+    await soon(lambda: any("AmiLoginRefused" in str(down) for down in engine.of(PbxDown)))
+    del peer.script["Login"]
+
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+
+
+async def test_stopping_ends_the_connection_for_good(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings())
+    await telephony.start(engine.seen.append)
+
+    await telephony.stop()
+    await asyncio.sleep(0.1)  # longer than this peer's reconnect waits
+
+    assert peer.logins == 1
+    assert [type(seen) for seen in engine.seen] == [PbxUp, PbxDown]
+
+
+async def test_stopping_during_a_reconnect_wait_makes_no_further_attempt(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(reconnect_min_ms=30, reconnect_max_ms=30))
+    await telephony.start(engine.seen.append)
+    peer.drop()
+    await soon(lambda: engine.of(PbxDown))
+
+    await telephony.stop()
+    await asyncio.sleep(0.1)
+
+    assert peer.logins == 1
+
+
+# -- at most once ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_cut_between_originate_and_response_is_never_dialled_again_and_concludes_nothing(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    """EX-02, the adapter's part: what was written and not answered is neither repeated nor called failed."""
+    peer.script["Originate"] = cut
+
+    telephony.perform(dial())
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    await soon(lambda: engine.of(LegAbsent))
+
+    assert peer.names().count("Originate") == 1
+    assert [type(seen) for seen in engine.legs()] == [LegAbsent]
+
+
+async def test_the_channel_of_an_unanswered_originate_is_in_the_list(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Originate"] = cut
+    peer.statuses = [f"Channel: {CHANNEL}\r\nUniqueid: {LEG}\r\nChannelState: 5\r\nContext: from-carrier\r\nBridgeID: "]
+
+    telephony.perform(dial())
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+
+    up = engine.of(PbxUp)[1]
+    assert isinstance(up, PbxUp)
+    (leg,) = up.legs
+    assert leg == LegSeen(leg=LEG, at=leg.at, channel=CHANNEL, state=LegState.RINGING, ready=False, bridged=False)
+
+
+async def test_what_waits_unsent_when_the_connection_ends_is_rejected(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=1))
+    await telephony.start(engine.seen.append)
+    telephony.perform(dial())
+    telephony.perform(dial(OTHER))
+    await soon(lambda: peer.of("Originate"))
+
+    peer.drop()
+    await soon(lambda: engine.of(OriginateRejected))
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(OTHER, "pbx-down")]
+    assert [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG]
+    await telephony.stop()
+
+
+async def test_while_down_an_originate_is_rejected(peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
+    peer.refuse()
+    await soon(lambda: engine.of(PbxDown))
+
+    telephony.perform(dial())
+    telephony.perform(HangUp(leg=OTHER))
+    telephony.perform(Settle(leg=OTHER, delay_ms=0))
+    await soon(lambda: engine.of(OriginateRejected))
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(LEG, "pbx-down")]
+
+
+async def test_no_answer_comes_inside_the_question(telephony: AmiTelephony, engine: Engine) -> None:
+    telephony.perform(dial(number="1"))
+
+    assert engine.legs() == []
+    await soon(engine.legs)
+
+
+@pytest.mark.parametrize("number", ["15551,1,G(evil^s^1)", "1555\r\nAction: Command", "15551&Local/7@x"])
+async def test_an_injection_is_rejected_by_field_and_never_sent(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, number: str
+) -> None:
+    telephony.perform(dial(number=number))
+    await soon(engine.legs)
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(LEG, "invalid number")]
+    assert peer.of("Originate") == []
+
+
+async def test_the_pbx_refusing_the_action_is_a_rejection_in_its_words(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Originate"] = lambda peer, action: error(action, "Extension does not exist.")
+
+    telephony.perform(dial())
+    await soon(engine.legs)
+
+    assert [getattr(seen, "reason", "") for seen in engine.legs()] == ["Extension does not exist."]
+
+
+async def test_more_originates_than_may_wait_are_overload_and_a_hangup_still_has_room(
+    peer: Peer, engine: Engine
+) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=1, max_pending_actions=2))
+    await telephony.start(engine.seen.append)
+
+    for i in range(5):
+        telephony.perform(dial(f"{i:032x}"))
+    telephony.perform(HangUp(leg=f"{0:032x}"))
+    await soon(lambda: peer.of("Hangup") and len(engine.legs()) == 2)
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [
+        (f"{3:032x}", "overload"),
+        (f"{4:032x}", "overload"),
+    ]
+    assert len(peer.of("Originate")) == 1
+    await telephony.stop()
+
+
+async def test_actions_a_pbx_does_not_answer_hold_back_further_ones(
+    peer: Peer, telephony: AmiTelephony, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.ami.telephony.IN_FLIGHT_MAX_ACTIONS", 3)
+    held: list[Action] = []
+    peer.script["Hangup"] = lambda peer, action: held.append(action)
+
+    for i in range(10):
+        telephony.perform(HangUp(leg=f"{i:032x}"))
+    await soon(lambda: len(held) == 3)
+    await asyncio.sleep(0.03)
+    assert len(held) == 3
+    peer.say(ok(held[0]))
+
+    await soon(lambda: len(held) == 4)
+
+
+# -- hanging up and bridging ------------------------------------------------------------------------------------------
+
+
+async def test_an_originate_that_still_waits_is_withdrawn_by_its_hangup(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=1))
+    await telephony.start(engine.seen.append)
+    telephony.perform(dial())
+    telephony.perform(dial(OTHER))
+
+    telephony.perform(HangUp(leg=OTHER))
+    await soon(engine.legs)
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(OTHER, "withdrawn")]
+    assert peer.of("Hangup") == []
+    await telephony.stop()
+
+
+async def test_a_hangup_before_the_channel_exists_is_carried_out_when_it_does(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Hangup"] = lambda peer, action: error(action, "No such channel")
+    telephony.perform(dial())
+    telephony.perform(HangUp(leg=LEG))
+    await soon(lambda: peer.of("Hangup"))
+    del peer.script["Hangup"]
+
+    peer.say(event("Newchannel"))
+
+    await soon(lambda: len(peer.of("Hangup")) == 2)
+
+
+async def test_a_hangup_refused_twice_is_left_to_the_legs_own_end(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Hangup"] = lambda peer, action: error(action, "No such channel")
+    peer.say(event("Newchannel"))
+    await soon(lambda: engine.of(LegCreated))
+
+    telephony.perform(HangUp(leg=LEG))
+    await soon(lambda: len(peer.of("Hangup")) == 2)
+    await asyncio.sleep(0.03)
+
+    assert len(peer.of("Hangup")) == 2
+
+
+async def test_a_bridge_sets_the_variable_and_then_redirects(peer: Peer, telephony: AmiTelephony) -> None:
+    telephony.perform(BridgeLegs(leg=LEG, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002"))
+
+    await soon(lambda: peer.of("Redirect"))
+
+    assert peer.names()[-2:] == ["Setvar", "Redirect"]
+    assert peer.of("Setvar")[0]["Value"] == "PJSIP/agent1-00000002"
+
+
+async def test_a_redirect_that_fails_on_a_living_channel_is_a_refused_bridge(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.script["Redirect"] = lambda peer, action: error(action, "Redirect failed")
+    peer.script["Status"] = lambda peer, action: status(action, LEG)
+
+    telephony.perform(BridgeLegs(leg=LEG, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002"))
+    await soon(lambda: engine.of(BridgeRefused))
+
+    assert [getattr(seen, "result", "") for seen in engine.of(BridgeRefused)] == ["Redirect failed"]
+
+
+async def test_a_redirect_of_a_channel_that_is_gone_leaves_the_end_to_its_hangup(
+    peer: Peer, telephony: AmiTelephony, engine: Engine
+) -> None:
+    peer.say(event("Newchannel") + event("Newstate", LEG, "ChannelState: 6"))
+    await soon(lambda: len(engine.legs()) == 2)
+    peer.script["Redirect"] = lambda peer, action: error(action, f"Channel does not exist: {LEG}")
+
+    telephony.perform(BridgeLegs(leg=LEG, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002"))
+    await soon(lambda: len(peer.of("Status")) == 2)
+    peer.say(event("Hangup", LEG, "Cause: 16", "ChannelState: 6"))
+    await soon(lambda: engine.of(LegEnded))
+
+    assert engine.of(BridgeRefused) == []
+
+
+async def test_a_ringing_leg_is_never_redirected(peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
+    peer.say(event("Newchannel") + event("Newstate", LEG, "ChannelState: 5"))
+    await soon(lambda: len(engine.legs()) == 2)
+
+    telephony.perform(BridgeLegs(leg=LEG, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002"))
+    await soon(lambda: engine.of(BridgeRefused))
+
+    assert peer.of("Redirect") == []
+
+
+# -- what lives -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_list_comes_before_what_was_heard_while_asking(peer: Peer, engine: Engine) -> None:
+    def listing(peer: Peer, action: Action) -> str | None:
+        early = event("Hangup", OTHER, "Cause: 17", "ChannelState: 5") + event("Newchannel", LEG)
+        return early + (peer.by_default(action) or "") + event("Hangup", LEG, "Cause: 16", "ChannelState: 6")
+
+    peer.script["Status"] = listing
+    peer.statuses = [
+        f"Channel: {CHANNEL}\r\nUniqueid: {LEG}\r\nChannelState: 6\r\nContext: ringfold-contact\r\nBridgeID: "
+    ]
+    telephony = AmiTelephony(peer.settings())
+
+    await telephony.start(engine.seen.append)
+    await soon(lambda: len(engine.of(LegEnded)) == 2)
+
+    assert [type(seen) for seen in engine.seen] == [PbxUp, LegEnded, LegEnded]
+    assert [seen.leg for seen in engine.legs()] == [OTHER, LEG]
+    await telephony.stop()
+
+
+async def test_channels_that_are_not_ours_are_not_listed(peer: Peer, engine: Engine) -> None:
+    peer.statuses = ["Channel: PJSIP/other-1\r\nUniqueid: 1795325407.8\r\nChannelState: 6\r\nContext: x\r\nBridgeID: "]
+    telephony = AmiTelephony(peer.settings())
+    await telephony.start(engine.seen.append)
+
+    (up,) = engine.seen
+    assert isinstance(up, PbxUp)
+    assert up.legs == ()
+    await telephony.stop()
+
+
+@pytest.mark.parametrize(
+    ("startup", "uptime_s", "restarted"),
+    [("12:00:00", 1000, False), ("12:30:00", 0, True), ("13:00:00", 1000, False)],
+    ids=["the same PBX", "another start", "another time zone"],
+)
+async def test_a_restart_is_told_from_a_lost_connection(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, startup: str, uptime_s: int, restarted: bool
+) -> None:
+    peer.startup, peer.uptime_s = startup, uptime_s
+    peer.drop()
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+
+    assert [getattr(up, "restarted", None) for up in engine.of(PbxUp)] == [False, restarted]
+
+
+async def test_a_pbx_that_gives_no_list_is_not_up(peer: Peer, engine: Engine) -> None:
+    peer.script["Status"] = lambda peer, action: error(action, "Permission denied")
+    telephony = AmiTelephony(peer.settings())
+    await telephony.start(engine.seen.append)
+
+    assert engine.of(PbxUp) == []
+    assert "Permission denied" in str(engine.of(PbxDown)[0])
+    await telephony.stop()
+
+
+async def test_a_settled_leg_that_lives_is_seen(peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
+    peer.script["Status"] = lambda peer, action: status(action, LEG, "ringfold-bridge", "b1")
+
+    telephony.perform(Settle(leg=LEG, delay_ms=1))
+    await soon(engine.legs)
+
+    (leg,) = engine.legs()
+    assert leg == LegSeen(leg=LEG, at=leg.at, channel=CHANNEL, state=LegState.UP, ready=False, bridged=True)
+
+
+async def test_absence_is_believed_only_after_a_late_hangup_had_its_time(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.ami.settlement.ABSENCE_GRACE_MS", 60_000)
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    await soon(lambda: len(peer.of("Status")) == 2)
+
+    peer.say(event("Hangup", LEG, "Cause: 17", "ChannelState: 5"))
+    await soon(engine.legs)
+
+    assert [type(seen) for seen in engine.legs()] == [LegEnded]
+    assert telephony._settlement._graces == {}
+
+
+async def test_an_absent_leg_is_looked_up_in_cel(peer: Peer, engine: Engine, tmp_path: Path) -> None:
+    cel = tmp_path / "ringfold.csv"
+    cel.write_text(
+        f'"{LEG}","ANSWER","1","","{CHANNEL}"\n'
+        f'"{LEG}","HANGUP","2","{{""hangupcause"":16,""hangupsource"":""{CHANNEL}""}}","{CHANNEL}"\n'
+    )
+    telephony = AmiTelephony(peer.settings(cel_path=str(cel)))
+    await telephony.start(engine.seen.append)
+
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    telephony.perform(Settle(leg=OTHER, delay_ms=0))
+    await soon(lambda: len(engine.legs()) == 2)
+
+    by_leg = {seen.leg: seen for seen in engine.legs()}
+    ended = by_leg[LEG]
+    assert isinstance(ended, LegEnded)
+    assert (ended.cause, ended.answered, ended.far_end) == (16, True, True)
+    assert isinstance(by_leg[OTHER], LegAbsent)
+    await telephony.stop()
+
+
+async def test_a_cel_file_that_is_missing_leaves_the_leg_absent(peer: Peer, engine: Engine, tmp_path: Path) -> None:
+    telephony = AmiTelephony(peer.settings(cel_path=str(tmp_path / "none")))
+    await telephony.start(engine.seen.append)
+
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    await soon(engine.legs)
+
+    assert [type(seen) for seen in engine.legs()] == [LegAbsent]
+    await telephony.stop()
+
+
+async def test_a_question_dies_with_its_connection(peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
+    peer.script["Status"] = silence
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    await soon(lambda: len(peer.of("Status")) == 2)
+    del peer.script["Status"]
+
+    peer.drop()
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+    await asyncio.sleep(0.05)
+
+    assert engine.legs() == []
+
+
+async def test_an_agents_phone_is_rung_at_the_agents_context(peer: Peer, telephony: AmiTelephony) -> None:
+    telephony.perform(OriginateAgent(leg=LEG, phone="agent1", ring_timeout_ms=20_000, caller_id="Ringfold <1000>"))
+
+    await soon(lambda: peer.of("Originate"))
+
+    (asked,) = peer.of("Originate")
+    assert (asked["Channel"], asked["Context"], asked["Timeout"]) == ("PJSIP/agent1", "ringfold-agent", "20000")
