@@ -6,8 +6,10 @@ That events arrive is shown by a local channel that runs our waiting context ins
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -67,6 +69,8 @@ async def check(settings: AmiSettings) -> list[Finding]:
         for context in (AGENT_CONTEXT, CONTACT_CONTEXT, BRIDGE_CONTEXT):
             findings.append(await _context(client, context))
         findings += await _events(client, heard)
+        if settings.cel_path:
+            findings.append(await asyncio.to_thread(_cel, settings.cel_path))
     except (NotConnected, Unanswered) as failure:
         findings.append(Finding(ok=False, what=f"the connection ended: {failure}", cure="see the PBX's own log"))
     finally:
@@ -154,6 +158,19 @@ async def _events(client: AmiClient, heard: list[Message]) -> list[Finding]:
         )
     )
     return findings
+
+
+def _cel(path: str) -> Finding:
+    readable = Path(path).is_file() and os.access(path, os.R_OK)
+    return Finding(
+        ok=readable,
+        what=f"CEL file: {'readable' if readable else 'missing or not readable'}",
+        cure=""
+        if readable
+        else "load cel_custom with our cel_custom.conf, create its folder cel-custom in the PBX's log folder, and let "
+        "the engine's user read the file; without it, calls that end while the connection is down end as unknown",
+        warning=True,
+    )
 
 
 def _originate(channel: str, context: str) -> Action:

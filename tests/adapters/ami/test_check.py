@@ -1,0 +1,132 @@
+"""What `check` finds, against a peer that plays a PBX with one thing wrong."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.ami.check import Finding, check
+from tests.adapters.ami.peer import Action, Peer, error, message, ok
+
+COMMANDS = ("Originate", "Hangup", "Redirect", "Setvar", "Status", "CoreStatus")
+
+
+class Pbx(Peer):
+    """Runs the local channel of the check as the real one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commands: tuple[str, ...] = COMMANDS
+        self.contexts = {"ringfold-agent", "ringfold-contact", "ringfold-bridge"}
+        self.events = {"Newchannel", "UserEvent", "Hangup", "OriginateResponse"}
+        self.leg = ""
+        self.script = {"ListCommands": Pbx.listed, "Originate": Pbx.originated, "Hangup": Pbx.hung_up}
+
+    def listed(self: Peer, action: Action) -> str:
+        assert isinstance(self, Pbx)
+        return ok(action, "", *(f"{name}: Something.  (Priv: x,all)" for name in self.commands))
+
+    def originated(self: Peer, action: Action) -> str:
+        assert isinstance(self, Pbx)
+        if action["Context"] not in self.contexts:
+            return error(action, "Extension does not exist.")
+        self.leg = action.get("ChannelId", "")
+        return ok(action, "Originate successfully queued") + self.told("Newchannel") + self.told("UserEvent")
+
+    def hung_up(self: Peer, action: Action) -> str:
+        assert isinstance(self, Pbx)
+        return ok(action, "Channel Hungup") + self.told("Hangup") + self.told("OriginateResponse")
+
+    def told(self, event: str) -> str:
+        return message(f"Event: {event}", f"Uniqueid: {self.leg}") if event in self.events and self.leg else ""
+
+
+@pytest.fixture
+async def pbx() -> AsyncIterator[Pbx]:
+    async with Pbx() as pbx:
+        yield pbx
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.ami.check.EVENTS_WAIT_MS", 100)
+
+
+def faults(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if not finding.ok]
+
+
+async def test_a_ready_pbx_has_no_fault_and_nobody_is_dialled(pbx: Pbx) -> None:
+    findings = await check(pbx.settings())
+
+    assert faults(findings) == []
+    assert all(not asked["Channel"].startswith("PJSIP/") for asked in pbx.of("Originate"))
+
+
+async def test_a_missing_permission_is_named_with_what_it_is_for(pbx: Pbx) -> None:
+    pbx.commands = ("Originate", "CoreStatus", "Hangup", "Setvar")
+
+    (fault,) = faults(await check(pbx.settings()))
+
+    assert fault.what == "permission call: missing for Redirect, Status"
+    assert "write=originate,call,reporting" in fault.cure
+    assert not fault.warning
+
+
+async def test_a_shell_on_the_pbx_is_a_warning(pbx: Pbx) -> None:
+    pbx.commands = (*COMMANDS, "Command")
+
+    (fault,) = faults(await check(pbx.settings()))
+
+    assert "Command" in fault.what
+    assert fault.warning
+
+
+@pytest.mark.parametrize("context", ["ringfold-agent", "ringfold-bridge"])
+async def test_a_missing_context_is_named(pbx: Pbx, context: str) -> None:
+    pbx.contexts.discard(context)
+
+    (fault,) = faults(await check(pbx.settings()))
+
+    assert fault.what == f"context {context}: Extension does not exist"
+    assert "extensions.conf" in fault.cure
+
+
+@pytest.mark.parametrize("event", ["Newchannel", "UserEvent", "Hangup", "OriginateResponse"])
+async def test_an_event_that_is_filtered_away_is_named(pbx: Pbx, event: str) -> None:
+    pbx.events.discard(event)
+
+    (fault,) = faults(await check(pbx.settings()))
+
+    assert fault.what == f"event {event}: does not arrive"
+    assert "eventfilter" in fault.cure
+
+
+async def test_a_refused_login_is_a_finding(pbx: Pbx) -> None:
+    (fault,) = await check(pbx.settings(secret="wrong"))
+
+    assert "refused" in fault.what
+    assert "wrong" not in fault.what
+
+
+async def test_no_pbx_is_a_finding(pbx: Pbx) -> None:
+    pbx.refuse()
+
+    (fault,) = await check(pbx.settings())
+
+    assert fault.what.startswith("no AMI at")
+
+
+async def test_a_connection_that_ends_meanwhile_is_a_finding(pbx: Pbx) -> None:
+    pbx.script["ListCommands"] = lambda peer, action: peer.drop()
+
+    findings = await check(pbx.settings())
+
+    assert "the connection ended" in findings[-1].what
+
+
+async def test_a_cel_file_that_cannot_be_read_is_a_warning(pbx: Pbx, tmp_path: Path) -> None:
+    (fault,) = faults(await check(pbx.settings(cel_path=str(tmp_path / "none.csv"))))
+
+    assert fault.warning
+    assert "cel_custom.conf" in fault.cure

@@ -1,0 +1,76 @@
+from adapters.ami.outbox import Outbox
+from adapters.ami.settings import URGENT_MAX_ACTIONS
+from engine.core.telephony import HangUp, OriginateContact
+
+
+def dial(i: int) -> OriginateContact:
+    return OriginateContact(leg=f"{i:032x}", trunk="t", number="155", ring_timeout_ms=1, caller_id="")
+
+
+def taken(outbox: Outbox, now_s: float) -> list[object]:
+    return list(iter(lambda: outbox.take(now_s), None))
+
+
+def test_hangups_go_before_originates() -> None:
+    outbox = Outbox(50, 10)
+    outbox.put(dial(1))
+    outbox.put(HangUp(leg="a"))
+
+    assert taken(outbox, 1.0) == [HangUp(leg="a"), dial(1)]
+
+
+def test_originates_keep_their_pace_however_they_are_asked_for() -> None:
+    outbox = Outbox(50, 10_000)
+    for i in range(10_000):
+        outbox.put(dial(i))
+
+    sent = sum(len(taken(outbox, 100.0 + ms / 1000)) for ms in range(0, 10_000, 7))
+
+    assert 490 <= sent <= 505  # 50 a second for ten seconds, and the first burst
+
+
+def test_the_pace_holds_hangups_back_never() -> None:
+    outbox = Outbox(1, 10)
+    for i in range(3):
+        outbox.put(dial(i))
+    assert len(taken(outbox, 1.0)) == 1
+
+    outbox.put(HangUp(leg="a"))
+
+    assert taken(outbox, 1.0) == [HangUp(leg="a")]
+    assert 0 < outbox.wait_s(1.0) <= 1
+
+
+def test_a_full_queue_says_so_and_hangups_have_room_of_their_own() -> None:
+    outbox = Outbox(1, 2)
+
+    assert [outbox.put(dial(i)) for i in range(3)] == [True, True, False]
+    assert outbox.put(HangUp(leg="a"))
+
+
+def test_even_hangups_are_bounded() -> None:
+    outbox = Outbox(1, 1)
+
+    assert all(outbox.put(HangUp(leg="a")) for _ in range(URGENT_MAX_ACTIONS))
+    assert not outbox.put(HangUp(leg="a"))
+
+
+def test_clearing_tells_which_originates_were_never_sent() -> None:
+    outbox = Outbox(1, 10)
+    for i in range(3):
+        outbox.put(dial(i))
+    outbox.put(HangUp(leg="a"))
+    taken(outbox, 1.0)
+
+    assert outbox.clear() == (dial(1), dial(2))
+    assert taken(outbox, 100.0) == []
+
+
+def test_an_originate_can_be_taken_back_once() -> None:
+    outbox = Outbox(1, 10)
+    outbox.put(dial(1))
+    outbox.put(dial(2))
+
+    assert outbox.withdraw(dial(1).leg) == dial(1)
+    assert outbox.withdraw(dial(1).leg) is None
+    assert outbox.clear() == (dial(2),)
