@@ -95,6 +95,15 @@ class SimulatedPbx:
     def port(self) -> int:
         return self._port
 
+    @property
+    def username(self) -> str:
+        """The first manager user's name."""
+        return next(iter(self._users))
+
+    @property
+    def secret(self) -> str:
+        return self._users[self.username].secret
+
     # -- what checkers look at ----------------------------------------------------------------------------------------
 
     @property

@@ -1,7 +1,7 @@
 """AMI on the wire: actions come in as lines, messages go out as bytes.
 
 The limits and the leniency are those measured on the real PBX: a bare line feed ends a line as CR LF does, a carriage
-return elsewhere is a character like any other, an empty line ends an action, and lines or actions beyond the limits are refused, not cut.
+return elsewhere is a character like any other, an empty line ends an action, and what is beyond the limits is refused.
 """
 
 from collections.abc import Iterator

@@ -173,7 +173,7 @@ async def test_originate_to_bad_context_is_refused_at_once(ami: Ami, agent: str)
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 async def test_malformed_originate(ami: Ami, agent: str, headers: dict[str, str], message: str) -> None:
-    response = await ami.originate("PJSIP/agent1", "ringfold-agent", agent, **headers)
+    response = await ami.originate("PJSIP/agent1", "ringfold-agent", agent, more=headers)
     assert (response["Response"], response["Message"]) == ("Error", message)
 
 
@@ -238,7 +238,7 @@ async def test_comma_in_variable_makes_more_variables_and_runs_functions(
         f"PJSIP/15551234@{address.trunk}",
         "ringfold-contact",
         contact,
-        Variable=f"__CALL_UUID={contact},NOTE=Bob,CALLERID(num)=999,WITHOUT",
+        more={"Variable": f"__CALL_UUID={contact},NOTE=Bob,CALLERID(num)=999,WITHOUT"},
     )
     await ami.event("UserEvent", contact)
     # then what stands behind the comma is a variable of its own, and a function's name is executed

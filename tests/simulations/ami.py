@@ -67,10 +67,10 @@ class Ami:
         await ami.until(lambda m: m["Event"] == "FullyBooted")
         return ami
 
-    async def act(self, action: str, limit_s: float = ANSWER_LIMIT_S, **headers: str | int) -> Message:
+    async def act(self, action: str, **headers: str | int) -> Message:
         """Send an action and return its Response."""
         action_id = self.send(action, **headers)
-        return await self.until(lambda m: "response" in m and "event" not in m and m["ActionID"] == action_id, limit_s)
+        return await self.until(lambda m: "response" in m and "event" not in m and m["ActionID"] == action_id)
 
     def send(self, action: str, **headers: str | int) -> str:
         self._actions += 1
@@ -82,18 +82,20 @@ class Ami:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
-    async def originate(self, channel: str, context: str, leg: str, timeout_ms: int = 5000, **headers: str) -> Message:
-        fields = {
+    async def originate(
+        self, channel: str, context: str, leg: str, timeout_ms: int = 5000, more: dict[str, str] | None = None
+    ) -> Message:
+        fields: dict[str, str | int] = {
             "Channel": channel,
             "Context": context,
             "Exten": "s",
-            "Priority": "1",
+            "Priority": 1,
             "ChannelId": leg,
             "Async": "true",
-            "Timeout": str(timeout_ms),
+            "Timeout": timeout_ms,
             "Variable": f"__CALL_UUID={leg}",
         }
-        return await self.act("Originate", ANSWER_LIMIT_S, **(fields | headers))
+        return await self.act("Originate", **(fields | (more or {})))
 
     async def until(self, wanted: Callable[[Message], bool], limit_s: float = ANSWER_LIMIT_S) -> Message:
         """The first message so far, or yet to come, that is wanted."""

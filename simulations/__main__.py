@@ -1,0 +1,16 @@
+"""`python -m simulations`: the simulated PBX, the demonstration, benchmarks, and the proof of requirements.
+
+Each command is imported when it is called, so that one's dependencies never burden another.
+"""
+
+from cyclopts import App
+
+app = App(name="simulations", help="What runs around Ringfold to try, measure and prove it.")
+app.command("simulations.bench.__main__:main", name="bench")
+app.command("simulations.demo:main", name="demo")
+app.command("simulations.pbx.command:serve", name="pbx")
+app.command("simulations.requirements:main", name="requirements")
+app.command("simulations.states:main", name="states")
+
+if __name__ == "__main__":
+    app()
