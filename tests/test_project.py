@@ -39,8 +39,12 @@ MAY_IMPORT = {
     "api/": ("api", "engine"),
     "config/": ("config",),
 }
-# Simulations are started from the command line and by tests; the composition root is nobody's library.
-NEVER_FROM_OUTSIDE = {"engine.__main__": ("tests/",), "tests": ("tests/",), "simulations": ("simulations/", "tests/")}
+# Simulations are started from the command line and by tests; the whole service is run by nobody else.
+NEVER_FROM_OUTSIDE = {
+    "engine.__main__": ("simulations/", "tests/"),
+    "tests": ("tests/",),
+    "simulations": ("simulations/", "tests/"),
+}
 
 NOT_OUR_WORDS = ("Manager", "Helper", "Util", "Utils")
 
