@@ -34,14 +34,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 def is_restarted(before: str, startup: str, uptime_s: int | None, outage_s: float | None) -> bool:
     """Whether the PBX started after the connection was lost. `before`, `startup`: its start as told then and now.
 
-    The start is printed in local time, which a change of zone moves: the uptime, where known, must agree.
+    The start is printed in local time to the second, so it only counts where the uptime isn't told. To take a PBX for
+    restarted that had started just before the outage does no harm: what it lists lives, and what it doesn't is gone.
     """
     if outage_s is None:
         return False  # our first connection: nothing was lost
-    young = None if uptime_s is None else uptime_s <= outage_s
-    if before and startup:
-        return before != startup and young is not False
-    return bool(young)
+    if uptime_s is not None:
+        return uptime_s <= outage_s
+    return before != startup and before != "" and startup != ""
 
 
 class Resync:

@@ -9,14 +9,15 @@ OLD, NEW = "2026-01-01 12:00:00", "2026-01-01 12:30:00"
     ("before", "startup", "uptime_s", "outage_s", "restarted"),
     [
         ("", NEW, 5, None, False),  # the first connection: nothing was lost
-        (OLD, OLD, 5, 60.0, False),  # the same start: a clock says otherwise, the PBX itself doesn't
         (OLD, NEW, 5, 60.0, True),
+        (OLD, OLD, 0, 0.2, True),  # within one second
+        (OLD, OLD, None, 60.0, False),
         (OLD, NEW, None, 60.0, True),
         (OLD, NEW, 3600, 60.0, False),  # up for longer than we were away: its time zone has changed
         ("", "", 5, 60.0, True),
         ("", "", 61, 60.0, False),
         ("", "", None, 60.0, False),  # nothing tells: each leg is settled by itself
-        (OLD, "", 5, 60.0, True),
+        (OLD, "", None, 60.0, False),
     ],
 )
 def test_restart(before: str, startup: str, uptime_s: int | None, outage_s: float | None, restarted: bool) -> None:
