@@ -73,7 +73,7 @@ class Engine:
         telephony: Telephony,
         clock: Clock,
         chance: Chance,
-        limits: Limits = Limits(),
+        limits: Limits,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -239,9 +239,7 @@ class Engine:
         """Add contacts whose refs are free; returns (the new refs, for each clashing ref its first campaign)."""
         self.campaign(ref)
         refs = tuple(one.ref for one in command.contacts)
-        clashes: dict[str, str] = await self.direct(
-            directories.UseContactRefs(at=command.at, campaign=ref, refs=refs)
-        )
+        clashes: dict[str, str] = await self.direct(directories.UseContactRefs(at=command.at, campaign=ref, refs=refs))
         free = tuple(one for one in command.contacts if one.ref not in clashes)
         new: set[str] = await self.submit(ref, msgspec.structs.replace(command, contacts=free)) if free else set()
         return new, clashes

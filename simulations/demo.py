@@ -18,12 +18,12 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from api.token import Role
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
-from api.token import Role
 from simulations.client import Client
 from simulations.desk import Agent, Habits, Switchboard
 from simulations.engine_process import EngineProcess
@@ -97,7 +97,9 @@ class Demo:
         for start in range(0, len(rows), UPLOAD_ROWS):
             result = await manager.ndjson(f"/v1/campaigns/{CAMPAIGN}/contacts", rows[start : start + UPLOAD_ROWS])
             if result["rejected"]:
-                raise RuntimeError(f"rows refused: {[one for one in result['results'] if one['status'] == 'rejected'][:3]}")
+                raise RuntimeError(
+                    f"rows refused: {[one for one in result['results'] if one['status'] == 'rejected'][:3]}"
+                )
         numbers = sum(len(row["numbers"]) for row in rows)
         self.console.print(f"imported {len(rows)} contacts with {numbers} numbers from {csv_path.name}")
         for phone in self.phones:
@@ -137,7 +139,11 @@ class Demo:
 
     async def _show(self) -> None:
         progress = Progress(
-            TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn(), console=self.console
+            TextColumn("{task.description}"),
+            BarColumn(40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
         )
         bar = progress.add_task("contacts done", total=self.plan.contacts)
         reported = 0
@@ -148,7 +154,9 @@ class Demo:
                 step = len(self.table.final) * 10 // self.plan.contacts
                 if not self.console.is_terminal and step > reported:
                     reported = step
-                    self.console.print(f"{step * 10:3} % of contacts done, {len(self.table.ended)} calls, {self.table.state}")
+                    self.console.print(
+                        f"{step * 10:3} % of contacts done, {len(self.table.ended)} calls, {self.table.state}"
+                    )
                 await asyncio.sleep(0.2)
 
     def _now(self) -> Grid:
@@ -256,7 +264,9 @@ def main(
 
     async def run() -> bool:
         async with work_folder(folder) as where:
-            console.print("starting the engine on SQLite with " + ("a real Asterisk" if asterisk else "the simulated PBX"))
+            console.print(
+                "starting the engine on SQLite with " + ("a real Asterisk" if asterisk else "the simulated PBX")
+            )
             if asterisk:
                 from simulations.demo_asterisk import real
 

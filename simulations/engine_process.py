@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-
 from api.token import KeyRing, Role
+
 from simulations.client import Client
 
 READY_WITHIN_S = 30
@@ -32,7 +32,8 @@ def to_toml(tables: dict[str, dict[str, Any]]) -> str:
         return f'"{one}"' if isinstance(one, str) else str(one)
 
     return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {value(one)}\n" for key, one in table.items()) for name, table in tables.items()
+        f"[{name}]\n" + "".join(f"{key} = {value(one)}\n" for key, one in table.items())
+        for name, table in tables.items()
     )
 
 

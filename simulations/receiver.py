@@ -72,11 +72,8 @@ class Receiver:
         app.router.add_post("/notifications", self._take)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # aiohttp names no other way
-        self.url = f"http://127.0.0.1:{port}/notifications"
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/notifications"
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -144,7 +144,15 @@ class Book:
     def _forget(self) -> None:
         """A deleted campaign is its tombstone only; the log keeps the rest."""
         self.contacts = Contacts()
-        for ledger in (self.agents, self.reservations, self.calls, self.live, self.phones, self.attending, self.arriving):
+        for ledger in (
+            self.agents,
+            self.reservations,
+            self.calls,
+            self.live,
+            self.phones,
+            self.attending,
+            self.arriving,
+        ):
             ledger.clear()
 
     # -- the book as columns: for snapshots, and to compare two books byte by byte ------------------------------------

@@ -273,7 +273,11 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
         return ()  # it is on its way out: nobody is to be connected any more
     match seen:
         case LegCreated():
-            return (CallPlaced(at=seen.at, call=state.id, channel=seen.channel),) if _is_before(state, CallStatus.PLACED) else ()
+            return (
+                (CallPlaced(at=seen.at, call=state.id, channel=seen.channel),)
+                if _is_before(state, CallStatus.PLACED)
+                else ()
+            )
         case LegRinging():
             return (CallRinging(at=seen.at, call=state.id),) if _is_before(state, CallStatus.RINGING) else ()
         case LegAnswered():
@@ -311,9 +315,7 @@ def unlisted(state: Call, at: int, restarted: bool) -> tuple[CallEvent, ...]:
     return (CallDoubted(at=at, call=state.id, why=Doubt.RECONNECTED),)
 
 
-def end(
-    state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int = 0, sip_code: int = 0
-) -> CallEnded:
+def end(state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int = 0, sip_code: int = 0) -> CallEnded:
     rang_until = state.connected_at or at
     return CallEnded(
         at=at,

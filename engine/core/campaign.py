@@ -286,7 +286,7 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
             return (CampaignStopping(at=at, by="dialer", reason="completed"),)
         case Drained(at=at), Status.STOPPING:
             return (CampaignStopped(at=at, reason=state.stop_reason),)
-        case (AgentsReady() | Completed() | Drained()), _:
+        case ((AgentsReady() | Completed() | Drained()), _):
             return ()
         # a ref is used once, for ever
         case Create(), Status.ABSENT:
@@ -301,14 +301,16 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
                 ),
             )
         case Create(), Status.DELETED:
-            raise against_rule("campaign-ref-used", f"campaign ref {state.ref!r} was used before and stays refused", "ref")
+            raise against_rule(
+                "campaign-ref-used", f"campaign ref {state.ref!r} was used before and stays refused", "ref"
+            )
         case Create(), _:
             if (message.name, message.mode, message.settings) == (state.name, state.mode, state.settings):
                 return ()
             raise against_rule("campaign-ref-used", f"campaign {state.ref!r} exists with another body", "ref")
-        case (Modify() | Start() | Stop() | Delete()), Status.ABSENT:
+        case ((Modify() | Start() | Stop() | Delete()), Status.ABSENT):
             raise Refused(Fault.ABSENT, "unknown-campaign", "there is no such campaign")
-        case (Modify() | Start() | Stop()), Status.DELETED:
+        case ((Modify() | Start() | Stop()), Status.DELETED):
             raise against_rule("campaign-deleted", f"campaign {state.ref!r} is deleted")
         case Modify(), _:
             return _modify(state, message)
@@ -339,7 +341,9 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
 
 def _modify(state: Campaign, edit: Modify) -> tuple[CampaignEvent, ...]:
     if edit.if_revision is not None and edit.if_revision != state.revision:
-        raise stale("revision-mismatch", f"campaign {state.ref!r} is at revision {state.revision}, not {edit.if_revision}")
+        raise stale(
+            "revision-mismatch", f"campaign {state.ref!r} is at revision {state.revision}, not {edit.if_revision}"
+        )
     events: list[CampaignEvent] = []
     if edit.name is not None and edit.name != state.name:
         events.append(CampaignRenamed(at=edit.at, old=state.name, new=edit.name, by=edit.by))

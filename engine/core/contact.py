@@ -173,9 +173,7 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
         case ContactReserved():
             contact = contacts.by_ref[event.contact]
             contacts.put(
-                msgspec.structs.replace(
-                    contact, status=ContactStatus.HELD, reservation=event.reservation, due_at=0
-                )
+                msgspec.structs.replace(contact, status=ContactStatus.HELD, reservation=event.reservation, due_at=0)
             )
         case ReservationExtended():
             pass

@@ -63,13 +63,7 @@ class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked
 
 
 DirectoryEvent = (
-    AgentRegistered
-    | CampaignRefUsed
-    | CampaignRetired
-    | ContactRefsUsed
-    | WebhookPut
-    | WebhookRemoved
-    | TokenRevoked
+    AgentRegistered | CampaignRefUsed | CampaignRetired | ContactRefsUsed | WebhookPut | WebhookRemoved | TokenRevoked
 )
 
 

@@ -5,8 +5,6 @@ belongs to its subject alone. Erasing the key erases the person from the log, it
 the decisions readable.
 """
 
-from typing import Any
-
 import msgspec
 
 
@@ -27,7 +25,7 @@ class Person:
         self.subject = subject
         self.details = details
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Person) and self.subject == other.subject and self.details == other.details
 
     def __hash__(self) -> int:

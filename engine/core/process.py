@@ -95,9 +95,7 @@ def step(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]
     for event in events:
         book.apply(event)
         claims.follow(book, event)
-    done = list(events)
-    for event in _follow(book, message.at, events, claims, new_id):
-        done.append(event)
+    done = [*events, *_follow(book, message.at, events, claims, new_id)]
     effects = [*effects, *(effect for event in done for effect in react(book, event))]
     return Step(done, effects, reply)
 
@@ -279,9 +277,7 @@ def _allocated(book: Book, agent: str) -> Agent:
 # -- follow: what must happen because of how things stand -------------------------------------------------------------
 
 
-def _follow(
-    book: Book, at: int, events: Iterable[Event], claims: Claims, new_id: Callable[[], str]
-) -> Iterable[Event]:
+def _follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id: Callable[[], str]) -> Iterable[Event]:
     """Yield consequences, each already applied, until nothing more follows."""
     touched = _touched(book, events)
     while True:
@@ -320,7 +316,9 @@ def _campaign_next(book: Book, at: int) -> tuple[campaigns.CampaignEvent, ...]:
     match book.campaign.status:
         case Status.STARTING if not book.arriving:
             return campaigns.decide(book.campaign, AgentsReady(at=at))
-        case Status.RUNNING if book.campaign.settings.stop_when_completed and len(book.contacts) and not book.contacts.open:
+        case Status.RUNNING if (
+            book.campaign.settings.stop_when_completed and len(book.contacts) and not book.contacts.open
+        ):
             return campaigns.decide(book.campaign, Completed(at=at))
         case Status.STOPPING if not book.live and not book.attending:
             return campaigns.decide(book.campaign, Drained(at=at))

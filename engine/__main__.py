@@ -1,0 +1,291 @@
+"""The composition root: the one place that knows every part, and the `ringfold` command."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Literal
+
+import structlog
+from aiohttp import web
+from api.app import HttpLimits, make_app
+from api.token import KeyRing, Role
+from cyclopts import App, Parameter
+
+from adapters.ami import AmiLoginRefused, AmiSettings, AmiTelephony, check_pbx
+from adapters.notify import FeedEvent, Notifier, NotifyLimits
+from config import logging as logs
+from config.settings import InvalidSettings, Settings, load
+from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of, replay
+from engine.core.book import Book, Event
+from engine.core.directory import DirectoryEvent
+from eventstore import Codec, Store, dump, open_store, verify
+
+LogEvent = Event | DirectoryEvent | FeedEvent
+"""Everything that any log may hold."""
+
+cli = App(name="ringfold", help="An event-sourced outbound dialer.")
+Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="Settings file (TOML); none: defaults.")]
+log = structlog.get_logger("ringfold")
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class SystemChance:
+    def new_id(self) -> str:
+        return secrets.token_hex(16)
+
+
+class Service:
+    """The whole service in this process: store, engine, PBX connection, notifications, HTTP."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        settings = self.settings
+        self.store = await open_log_store(settings)
+        self.engine = Engine(
+            self.store,
+            AmiTelephony(ami_settings(settings)),
+            SystemClock(),
+            SystemChance(),
+            Limits(
+                max_calls_in_setup=settings.dialing.max_calls_in_setup,
+                mailbox_messages=settings.engine.mailbox_size,
+                snapshot_every_events=settings.engine.snapshot_every_events,
+            ),
+        )
+        self.notifier = Notifier(
+            self.store,
+            book_of=self._book,
+            webhooks=lambda: self.engine.directory.webhooks,
+            clock=self.engine.clock,
+            limits=NotifyLimits(
+                request_timeout_ms=settings.webhooks.timeout_ms, max_requests=settings.webhooks.max_in_flight
+            ),
+        )
+        self.engine.followers.append(self.notifier.follow)
+        self.engine.announcer = self.notifier
+        await self.engine.start()
+        await self.notifier.start()
+        await self._listen()
+        log.info("serving", host=settings.http.host, port=self.port, store=self.store.kind)
+
+    async def _listen(self) -> None:
+        http = self.settings.http
+        limits = HttpLimits(
+            max_body_bytes=http.max_body_bytes,
+            max_rows_per_request=http.max_contacts_per_request,
+            max_wait_s=http.max_poll_wait_s,
+            max_streams=http.max_streams,
+            heartbeat_s=http.heartbeat_s,
+        )
+        app = make_app(self.engine, self.notifier, self.keys, limits, frozenset(self.settings.dialing.trunks))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, http.host, http.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    def _book(self, name: str) -> Book | None:
+        running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
+        return running.book if running else None
+
+    async def drain(self) -> bool:
+        return await self.engine.drain(self.settings.engine.drain_timeout_s * 1_000)
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.engine.stop()
+        await self.notifier.stop()
+        await self.store.close()
+
+
+async def open_log_store(settings: Settings) -> Store:
+    return await open_store(
+        settings.store.url,
+        Codec(LogEvent),
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        lease_ttl_ms=settings.store.lease_ttl_ms,
+    )
+
+
+def ami_settings(settings: Settings) -> AmiSettings:
+    """The adapter's own settings from ours: the same names and units."""
+    ami = settings.ami
+    return AmiSettings(**{name: getattr(ami, name) for name in AmiSettings.__struct_fields__})
+
+
+# -- commands -------------------------------------------------------------------------------------------------------
+
+
+@cli.command
+def serve(*, config: Config = None) -> None:
+    """Run the service until SIGTERM: it then lets live calls end. A second signal stops it at once."""
+    settings = _settings(config)
+    logs.configure(settings.log.level, settings.log.json)
+    sys.exit(asyncio.run(_serve(Service(settings))))
+
+
+async def _serve(service: Service) -> int:
+    told: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.put_nowait, number)
+    try:
+        await service.start()
+    except (AmiLoginRefused, OSError) as error:
+        log.error("can't start", error=str(error))
+        return 1
+    try:
+        return await _until_told(service, told)
+    finally:
+        await service.stop()
+        log.info("stopped")
+
+
+async def _until_told(service: Service, told: asyncio.Queue[int]) -> int:
+    assert service.engine.failed is not None
+    signalled = asyncio.ensure_future(told.get())
+    await asyncio.wait({signalled, service.engine.failed}, return_when=asyncio.FIRST_COMPLETED)
+    if service.engine.failed.done():
+        signalled.cancel()
+        log.error("a part failed for good", error=repr(service.engine.failed.exception()))
+        return 1
+    log.info("draining", seconds=service.settings.engine.drain_timeout_s)
+    draining, again = asyncio.ensure_future(service.drain()), asyncio.ensure_future(told.get())
+    await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        log.warning("told again: stopping at once, live calls are left to the next start")
+    for task in (draining, again):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    return 0
+
+
+@cli.command
+def token(
+    *,
+    role: Role,
+    subject: str,
+    ttl_s: int = 8 * 3_600,
+    campaign: Annotated[tuple[str, ...], Parameter(help="Campaigns it is bound to; may be given more than once.")] = (),
+    config: Config = None,
+) -> None:
+    """Print a token. `subject` is who acts: for an agent, the agent's id."""
+    settings = _settings(config)
+    keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
+    print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign))
+
+
+@cli.command(name="log")
+def show_log(
+    name: str | None = None,
+    *,
+    after: int = 0,
+    stream: str | None = None,
+    personal: bool = False,
+    config: Config = None,
+) -> None:
+    """Print a log, a line an event; without a name, the names of all logs. Personal data only when asked for."""
+
+    async def run() -> None:
+        store = await open_log_store(_settings(config))
+        try:
+            if name is None:
+                for one in await store.logs():
+                    print(one)
+                return
+            async for line in dump(store, name, after=after, stream=stream, personal=personal):
+                print(line)
+        finally:
+            await store.close()
+
+    _print_until_closed(run())
+
+
+@cli.command(name="verify")
+def verify_logs(*names: str, config: Config = None) -> None:
+    """Check logs (default all): gapless, contiguous, checksums; and print each campaign's state digest by replay."""
+
+    async def run() -> int:
+        store = await open_log_store(_settings(config))
+        faults = 0
+        try:
+            for name in names or await store.logs():
+                report = await verify(store, name)
+                faults += len(report.faults)
+                digest = await digest_by_replay(store, name) if name.startswith(CAMPAIGN_PREFIX) else ""
+                print(f"{report}{digest}")
+        finally:
+            await store.close()
+        return 1 if faults else 0
+
+    sys.exit(asyncio.run(run()))
+
+
+async def digest_by_replay(store: Store, name: str) -> str:
+    book = await replay(store.read(name))
+    return f", state {blake2b(book.canonical(), digest_size=16).hexdigest()}"
+
+
+@cli.command
+def check(*, config: Config = None) -> None:
+    """Check the settings, the store and the PBX, and say in words what is missing."""
+
+    async def run() -> int:
+        settings = _settings(config)
+        store = await open_log_store(settings)
+        await store.close()
+        print(f"ok    the store opens: {store.kind}")
+        bad = 0
+        for found in await check_pbx(ami_settings(settings)):
+            bad += not found.ok
+            print(
+                f"{'ok   ' if found.ok else 'FAULT'} {found.what}" + ("" if found.ok else f"\n      cure: {found.cure}")
+            )
+        return 1 if bad else 0
+
+    sys.exit(asyncio.run(run()))
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load(config)
+    except InvalidSettings as error:
+        print(f"ringfold: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _print_until_closed(work: "asyncio.Future[None] | object") -> None:
+    """Run a printing command; a reader that closes the pipe (`| head`) ends it quietly."""
+    try:
+        asyncio.run(work)  # type: ignore[arg-type]
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    cli()
+
+
+Kind = Literal["sqlite", "postgres", "memory"]
+__all__ = ["Service", "log_of", "main"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks: each figure beside its peer, in one run, interleaved, several rounds."""

@@ -1,0 +1,57 @@
+"""`make bench`: the first figures, side by side."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from simulations.bench.appends import rounds
+from simulations.bench.attempts import attempts
+from simulations.bench.figure import Series, ratio, save, show
+from simulations.postgres import Postgres
+
+RESULT = Path("build/bench.json")
+
+
+def main(*, count: int = 3, seconds: float = 3.0) -> int:
+    """Measure appends and attempts: `count` rounds of `seconds` each."""
+    console = Console()
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder, Postgres.running() as postgres:
+        series: dict[str, Series] = {}
+        for number, series in enumerate(
+            rounds(postgres.url, postgres.binary("pgbench"), Path(folder), count, seconds), 1
+        ):
+            console.print(f"appends, round {number} of {count}: " + _line(series))
+        show(
+            "512 appenders, one durable event each",
+            list(series.values()),
+            [series["library"], series["pgbench"]],
+            console,
+        )
+        figures |= {
+            "log_vs_library": ratio(series["postgres"], series["library"]),
+            "log_vs_pgbench": ratio(series["postgres"], series["pgbench"]),
+            "log_sqlite_vs_library": ratio(series["sqlite"], series["library"]),
+            "log_sqlite_vs_pgbench": ratio(series["sqlite"], series["pgbench"]),
+        }
+    rate, per_cpu = Series("attempts", "/s", []), Series("attempts per CPU-second of the engine", "/s", [])
+    for number in range(1, count + 1):
+        each, cpu = asyncio.run(attempts(seconds))
+        rate.rounds.append(each)
+        per_cpu.rounds.append(cpu)
+        console.print(f"attempts, round {number} of {count}: {each:,.0f}/s, {cpu:,.0f} per CPU-second")
+    show("complete call attempts against the simulated PBX", [rate, per_cpu], [], console)
+    figures |= {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
+    save(RESULT, figures)
+    console.print(f"written to {RESULT}")
+    return 0
+
+
+def _line(series: dict[str, Series]) -> str:
+    return ", ".join(f"{one.name} {one.rounds[-1]:,.0f} {one.unit}" for one in series.values())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,34 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import Ami
+from simulations.pbx import Script, SimulatedPbx, User
+from tests.world import World, running, settings_for
+
+TIME_SCALE = 0.05
+"""Ring and talk times at the simulated PBX, against life."""
+
+
+@pytest.fixture
+async def pbx() -> AsyncIterator[SimulatedPbx]:
+    """A simulated PBX whose far ends answer by the number's first digit, as the scripted carrier of the real one does."""
+    simulated = SimulatedPbx(Script(), seed=1, time_scale=TIME_SCALE, login_penalty_ms=0)
+    await simulated.start()
+    yield simulated
+    await simulated.stop()
+
+
+def ami_of(pbx: SimulatedPbx) -> Ami:
+    user = User()
+    return Ami(port=pbx.port, username=user.name, secret=user.secret, reconnect_min_ms=50, reconnect_max_ms=200)
+
+
+@pytest.fixture
+async def service(tmp_path: Path, pbx: SimulatedPbx) -> AsyncIterator[World]:
+    """The whole service against the simulated PBX."""
+    async with running(settings_for(tmp_path, ami_of(pbx))) as world:
+        yield world
