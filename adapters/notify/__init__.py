@@ -1,1 +1,7 @@
 """Notifications that follow the log: the feed, and signed webhooks in per-campaign order."""
+
+from adapters.notify.event import FeedEvent, FeedMerged, FeedOpened
+from adapters.notify.limits import NotifyLimits
+from adapters.notify.notifier import Notifier
+
+__all__ = ["FeedEvent", "FeedMerged", "FeedOpened", "Notifier", "NotifyLimits"]

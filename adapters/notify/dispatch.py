@@ -1,0 +1,139 @@
+"""All webhooks: as the directory names them, fed by the merger, saved now and then."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from adapters.notify.crew import Crew
+from adapters.notify.entry import Entry
+from adapters.notify.feed import FeedReader
+from adapters.notify.limits import NotifyLimits
+from adapters.notify.merger import Merger, campaign_of
+from adapters.notify.sender import Sender
+from adapters.notify.webhook import Webhook
+from engine.core.directory import WebhookPut
+from engine.ports import Clock, EventStore, StoreUnavailable
+
+STORE_RETRY_MS = 500
+DONE_POLL_MS = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatch:
+    def __init__(
+        self,
+        store: EventStore,
+        merger: Merger,
+        feed: FeedReader,
+        directory: Callable[[], Mapping[str, WebhookPut]],
+        limits: NotifyLimits,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.webhooks: dict[str, Webhook] = {}
+        self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
+        self._limits, self._clock, self._rng = limits, clock, rng
+        self._sender = Sender(limits, clock)
+        self._slots = asyncio.Semaphore(limits.max_requests)
+        self._crew = Crew()
+        self._changed = asyncio.Event()
+        merger.listeners.append(self._merged)
+
+    async def start(self) -> None:
+        self._sender.open()
+        self._changed.set()
+        self._crew.spawn(self._attend(), "webhooks")
+        self._crew.spawn(self._save_now_and_then(), "webhook progress")
+
+    async def stop(self) -> None:
+        """Let lanes that are well finish for a moment, then save and let go."""
+        for _ in range(self._limits.stop_grace_ms // DONE_POLL_MS):
+            if all(one.is_done for one in self.webhooks.values()):
+                break
+            await asyncio.sleep(DONE_POLL_MS / 1_000)
+        await self._crew.close()
+        try:
+            for one in self.webhooks.values():
+                await one.save()
+        except StoreUnavailable as error:
+            log.warning("webhook progress not saved: some will be delivered again", error=str(error))
+        for one in self.webhooks.values():
+            await one.close()
+        await self._sender.close()
+
+    @property
+    def failed(self) -> BaseException | None:
+        return self._crew.failed
+
+    def directory_changed(self) -> None:
+        self._changed.set()
+
+    async def written(self, name: str, pos: int) -> None:
+        """Return when all webhooks that are well were sent what a log tells up to a position."""
+        campaign = campaign_of(name)
+        for webhook in list(self.webhooks.values()):
+            lane = webhook.lanes.get(name)
+            if lane is not None and webhook.wants_campaign(campaign):
+                await lane.written(pos)
+
+    def _merged(self, name: str, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
+        for webhook in self.webhooks.values():
+            webhook.take(name, first_pos, last_pos, entries)
+
+    async def _attend(self) -> None:
+        """Keep to what the directory says."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._reconcile(dict(self._directory()))
+            except StoreUnavailable as error:
+                log.warning("webhooks: the store is unavailable", error=str(error))
+                await asyncio.sleep(STORE_RETRY_MS / 1_000)
+                self._changed.set()
+
+    async def _reconcile(self, puts: Mapping[str, WebhookPut]) -> None:
+        for id_, webhook in list(self.webhooks.items()):
+            put = puts.get(id_)
+            if put is None or put.since != webhook.put.since:
+                del self.webhooks[id_]
+                await webhook.close()
+            elif put != webhook.put:
+                await webhook.change(put)
+            else:
+                await webhook.revive()
+        for id_, put in puts.items():
+            if id_ not in self.webhooks:
+                webhook = self._new(put)
+                self.webhooks[id_] = webhook
+                try:
+                    await webhook.open()
+                except StoreUnavailable:
+                    del self.webhooks[id_]
+                    await webhook.close()
+                    raise
+
+    def _new(self, put: WebhookPut) -> Webhook:
+        return Webhook(
+            put,
+            self._store,
+            self._feed,
+            self._sender,
+            self._slots,
+            self._limits,
+            self._clock,
+            self._rng,
+            self._crew,
+        )
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.save_every_ms / 1_000)
+            for webhook in list(self.webhooks.values()):
+                try:
+                    await webhook.save()
+                except StoreUnavailable as error:
+                    log.warning("webhook progress not saved", webhook=webhook.put.id, error=str(error))

@@ -1,0 +1,233 @@
+"""The one writer of the order: takes every campaign's events as they become durable and appends references to the feed.
+
+What the engine hands over is used directly where it continues what is merged; anything else is a hint only, and the
+store is read. So nothing is missed when a hint is lost, comes twice, or comes for a log that somebody else writes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from urllib.parse import quote
+
+import structlog
+
+from adapters.notify.cursor import Cursors
+from adapters.notify.entry import Entry
+from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedMerged, FeedOpened
+from adapters.notify.limits import NotifyLimits
+from adapters.notify.notification import Fact, fact_of
+from adapters.notify.order import Order
+from adapters.notify.pulse import Pulse
+from engine.ports import ANY, Append, EventLog, EventStore, Recorded, StoreUnavailable
+
+CAMPAIGN_PREFIX = "campaign/"
+STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
+
+log = structlog.get_logger(__name__)
+
+Merged = Callable[[str, int, int, Sequence[Entry]], None]
+"""Told of each merged run: log, first and last position, its notifications."""
+
+
+class Run:
+    """Contiguous events of one log with what is to be told of them."""
+
+    __slots__ = ("facts", "first_pos", "last_pos", "name")
+
+    def __init__(self, name: str, events: Sequence[Recorded]) -> None:
+        self.name = name
+        self.first_pos, self.last_pos = events[0].pos, events[-1].pos
+        ref = campaign_of(name)
+        facts = ((one.pos, fact_of(ref, one.event)) for one in events)
+        self.facts: list[tuple[int, Fact]] = [(pos, fact) for pos, fact in facts if fact is not None]
+
+
+class Merger:
+    def __init__(
+        self, store: EventStore, limits: NotifyLimits, is_open: Callable[[str], bool], new_feed_id: Callable[[], str]
+    ) -> None:
+        self.order = Order()
+        self.cursors = Cursors("")
+        self.advanced = Pulse()
+        self.listeners: list[Merged] = []
+        self._store = store
+        self._limits = limits
+        self._is_open = is_open
+        self._new_feed_id = new_feed_id
+        self._pending: dict[str, list[Recorded] | None] = {}
+        self._pending_events = 0
+        self._arrived = asyncio.Event()
+        self._finishing = False
+        self._log: EventLog | None = None
+
+    async def open(self) -> None:
+        """Become the feed's owner and read its order back. Raises StoreUnavailable while another owner lives."""
+        self._log = await self._store.open_log(FEED_LOG)
+        feed = ""
+        async for batch in self._log.read():
+            for one in batch:
+                if isinstance(one.event, FeedMerged):
+                    self.order.extend(one.event)
+                elif isinstance(one.event, FeedOpened):
+                    feed = one.event.feed
+        if not feed:
+            feed = self._new_feed_id()
+            await self._append([FeedOpened(feed=feed)])
+        self.cursors = Cursors(feed)
+
+    async def catch_up(self) -> None:
+        """Merge what campaigns' logs hold and the feed doesn't yet."""
+        for name in await self._store.logs():
+            if name.startswith(CAMPAIGN_PREFIX):
+                await self._merge_stored(name)
+
+    def follow(self, name: str, recorded: Sequence[Recorded]) -> None:
+        """Durable events of a log, in its order; logs that aren't a campaign's are passed over. Never blocks."""
+        if not name.startswith(CAMPAIGN_PREFIX) or not recorded:
+            return
+        known = self._pending.setdefault(name, [])
+        if known is None:
+            pass  # to be read from the store anyway
+        elif self._log is None or self._pending_events + len(recorded) > self._limits.pending_events:
+            self._pending_events -= len(known)
+            self._pending[name] = None
+        else:
+            known.extend(recorded)
+            self._pending_events += len(recorded)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Merge until told to finish. Raises Fenced when another process has become the feed's owner."""
+        loop = asyncio.get_running_loop()
+        sweep_at = loop.time() + self._limits.sweep_ms / 1_000
+        while not self._finishing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(sweep_at):
+                    await self._arrived.wait()
+            if loop.time() >= sweep_at:
+                await self._sweep()
+                sweep_at = loop.time() + self._limits.sweep_ms / 1_000
+            await self._flush()
+
+    def finish(self) -> None:
+        """End `run` once everything that was handed over is merged."""
+        self._finishing = True
+        self._arrived.set()
+
+    async def _flush(self) -> None:
+        self._arrived.clear()
+        pending, self._pending, self._pending_events = self._pending, {}, 0
+        runs: list[Run] = []
+        for name, recorded in pending.items():
+            fresh = self._continuing(name, recorded)
+            if fresh is None:
+                await self._merge_stored(name)
+            elif fresh:
+                runs.append(Run(name, fresh))
+        step = self._limits.group_ranges
+        for start in range(0, len(runs), step):
+            await self._merge(runs[start : start + step])
+
+    async def close(self) -> None:
+        if self._log is not None:
+            await self._log.close()
+
+    def _continuing(self, name: str, recorded: list[Recorded] | None) -> list[Recorded] | None:
+        """The events behind what is merged, if they follow without a gap; None where only the store can tell."""
+        if recorded is None:
+            return None
+        seen = self.order.log(name).seen
+        fresh = [one for one in recorded if one.pos > seen]
+        follows = all(one.pos == pos for pos, one in enumerate(fresh, seen + 1))
+        return fresh if follows else None
+
+    async def _sweep(self) -> None:
+        """A hint can be lost with the actor that would have given it: look at every open log now and then."""
+        try:
+            for name in await self._store.logs():
+                if name.startswith(CAMPAIGN_PREFIX) and self._is_open(name):
+                    self._pending.setdefault(name, None)
+        except StoreUnavailable as error:
+            log.warning("feed: the store is unavailable", error=str(error))
+
+    async def _merge_stored(self, name: str) -> None:
+        delay_ms = STORE_RETRY_MIN_MS
+        while True:
+            try:
+                async with closing(self._store.read(name, self.order.log(name).seen)) as batches:
+                    async for batch in batches:
+                        if batch:
+                            await self._merge([Run(name, batch)])
+                return
+            except StoreUnavailable as error:
+                delay_ms = await _pause(delay_ms, error)
+
+    async def _merge(self, runs: Sequence[Run]) -> None:
+        """Write down that these came next, then tell. A run without notifications is only remembered."""
+        events = [self._merged(one) for one in runs if one.facts]
+        if events:
+            await self._append(events)
+        spoken = iter(events)
+        for run in runs:
+            known = self.order.log(run.name)
+            first_n, first_seq = self.order.position + 1, known.seq + 1
+            if run.facts:
+                self.order.extend(next(spoken))
+            known.seen = run.last_pos
+            entries = [
+                Entry(
+                    n=first_n + i, log=run.name, campaign=campaign_of(run.name), seq=first_seq + i, pos=pos, fact=fact
+                )
+                for i, (pos, fact) in enumerate(run.facts)
+            ]
+            for listener in self.listeners:
+                listener(run.name, run.first_pos, run.last_pos, entries)
+        self.advanced.beat()
+
+    def _merged(self, run: Run) -> FeedMerged:
+        known = self.order.log(run.name)
+        return FeedMerged(
+            log=run.name,
+            first_pos=known.merged_pos + 1,
+            last_pos=run.last_pos,
+            first_seq=known.seq + 1,
+            count=len(run.facts),
+        )
+
+    async def _append(self, events: Sequence[FeedMerged | FeedOpened]) -> None:
+        assert self._log is not None
+        delay_ms = STORE_RETRY_MIN_MS
+        while True:
+            try:
+                await self._log.append([Append(FEED_STREAM, ANY, events)])
+                return
+            except StoreUnavailable as error:
+                delay_ms = await _pause(delay_ms, error)
+
+
+async def _pause(delay_ms: int, error: Exception) -> int:
+    log.warning("feed: the store is unavailable", error=str(error), retry_in_ms=delay_ms)
+    await asyncio.sleep(delay_ms / 1_000)
+    return min(2 * delay_ms, STORE_RETRY_MAX_MS)
+
+
+@contextlib.asynccontextmanager
+async def closing(
+    batches: AsyncIterator[Sequence[Recorded]],
+) -> AsyncIterator[AsyncIterator[Sequence[Recorded]]]:
+    """A read that may be left early: a generator then lets go of its connection at once."""
+    try:
+        yield batches
+    finally:
+        aclose = getattr(batches, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def campaign_of(name: str) -> str:
+    return name.removeprefix(CAMPAIGN_PREFIX)
+
+
+def notification_id(campaign: str, seq: int) -> str:
+    """Stable, usable in a URL and in a header. No full stop: it would be ambiguous in what a signature covers."""
+    return f"{quote(campaign, safe='').replace('.', '%2E')}:{seq}"

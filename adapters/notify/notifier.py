@@ -1,0 +1,114 @@
+"""Notifications, put together: the feed (engine.ports.Feed) and the webhooks that follow it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from adapters.notify.crew import Crew
+from adapters.notify.dispatch import Dispatch
+from adapters.notify.feed import FeedReader
+from adapters.notify.limits import NotifyLimits
+from adapters.notify.merger import Merger
+from engine.core.book import Book
+from engine.core.directory import WebhookPut
+from engine.ports import Clock, Delivery, EventStore, Lane, Notification, Recorded
+
+
+class Notifier:
+    """Owns the log `feed`; follows all logs `campaign/…`. One per installation.
+
+    `book_of` gives the book of a log that is open in this process, `webhooks` the directory's webhooks by id. `rng`
+    draws the feed's id and the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        book_of: Callable[[str], Book | None],
+        webhooks: Callable[[], Mapping[str, WebhookPut]],
+        clock: Clock,
+        limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # frozen
+        rng: random.Random | None = None,
+    ) -> None:
+        rng = rng or random.SystemRandom()
+        self._merger = Merger(
+            store,
+            limits,
+            is_open=lambda name: book_of(name) is not None,
+            new_feed_id=lambda: f"{rng.getrandbits(128):032x}",
+        )
+        self._feed = FeedReader(store, self._merger, book_of, limits)
+        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng)
+        self._crew = Crew()
+        self._limits = limits
+        self._merging: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Read the order back, merge what is new since, then serve. Raises StoreUnavailable."""
+        try:
+            await self._merger.open()
+            self._feed.begin()
+            await self._merger.catch_up()
+        except BaseException:
+            await self._merger.close()
+            raise
+        await self._dispatch.start()
+        self._merging = self._crew.spawn(self._merger.run(), "feed")
+
+    async def stop(self) -> None:
+        """Merge and send what can be at once, save progress, let the feed's log go. A crash instead loses nothing."""
+        self._stopped = True
+        self._merger.finish()
+        if self._merging is not None:
+            # Not cancelled at once: an append that is under way may be durable, and must not be made a second time.
+            await asyncio.wait({self._merging}, timeout=self._limits.stop_grace_ms / 1_000)
+        await self._crew.close()
+        self._merger.advanced.beat()
+        await self._dispatch.stop()
+        await self._merger.close()
+
+    @property
+    def failed(self) -> BaseException | None:
+        """What notifications died of, if they did: the process should be restarted."""
+        return self._crew.failed or self._dispatch.failed
+
+    def follow(self, log: str, recorded: Sequence[Recorded]) -> None:
+        """Durable events of any log, in its order: for Engine.followers. Never blocks."""
+        if not self._stopped:
+            self._merger.follow(log, recorded)
+
+    # -- engine.ports.Feed -------------------------------------------------------------------------------------------
+
+    async def read(
+        self, after: str, limit: int, campaign: str = "", types: Sequence[str] = (), wait_ms: int = 0
+    ) -> tuple[Sequence[Notification], str]:
+        return await self._feed.read(after, limit, campaign, types, wait_ms)
+
+    @property
+    def position(self) -> int:
+        return self._feed.order.position
+
+    def lanes(self, webhook: str) -> Sequence[Lane]:
+        known = self._dispatch.webhooks.get(webhook)
+        return known.reports() if known is not None else ()
+
+    def deliveries(self, webhook: str, limit: int) -> Sequence[Delivery]:
+        known = self._dispatch.webhooks.get(webhook)
+        return list(reversed(known.attempts))[:limit] if known is not None else ()
+
+    async def replay(self, webhook: str, after: str) -> None:
+        n = self._feed.position_of(after)
+        known = self._dispatch.webhooks.get(webhook)
+        if known is not None:
+            await known.replay(n)
+
+    def webhooks_changed(self) -> None:
+        self._dispatch.directory_changed()
+
+    async def announced(self, log: str, pos: int) -> None:
+        while self._feed.order.log(log).seen < pos:
+            if self._stopped:
+                return
+            await self._merger.advanced.wait()
+        await self._dispatch.written(log, pos)
