@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from simulations.pbx.channel import event
 
@@ -12,16 +12,23 @@ if TYPE_CHECKING:
 
 Publish = Callable[[str, Callable[[], bytes]], None]
 
+
+class Record(Protocol):
+    """Write an event of a leg to the channel event log."""
+
+    def __call__(self, leg: Leg, event: str, /, **extra: str | int) -> None: ...
+
+
 HOLDING = (b"base", b"holding_bridge", b"BridgeWait", b"ringfold")
 CONVERSATION = (b"basic", b"simple_bridge", b"<unknown>", b"<unknown>")
 
 
 class Bridge:
-    __slots__ = ("_kind", "_publish", "members", "uid")
+    __slots__ = ("_kind", "_publish", "_record", "members", "uid")
 
-    def __init__(self, uid: str, kind: tuple[bytes, bytes, bytes, bytes], publish: Publish) -> None:
+    def __init__(self, uid: str, kind: tuple[bytes, bytes, bytes, bytes], publish: Publish, record: Record) -> None:
         self.uid = uid
-        self._kind, self._publish = kind, publish
+        self._kind, self._publish, self._record = kind, publish, record
         self.members: list[Leg] = []
 
     @property
@@ -32,11 +39,16 @@ class Bridge:
         self.members.append(leg)
         leg.bridge = self
         self._tell("BridgeEnter", leg)
+        self._record(leg, "BRIDGE_ENTER", **self._extra())
 
     def leave(self, leg: Leg) -> None:
         self.members.remove(leg)
         leg.bridge = None
         self._tell("BridgeLeave", leg)
+        self._record(leg, "BRIDGE_EXIT", **self._extra())
+
+    def _extra(self) -> dict[str, str]:
+        return {"bridge_id": self.uid, "bridge_technology": self._kind[1].decode()}
 
     def _tell(self, name: str, leg: Leg) -> None:
         count = len(self.members)

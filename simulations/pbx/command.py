@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 from simulations.pbx.pbx import SimulatedPbx
 from simulations.pbx.script import TYPICAL, Script
@@ -19,6 +20,7 @@ def serve(
     secret: str = "ringfold",  # noqa: S107 - of a simulation on the loopback
     typical: bool = False,
     segmented: bool = False,
+    cel: Path | None = None,
 ) -> None:
     """Run a simulated PBX on the loopback.
 
@@ -38,10 +40,17 @@ def serve(
         Far ends answer, refuse and ring out as a typical list does; else the first digit of a number decides.
     segmented
         Send everything in small pieces, cut anywhere.
+    cel
+        File for the channel event log.
     """
     user = User(name=username, secret=secret)
     pbx = SimulatedPbx(
-        Script(mix=TYPICAL if typical else None), seed=seed, time_scale=time_scale, users=[user], segmented=segmented
+        Script(mix=TYPICAL if typical else None),
+        seed=seed,
+        time_scale=time_scale,
+        users=[user],
+        segmented=segmented,
+        cel_path=cel,
     )
     asyncio.run(_serve(pbx, port))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from simulations.pbx.bridge import CONVERSATION, HOLDING, Bridge
+from simulations.pbx.cel import Cel
 from simulations.pbx.leg import Leg
 from simulations.pbx.originate import Originate
 from simulations.pbx.script import Script
@@ -40,6 +41,7 @@ class Exchange:
         time_scale: float,
         publish: Callable[[str, Callable[[], bytes]], None],
         version: int,
+        cel: Cel,
     ) -> None:
         self.script = script
         self.chance = random.Random(seed)
@@ -53,6 +55,7 @@ class Exchange:
         self.function_writes: list[tuple[str, str, str]] = []
         self.failing = 0
         self._seed = seed
+        self._cel = cel
         self._loop = asyncio.get_running_loop()
         self._attempts: Counter[str] = Counter()
         self._names = self._uids = 0
@@ -73,11 +76,14 @@ class Exchange:
     def holding(self) -> Bridge:
         """The bridge in which agents wait; an emptied one is gone and the next to wait gets a new one."""
         if self._holding is None or not self._holding.members:
-            self._holding = Bridge(self._bridge_uid(), HOLDING, self.publish)
+            self._holding = Bridge(self._bridge_uid(), HOLDING, self.publish, self.record)
         return self._holding
 
     def new_bridge(self) -> Bridge:
-        return Bridge(self._bridge_uid(), CONVERSATION, self.publish)
+        return Bridge(self._bridge_uid(), CONVERSATION, self.publish, self.record)
+
+    def record(self, leg: Leg, event: str, /, **extra: str | int) -> None:
+        self._cel.write(leg.uid, event, self.now_s(), leg.name, **extra)
 
     def gone(self, leg: Leg) -> None:
         self._legs.pop(leg.uid.lower(), None)

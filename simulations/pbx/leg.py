@@ -37,6 +37,7 @@ class House(Protocol):
     tells_cause_of_ring_out: bool
 
     def later(self, delay_ms: float, act: Callable[[], None]) -> asyncio.TimerHandle: ...
+    def record(self, leg: Leg, event: str, /, **extra: str | int) -> None: ...
     def find(self, name_or_uid: str) -> Leg | None: ...
     def holding(self) -> Bridge: ...
     def new_bridge(self) -> Bridge: ...
@@ -53,6 +54,7 @@ class Leg(Channel):
         "_timers",
         "alive",
         "bridge",
+        "hangup_source",
         "resume",
         "runs_dialplan",
     )
@@ -66,6 +68,7 @@ class Leg(Channel):
         self._far_end: asyncio.TimerHandle | None = None
         self._pending = True  # the Originate isn't decided yet
         self.alive = True
+        self.hangup_source = ""  # the channel whose far end hung up last, as the channel event log shows it
         self.bridge: Bridge | None = None
         self.resume: Callable[[], None] | None = None
         self.runs_dialplan = False
@@ -75,6 +78,7 @@ class Leg(Channel):
     def dial(self) -> None:
         """Create the channel and call the far end."""
         self._tell("Newchannel")
+        self._house.record(self, "CHAN_START")
         if self._originate.caller:
             self.set("CALLERID(num)", self._originate.caller.rpartition("<")[2].rstrip(">"))
         for name, value in self._originate.variables:
@@ -94,6 +98,9 @@ class Leg(Channel):
             self._after(ring_ms, partial(self._refuse, refusal))
 
     def _ring(self) -> None:
+        if self._outcome.early_media:
+            self._dial_event("DialState", b"PROGRESS")
+            return
         self.become(RINGING)
         dial_state_first = self._house.chance.random() < 0.5
         if dial_state_first:
@@ -116,11 +123,13 @@ class Leg(Channel):
     def _up(self) -> None:
         self.become(UP)
         self._tell("Newstate")
+        self._house.record(self, "ANSWER")
         if self._outcome.talk_ms is not None:
             self._far_end = self._house.later(self._outcome.talk_ms, self.far_end_hangs_up)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._forget_timers()
+        self.hangup_source = self.name
         code = b"TechCause: %d\r\n" % refusal.sip_code if self._house.tells_sip_code else b""
         early = self._house.chance.random() < 0.5
         if early:
@@ -203,6 +212,7 @@ class Leg(Channel):
 
     def _hangup_step(self) -> None:
         self.step(self.context, 3, "Hangup")
+        self.hangup_source = self.hangup_source or "dialplan/builtin"
         self.end(16)
 
     def _resume_at_hangup(self) -> None:
@@ -268,6 +278,8 @@ class Leg(Channel):
         if not self.alive:
             return
         self._tell("HangupRequest")
+        for leg in self.bridge.members if self.bridge is not None and not self.bridge.holding else [self]:
+            leg.hangup_source = self.name
         self.end(16 if self.bridge is not None else 0)
 
     def soft_hangup(self, cause: int) -> None:
@@ -308,6 +320,7 @@ class Leg(Channel):
         if sip_code and self._house.tells_sip_code:
             extra += b"TechCause: %d\r\n" % sip_code
         self._tell("Hangup", extra)
+        self._house.record(self, "HANGUP", hangupcause=cause, hangupsource=self.hangup_source, dialstatus="")
         self.alive = False
         if self._far_end is not None:
             self._far_end.cancel()

@@ -11,10 +11,12 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from simulations.pbx.actions import Manager
+from simulations.pbx.cel import Cel
 from simulations.pbx.exchange import Dialled, Exchange
 from simulations.pbx.leg import Leg
 from simulations.pbx.script import Script
@@ -36,7 +38,8 @@ class Cut(msgspec.Struct):
 class SimulatedPbx:
     """`time_scale` multiplies every duration of calls: 0.01 makes a minute 0.6 s. `event_lag_ms` (shortest, longest) is
     how far events lag behind responses, as on a busy PBX; not scaled. `segmented` cuts all output into small pieces.
-    `version` 16 leaves out what only 22 tells. The login's penalty and time-out are not scaled.
+    `version` 16 leaves out what only 22 tells. The login's penalty and time-out are not scaled. `cel_path` is where the
+    channel event log is written, if anywhere.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class SimulatedPbx:
         login_penalty_ms: float = 1000,
         login_timeout_ms: float = 5000,
         version: int = 22,
+        cel_path: Path | None = None,
     ) -> None:
         self.script = script or Script()
         self.login_penalty_ms = login_penalty_ms
         self.login_timeout_ms = login_timeout_ms
         self.segmented = segmented
+        self.cel_path = cel_path
         self._seed, self._time_scale, self._version = seed, time_scale, version
         self._users = {user.name: user for user in users}
         self._lag_ms = event_lag_ms
@@ -73,7 +78,8 @@ class SimulatedPbx:
     async def start(self, port: int = 0) -> int:
         """Listen on the loopback; returns the port."""
         self._loop = asyncio.get_running_loop()
-        self.exchange = Exchange(self.script, self._seed, self._time_scale, self._publish, self._version)
+        self._cel = Cel(self.cel_path)
+        self.exchange = Exchange(self.script, self._seed, self._time_scale, self._publish, self._version, self._cel)
         self._manager = Manager(self.exchange, self._loop.call_soon, self._publish_at_once)
         self._server = await self._loop.create_server(self.session, "127.0.0.1", port)
         self._port = int(self._server.sockets[0].getsockname()[1])
@@ -83,6 +89,7 @@ class SimulatedPbx:
         """Drop every connection and stop listening; all timers of calls are gone afterwards."""
         self.cut()
         self.exchange.restart()
+        self._cel.close()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()

@@ -30,12 +30,14 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a far end does with one attempt.
 
     `ring_ms` runs from the attempt to the final reply; one that comes within 20 ms comes without ringing. `talk_ms`
-    runs from the answer to the far end's hang-up; None leaves that to us.
+    runs from the answer to the far end's hang-up; None leaves that to us. With `early_media` something is heard instead
+    of ringing, and the channel never shows that it rings.
     """
 
     kind: Kind
     ring_ms: int = DEFAULT_RING_MS
     talk_ms: int | None = None
+    early_media: bool = False
 
 
 def answer(ring_ms: int = DEFAULT_RING_MS, talk_ms: int | None = None) -> Outcome:
@@ -59,7 +61,7 @@ BY_FIRST_DIGIT = {
     "5": INVALID,
     "6": answer(talk_ms=1000),
     "7": REJECTED,
-    "8": answer(ring_ms=400),
+    "8": Outcome(Kind.ANSWER, 400, early_media=True),
     "9": UNAVAILABLE,
 }
 

@@ -19,6 +19,7 @@ DEFAULT_EVENTS = frozenset(
     {
         "BridgeEnter",
         "BridgeLeave",
+        "DialState",
         "FullyBooted",
         "Hangup",
         "HangupRequest",

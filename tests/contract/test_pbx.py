@@ -42,7 +42,7 @@ def address(request: pytest.FixtureRequest, simulated: Address) -> Address:
         real = request.getfixturevalue("asterisk")
     except pytest.FixtureLookupError:
         pytest.skip("no harness for a real Asterisk in this checkout")
-    return Address(real.ami_port, real.ami_username, real.ami_secret, real.trunk)
+    return Address(real.ami_port, real.username, real.secret, real.trunk)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The conversations that Ringfold has with a PBX, played by hand, against the simulated one as against the real one.
 
 Numbers decide by their first digit what the carrier does: 1 answers, 2 is busy, 3 rings for ever, 4 is congested (503),
-5 doesn't exist (404), 6 answers and hangs up a second later, 7 rejects (603), 9 is unavailable (480). Phones are named
-for what they do.
+5 doesn't exist (404), 6 answers and hangs up a second later, 7 rejects (603), 8 answers after early media, 9 is
+unavailable (480). Phones are named for what they do.
 """
 
 from collections.abc import Awaitable, Callable
@@ -96,6 +96,11 @@ async def rejected(ami: Ami) -> None:
 
 async def unavailable(ami: Ami) -> None:
     await attempt(ami, "9")
+
+
+async def early_media(ami: Ami) -> None:
+    await contact_answers(ami, "85551234")
+    await hang_up(ami, CONTACT)
 
 
 async def contact_hangs_up_unbridged(ami: Ami) -> None:
@@ -251,6 +256,7 @@ FLOWS: tuple[Flow, ...] = (
     invalid,
     rejected,
     unavailable,
+    early_media,
     contact_hangs_up_unbridged,
     contact_hangs_up_bridged,
     engine_hangs_up_bridged,

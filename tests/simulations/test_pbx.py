@@ -1,9 +1,12 @@
 """The simulated PBX itself: scripts, chance, time, its records for checkers, and every fault it can be asked for."""
 
 import asyncio
+import csv
 import hashlib
+import json
 import selectors
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,10 +232,43 @@ async def test_lagging_events_let_originate_response_overtake_newchannel() -> No
     await contact_answers(ami)
     await hang_up(ami, CONTACT)
     assert ami.names(CONTACT)[0] == "OriginateResponse"
-    names = [name for name in ami.names(CONTACT) if name != "OriginateResponse"]
+    names = [name for name in ami.names(CONTACT) if name not in {"OriginateResponse", "DialState"}]
     assert names == ["Newchannel", "Newstate", "Newstate", "UserEvent", "Hangup"]
     await ami.close()
     await pbx.stop()
+
+
+# -- what it writes down --------------------------------------------------------------------------------------------
+
+
+async def test_channel_event_log_tells_what_nobody_heard(tmp_path: Path) -> None:
+    # given conversations that end while nobody listens: by the far end, and by no answer
+    pbx = SimulatedPbx(time_scale=TIME_SCALE, cel_path=tmp_path / "cel" / "ringfold.csv")
+    await pbx.start()
+    ami = await login(pbx)
+    agent_channel = await bridged(ami)
+    contact_channel = (await ami.event("Newchannel", CONTACT))["Channel"]
+    await ami.originate("PJSIP/35551234@carrier", "ringfold-contact", OTHER_CONTACT, timeout_ms=100)
+    pbx.end_during_outage(CONTACT)
+    await ami.until_closed()
+    await asyncio.sleep(0.1)
+    await pbx.stop()
+    # then the log has it, in the columns and words of the real one
+    with (tmp_path / "cel" / "ringfold.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {5}
+
+    def of(leg: str) -> list[str]:
+        return [row[1] for row in rows if row[0] == leg]
+
+    assert of(CONTACT) == ["CHAN_START", "ANSWER", "BRIDGE_ENTER", "BRIDGE_EXIT", "HANGUP"]
+    assert of(AGENT) == ["CHAN_START", "ANSWER", *["BRIDGE_ENTER", "BRIDGE_EXIT"] * 2, "BRIDGE_ENTER"]
+    assert of(OTHER_CONTACT) == ["CHAN_START", "HANGUP"]
+    extras = {row[0]: (json.loads(row[3]), row[4]) for row in rows if row[1] == "HANGUP"}
+    by_far_end = {"hangupcause": 16, "hangupsource": contact_channel, "dialstatus": ""}
+    assert extras[CONTACT] == (by_far_end, contact_channel)
+    assert extras[OTHER_CONTACT][0] == {"hangupcause": 19, "hangupsource": "", "dialstatus": ""}
+    assert agent_channel in {row[4] for row in rows}
 
 
 # -- faults ---------------------------------------------------------------------------------------------------------
