@@ -34,14 +34,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 def is_restarted(before: str, startup: str, uptime_s: int | None, outage_s: float | None) -> bool:
     """Whether the PBX started after the connection was lost. `before`, `startup`: its start as told then and now.
 
-    The start is printed in local time to the second, so it only counts where the uptime isn't told. To take a PBX for
-    restarted that had started just before the outage does no harm: what it lists lives, and what it doesn't is gone.
+    The same start is no restart, to the second in which it is printed: one missed so is settled leg by leg. Another
+    start may only be another time zone, so the uptime decides where the login is told it.
     """
-    if outage_s is None:
-        return False  # our first connection: nothing was lost
+    if outage_s is None or (before and before == startup):
+        return False  # of a first connection nothing was lost
     if uptime_s is not None:
         return uptime_s <= outage_s
-    return before != startup and before != "" and startup != ""
+    return bool(before and startup)
 
 
 class Resync:

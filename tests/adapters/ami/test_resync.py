@@ -10,7 +10,7 @@ OLD, NEW = "2026-01-01 12:00:00", "2026-01-01 12:30:00"
     [
         ("", NEW, 5, None, False),  # the first connection: nothing was lost
         (OLD, NEW, 5, 60.0, True),
-        (OLD, OLD, 0, 0.2, True),  # within one second
+        (OLD, OLD, 0, 0.2, False),  # lost right after it had started
         (OLD, OLD, None, 60.0, False),
         (OLD, NEW, None, 60.0, True),
         (OLD, NEW, 3600, 60.0, False),  # up for longer than we were away: its time zone has changed

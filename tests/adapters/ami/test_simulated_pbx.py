@@ -117,6 +117,7 @@ async def test_a_call_that_outlives_the_connection_is_found_talking(house: House
 
 async def test_a_restarted_pbx_is_known_as_such(house: House) -> None:
     await house.talk("1551234")
+    await asyncio.sleep(1.1)  # a PBX's start is told to the second
 
     house.pbx.restart()
     await house.until(PbxUp, times=2)
