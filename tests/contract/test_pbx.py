@@ -6,11 +6,12 @@ Numbers and phones are those of tests/simulations/flows.py.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 import pytest
 
+from simulations.asterisk import Asterisk, NotInstallable, Site
 from simulations.pbx import SimulatedPbx, User
 from tests.simulations.ami import Ami, Message
 from tests.simulations.flows import agent_waits, bridge, contact_answers, hang_up, returned
@@ -34,14 +35,23 @@ async def simulated() -> AsyncIterator[Address]:
     await pbx.stop()
 
 
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asterisk]:
+    """A real Asterisk with its carrier and phones, for all tests of this file."""
+    try:
+        site = Site(tmp_path_factory.mktemp("site"), agents=2)
+    except NotInstallable as why:
+        pytest.skip(f"no real Asterisk here: {why}")
+    asyncio.run(site.start())  # its processes belong to no loop
+    yield site.asterisk
+    asyncio.run(site.stop())
+
+
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.asterisk)])
 def address(request: pytest.FixtureRequest, simulated: Address) -> Address:
     if request.param == "simulated":
         return simulated
-    try:
-        real = request.getfixturevalue("asterisk")
-    except pytest.FixtureLookupError:
-        pytest.skip("no harness for a real Asterisk in this checkout")
+    real: Asterisk = request.getfixturevalue("real")
     return Address(real.ami_port, real.username, real.secret, real.trunk)
 
 
