@@ -1,0 +1,101 @@
+"""A campaign manager's receiver that misbehaves to order, and believes nothing but what it was told."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from tests.adapters.notify.house import SECRET
+
+Script = int | str
+"""A status; or `stall` (no answer in time), `cut` (the connection is closed unanswered), `lost` (taken, but answered 500)."""
+
+
+class Receiver:
+    """`script` gives what the next requests meet, then `always`. `told` holds what was accepted, per campaign, once."""
+
+    def __init__(self, always: Script = 204) -> None:
+        self.script: deque[Script] = deque()
+        self.always = always
+        self.headers: Mapping[str, str] = {}
+        self.told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.bodies: dict[str, bytes] = {}
+        self.seen_headers: list[Mapping[str, str]] = []
+        self.requests: list[tuple[str, int]] = []
+        self.repeated = self.skipped = self.under_way = self.most_under_way = 0
+        self.held: asyncio.Event | None = None
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_post("/hook", self._take)
+        app.router.add_post("/elsewhere", self._take)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        assert site._server is not None
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # no public way
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            return await self._answer(request)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        event = Webhook(SECRET).verify(body, dict(request.headers))
+        self.requests.append((event["campaign"], event["seq"]))
+        self.seen_headers.append(dict(request.headers))
+        if self.held is not None:
+            await self.held.wait()
+        meets = self.script.popleft() if self.script else self.always
+        if meets == "stall":
+            await asyncio.sleep(30)
+        if meets == "cut":
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if meets == "lost":
+            self._note(event, body)
+            return web.Response(status=500)
+        assert isinstance(meets, int)
+        if 200 <= meets < 300:
+            self._note(event, body)
+        return web.Response(status=meets, headers=self.headers)
+
+    def _note(self, event: dict[str, Any], body: bytes) -> None:
+        told = self.told[event["campaign"]]
+        known = told[-1]["seq"] if told else 0
+        if event["seq"] <= known:
+            assert self.bodies[event["id"]] == body, "a repeat must be the same"
+            self.repeated += 1
+            return
+        if event["seq"] != known + 1:
+            self.skipped += 1
+        told.append(event)
+        self.bodies[event["id"]] = body
+
+    def seqs(self, campaign: str) -> list[int]:
+        return [one["seq"] for one in self.told[campaign]]
+
+
+def as_data(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
