@@ -113,6 +113,17 @@ class FeedReader:
                         return found, one.pos, seq
         return found, seen, last_seq
 
+    async def pos_before(self, name: str, n: int) -> int:
+        """The position in a campaign's log behind which exactly the notifications after feed position `n` lie."""
+        known = self.order.log(name)
+        within = known.after_n(n)
+        if within is None:
+            return known.seen
+        if within.first_n > n:
+            return within.first_pos - 1
+        entries = await self._range(within, within.first_n - 1, n)
+        return entries[-1].pos
+
     async def _scan(self, n: int, limit: int, campaign: str, types: frozenset[str]) -> tuple[list[Entry], int]:
         """Entries behind `n` that fit, and the feed position up to which was looked."""
         found: list[Entry] = []

@@ -46,11 +46,10 @@ class Course:
 
 
 class Lane:
-    """`done_pos` and `done_seq`: delivered up to here. `from_n`: nothing at or before this feed position is for it."""
+    """`done_pos` and `done_seq`: delivered up to here."""
 
-    def __init__(self, course: Course, name: str, done_pos: int, from_n: int) -> None:
+    def __init__(self, course: Course, name: str, done_pos: int) -> None:
         self.name = name
-        self.from_n = from_n
         self.attempts = 0
         self.retry_at = 0
         self.parked = False
@@ -111,7 +110,7 @@ class Lane:
     def take(self, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
         """The feed merged a run of this campaign. What doesn't fit is read from the log when its turn comes."""
         if self._read_pos == first_pos - 1:
-            wanted = [one for one in entries if self._wants(one)]
+            wanted = [one for one in entries if self._course.wants(one)]
             if len(self._queue) + len(wanted) <= self._course.limits.lane_queue:
                 self._queue.extend(wanted)
                 self._read_pos, self._read_seq = last_pos, self._known.seq
@@ -129,13 +128,11 @@ class Lane:
             await halt(self._task)
         self._head_written = False
 
-    async def restart(self, back_to_pos: int | None = None, from_n: int | None = None) -> None:
+    async def restart(self, back_to_pos: int | None = None) -> None:
         """Begin again with what isn't delivered, or further back; whatever had failed gets another try now."""
         await self.halt()
         self.attempts = self.retry_at = 0
         self.parked = False
-        if from_n is not None:
-            self.from_n = min(self.from_n, from_n)
         self._place(self.done_pos if back_to_pos is None else min(self.done_pos, back_to_pos))
         self.nudge()
 
@@ -170,11 +167,8 @@ class Lane:
             log.warning("webhook: the store is unavailable", webhook=course.webhook, error=str(error))
             await asyncio.sleep(STORE_RETRY_MS / 1_000)
             return
-        self._queue.extend(one for one in entries if self._wants(one))
+        self._queue.extend(one for one in entries if course.wants(one))
         self._read_pos, self._read_seq = pos, seq
-
-    def _wants(self, entry: Entry) -> bool:
-        return entry.n > self.from_n and self._course.wants(entry)
 
     def _advance(self, entry: Entry) -> None:
         self._queue.popleft()

@@ -74,11 +74,6 @@ class LogOrder:
         index = bisect_right(self.first_seq, seq) - 1
         return self.first_n[index] + seq - self.first_seq[index]
 
-    def pos_before(self, n: int) -> int:
-        """A log position behind which every notification after feed position `n` lies."""
-        found = self.after_n(n)
-        return found.first_pos - 1 if found is not None else self.seen
-
     def seq_before(self, pos: int) -> int:
         """How many notifications surely lie at or before a log position: exact at the end of a range."""
         index = bisect_right(self.last_pos, pos)

@@ -65,8 +65,8 @@ class Webhook:
             while missing := [one for one in self._feed.order.logs_after(self._floor) if one.name not in self.lanes]:
                 for known in missing:
                     done_pos = await self._store.checkpoint(self._checkpoint, known.name)
-                    start = max(done_pos, known.pos_before(self._floor))
-                    self.lanes[known.name] = Lane(self._course, known.name, start, self._floor)
+                    start = max(done_pos, await self._feed.pos_before(known.name, self._floor))
+                    self.lanes[known.name] = Lane(self._course, known.name, start)
             self._is_open = True  # no campaign can have come between the last look and here
             for lane in self.lanes.values():
                 lane.nudge()
@@ -92,10 +92,11 @@ class Webhook:
                 raise StoreUnavailable(f"webhook {self.put.id!r} is not open yet")
             self._floor = min(self._floor, n)
             for known in list(self._feed.order.logs_after(n)):
+                back_to_pos = await self._feed.pos_before(known.name, n)
                 lane = self.lanes.get(known.name)
                 if lane is None:
-                    lane = self.lanes[known.name] = Lane(self._course, known.name, known.seen, n)
-                await lane.restart(known.pos_before(n), n)
+                    lane = self.lanes[known.name] = Lane(self._course, known.name, known.seen)
+                await lane.restart(back_to_pos)
             await self._save_all()
 
     async def close(self) -> None:
@@ -110,7 +111,7 @@ class Webhook:
         lane = self.lanes.get(name)
         if lane is None and self._is_open and entries:
             # Everything before this run was delivered (it lies below the floor) or never was.
-            lane = self.lanes[name] = Lane(self._course, name, first_pos - 1, self._floor)
+            lane = self.lanes[name] = Lane(self._course, name, first_pos - 1)
         if lane is not None:
             lane.take(first_pos, last_pos, entries)
 

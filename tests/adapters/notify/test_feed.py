@@ -15,7 +15,7 @@ from adapters.notify.notification import is_told
 from engine.core.book import Event
 from engine.core.campaign import CampaignDeleted
 from engine.core.personal import Person
-from engine.ports import BadCursor, Notification, StoreUnavailable
+from engine.ports import BadCursor, Notification, Recorded, StoreUnavailable
 from tests.adapters.notify.house import PATIENCE_S, QUICK, House, opening, status, talk, until
 from tests.adapters.notify.store import Shelf
 
@@ -126,7 +126,7 @@ async def test_whatever_the_interleaving_and_whatever_the_hints(
     """Given batches of many campaigns whose hints come, are lost, or come twice: nothing is missed, nothing told twice."""
     house, rng = House(SMALL), random.Random(seed)
     await house.notifier.start()
-    kept: list[tuple[str, list]] = []
+    kept: list[tuple[str, list[Recorded]]] = []
     for serial, (ref, hint, pauses) in enumerate(steps):
         first: list[Event] = [] if f"campaign/{ref}" in house.books else opening(ref)
         written = house.write(ref, *first, *talk(ref, rng.randint(1, 3), serial), told=hint in ("told", "twice"))

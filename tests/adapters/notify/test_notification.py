@@ -87,7 +87,7 @@ def test_every_silence_is_of_an_event_that_exists() -> None:
     assert len(EVERY) == len(SILENT) + len(TOLD)
 
 
-@pytest.mark.parametrize("kind", sorted(set(EVERY) - SILENT, key=lambda kind: kind.__name__), ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind not in SILENT], ids=lambda kind: kind.__name__)
 def test_no_notification_carries_a_token_or_a_secret(kind: type) -> None:
     event = sample(kind)
     for name in ("token", "secret"):
