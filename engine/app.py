@@ -6,6 +6,7 @@ the legs stay, and the next owner adopts them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, get_type_hints
 
@@ -34,7 +35,17 @@ from engine.core.telephony import (
     PbxUp,
     TelephonyEffect,
 )
-from engine.ports import Announcer, Chance, Clock, EventLog, EventStore, Fenced, Recorded, Telephony
+from engine.ports import (
+    Announcer,
+    Chance,
+    Clock,
+    EventLog,
+    EventStore,
+    Fenced,
+    Recorded,
+    StoreUnavailable,
+    Telephony,
+)
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -174,16 +185,24 @@ class Engine:
         error = None if task.cancelled() else task.exception()
         if self.draining or task.cancelled():
             return
-        if error is None:  # fenced: another owner dials now, this one must not
-            log.error("campaign lost to another owner", campaign=ref)
-            return
-        log.error("campaign loop failed, reading its log again", campaign=ref, error=repr(error))
+        if error is None:
+            log.error("campaign lost to another owner: standing by", campaign=ref)
+        else:
+            log.error("campaign loop failed, reading its log again", campaign=ref, error=repr(error))
         self._spawn(self._reopen(ref), f"reopen {ref}")
 
     async def _reopen(self, ref: str) -> None:
-        await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
-        await self.campaigns[ref].actor.log.close()
-        running = await self._open_campaign(ref)
+        """Own the campaign again as soon as it can be had; until then nothing of it is acted on here."""
+        lost = self.campaigns[ref].actor
+        with contextlib.suppress(Fenced):
+            await lost.log.close()
+        running: Running | None = None
+        while running is None:
+            await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
+            try:
+                running = await self._open_campaign(ref)
+            except StoreUnavailable as error:
+                log.warning("campaign can't be had yet", campaign=ref, reason=str(error))
         if self.claims.pbx_up:
             # Without a fresh list from the PBX nothing is known of the legs: ask about each.
             running.actor.post(Resync(at=self.clock.now_ms(), legs={}, restarted=False))

@@ -231,7 +231,7 @@ async def simulated(contacts: int, agents: int, seed: int, speed: int, folder: P
         settings={"reservation_timeout_s": 2, "max_lines": agents},
     )
     ami = {"host": "127.0.0.1", "port": port, "username": pbx.username, "secret": pbx.secret}
-    engine = EngineProcess(folder, _settings(ami, ["carrier"]))
+    engine = EngineProcess(folder, engine_settings(ami, ["carrier"]))
     try:
         await engine.start()
         phones = [f"agent{number}" for number in range(1, agents + 1)]
@@ -241,7 +241,7 @@ async def simulated(contacts: int, agents: int, seed: int, speed: int, folder: P
         await pbx.stop()
 
 
-def _settings(ami: dict[str, Any], trunks: list[str]) -> dict[str, dict[str, Any]]:
+def engine_settings(ami: dict[str, Any], trunks: list[str]) -> dict[str, dict[str, Any]]:
     return {
         "ami": {**ami, "max_originates_per_second": 500},
         "dialing": {"trunks": trunks, "max_calls_in_setup": 200},
@@ -277,6 +277,3 @@ def main(
         return 0 if asyncio.run(run()) else 1
     return 130
 
-
-__all__ = ["Demo", "Plan", "blake2b", "main", "real_settings", "simulated"]
-real_settings = _settings

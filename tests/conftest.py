@@ -9,6 +9,8 @@ from config.settings import Ami
 from simulations.pbx import Script, SimulatedPbx, User
 from tests.world import World, running, settings_for
 
+pytest_plugins = ["tests.postgres_fixture"]
+
 TIME_SCALE = 0.05
 """Ring and talk times at the simulated PBX, against life."""
 

@@ -72,7 +72,9 @@ class World:
             found += page["events"]
             cursor = page["cursor"]
 
-    async def told(self, ref: str, kind: str, times: int = 1, **data: Any) -> dict[str, Any]:
+    async def told(
+        self, ref: str, kind: str, times: int = 1, patience_s: float = PATIENCE_S, **data: Any
+    ) -> dict[str, Any]:
         """The notification (its data at least this), once it has come so many times."""
 
         def fits(one: dict[str, Any]) -> bool:
@@ -80,7 +82,7 @@ class World:
 
         seen: list[dict[str, Any]] = []
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 while True:
                     seen = await self.notifications(ref)
                     found = [one for one in seen if fits(one)]

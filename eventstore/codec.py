@@ -1,0 +1,152 @@
+"""Events as bytes: a line of JSON each, readable from SQL in plain form, zstd in the usual one; personal data sealed.
+
+A segment's data is lines of `[stream, version, event]`. An event is tagged (`{"type": "call.ended.v1", …}`), and the tag is
+storage: an unknown one stops the boot, for skipping it would fold a state that never was. A newer form of an event takes a
+new tag; an upcaster, pure, turns the old form into the new one when it is read.
+"""
+
+import base64
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from engine.core.personal import Details, Person
+from engine.ports import Recorded
+
+PLAIN, ZSTD = 0, 1
+NONCE_BYTES = 12
+KEY_BYTES = 32
+
+T = TypeVar("T")
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class UnknownEvent(Exception):
+    """A log holds an event that this program doesn't know: it was written by a newer one."""
+
+
+class Line(msgspec.Struct, Generic[T], frozen=True, array_like=True):
+    stream: str
+    version: int
+    event: T
+
+
+class Keys:
+    """Keys by subject: None for one that was erased. `fresh` are those not yet in the store.
+
+    None is ever forgotten while the process lives: a subject whose key isn't here has none anywhere, and gets one.
+    """
+
+    def __init__(self) -> None:
+        self.fresh: dict[str, bytes] = {}
+        self._known: dict[str, bytes | None] = {}
+
+    def missing(self, subjects: Iterable[str]) -> list[str]:
+        return [one for one in subjects if one not in self._known]
+
+    def learn(self, subjects: Iterable[str], found: Mapping[str, bytes]) -> None:
+        """What the store said of some subjects: a key, or that there is none any more."""
+        self._known.update({one: found.get(one) for one in subjects})
+
+    def forget(self, subject: str) -> None:
+        self._known[subject] = None
+        self.fresh.pop(subject, None)
+
+    def opening(self, subject: str) -> bytes | None:
+        return self._known.get(subject)
+
+    def sealing(self, subject: str) -> bytes | None:
+        """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
+        if subject not in self._known:
+            self.fresh[subject] = self._known[subject] = os.urandom(KEY_BYTES)
+        return self._known[subject]
+
+
+class Codec:
+    """Encodes and decodes segments of events of one union of tagged structs."""
+
+    def __init__(self, events: Any, upcasters: Mapping[str, Upcaster] | None = None) -> None:
+        self.keys = Keys()
+        self._upcasters = dict(upcasters or {})
+        self._encoder = msgspec.json.Encoder(enc_hook=self._seal)
+        self._decoder = msgspec.json.Decoder(Line[events], dec_hook=self._open)
+        self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
+        self._events = events
+        self._details = msgspec.json.Encoder()
+        self._open_details = msgspec.json.Decoder(Details)
+        self._compressor = zstandard.ZstdCompressor(level=1)
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    def encode(self, recorded: Sequence[Recorded]) -> bytes:
+        """Lines, not compressed."""
+        return self._encoder.encode_lines([(one.stream, one.version, one.event) for one in recorded])
+
+    def pack(self, lines: bytes) -> tuple[int, bytes]:
+        return ZSTD, self._compressor.compress(lines)
+
+    def unpack(self, codec: int, data: bytes) -> bytes:
+        return self._decompressor.decompress(data) if codec == ZSTD else data
+
+    def subjects(self, lines: bytes) -> list[str]:
+        """Whose personal data the lines hold, so that their keys can be fetched before decoding."""
+        return [part.split(b'"', 1)[0].decode() for part in lines.split(_MARK)[1:]]
+
+    def decode(self, lines: bytes, log: str, first_pos: int) -> list[Recorded]:
+        """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent."""
+        found: list[Recorded] = []
+        for offset, raw in enumerate(lines.splitlines()):
+            try:
+                line = self._decoder.decode(raw)
+            except msgspec.ValidationError as error:
+                line = self._upcast(raw, log, first_pos + offset, error)
+            found.append(Recorded(first_pos + offset, line.stream, line.version, line.event))
+        return found
+
+    def _upcast(self, raw: bytes, log: str, pos: int, error: Exception) -> Line[Any]:
+        stream, version, fields = self._loose.decode(raw)
+        tag = fields.get("type")
+        upcaster = self._upcasters.get(str(tag))
+        if upcaster is None:
+            raise UnknownEvent(f"log {log!r}, position {pos}: {tag!r}: {error}") from error
+        event = msgspec.convert(upcaster(fields), self._events, dec_hook=self._open)
+        return Line(stream, version, event)
+
+    # -- any value, for snapshots ---------------------------------------------------------------------------------------
+
+    def encode_value(self, value: Any) -> bytes:
+        return self._encoder.encode(value)
+
+    def decode_value(self, data: bytes, type_: Any) -> Any:
+        return msgspec.json.decode(data, type=type_, dec_hook=self._open)
+
+    # -- personal data ------------------------------------------------------------------------------------------------
+
+    def _seal(self, value: Any) -> Any:
+        if not isinstance(value, Person):
+            raise NotImplementedError(type(value).__name__)  # msgspec's contract for a type that a hook doesn't know
+        key = self.keys.sealing(value.subject) if value.details is not None else None
+        if key is None:
+            return {_SUBJECT: value.subject, "box": ""}
+        nonce = os.urandom(NONCE_BYTES)
+        box = AESGCM(key).encrypt(nonce, self._details.encode(value.details), value.subject.encode())
+        return {_SUBJECT: value.subject, "box": base64.b64encode(nonce + box).decode()}
+
+    def _open(self, type_: Any, value: Any) -> Any:
+        if type_ is not Person:
+            raise NotImplementedError(type_)
+        subject, box = value[_SUBJECT], base64.b64decode(value["box"])
+        key = self.keys.opening(subject)
+        if key is None or not box:
+            return Person(subject, None)
+        plain = AESGCM(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], subject.encode())
+        return Person(subject, self._open_details.decode(plain))
+
+
+_SUBJECT = "sealed_for"
+_MARK = b'"sealed_for":"'

@@ -1,0 +1,88 @@
+"""The reference store: what the others must do, in dictionaries. Nothing outlives the process."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from eventstore.store import Head, Segment
+
+
+class Lease(msgspec.Struct):
+    head: Head
+    owner: str
+    until: float
+
+
+class MemoryStore:
+    kind = "memory"
+
+    def __init__(self) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._segments: dict[str, list[Segment]] = {}
+        self._keys: dict[str, bytes] = {}
+        self._checkpoints: dict[tuple[str, str], int] = {}
+        self._snapshots: dict[tuple[str, str], tuple[int, Mapping[str, bytes]]] = {}
+
+    async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
+        lease = self._leases.get(log)
+        now = time.monotonic()
+        if lease is not None and lease.until > now and lease.owner != owner:
+            return None
+        before = lease.head if lease else Head(0, 0, 0, b"")
+        head = msgspec.structs.replace(before, epoch=before.epoch + 1)
+        self._leases[log] = Lease(head, owner, now + ttl_ms / 1_000)
+        self._segments.setdefault(log, [])
+        return head
+
+    async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
+        lease = self._leases[log]
+        if lease.head.epoch != epoch:
+            return False
+        lease.until = time.monotonic() + ttl_ms / 1_000
+        return True
+
+    async def release(self, log: str, epoch: int) -> None:
+        lease = self._leases[log]
+        if lease.head.epoch == epoch:
+            lease.until = 0
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        lease = self._leases[log]
+        if (lease.head.epoch, lease.head.seq) != (segment.epoch, segment.seq - 1):
+            return False
+        lease.head = Head(segment.epoch, segment.seq, segment.pos + segment.n - 1, segment.hash)
+        self._segments[log].append(segment)
+        self._keys.update(keys)
+        return True
+
+    async def head(self, log: str) -> Head | None:
+        lease = self._leases.get(log)
+        return lease.head if lease else None
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        return [one for one in self._segments.get(log, ()) if one.pos + one.n - 1 > after_pos][:limit]
+
+    async def logs(self) -> Sequence[str]:
+        return sorted(self._leases)
+
+    async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        return {one: self._keys[one] for one in subjects if one in self._keys}
+
+    async def shred(self, subject: str) -> bool:
+        return self._keys.pop(subject, None) is not None
+
+    async def checkpoint(self, name: str, log: str) -> int:
+        return self._checkpoints.get((name, log), 0)
+
+    async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
+        self._checkpoints[name, log] = pos
+
+    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+        return self._snapshots.get((name, log))
+
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        self._snapshots[name, log] = (pos, dict(parts))
+
+    async def close(self) -> None:
+        pass

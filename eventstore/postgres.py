@@ -1,0 +1,171 @@
+"""The production store: PostgreSQL by asyncpg. An append is one statement, conditional on epoch and segment number."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from engine.ports import StoreUnavailable
+from eventstore.snapshot import pack_parts, unpack_parts
+from eventstore.store import Disconnected, Head, Segment
+
+SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
+MAX_CONNECTIONS = 10
+COMMAND_TIMEOUT_S = 10
+
+LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    TimeoutError,
+)
+"""The connection went: what was asked may or may not have happened."""
+
+ACQUIRE = """
+insert into es_log as held values ($1, 1, $2, now() + $3::bigint * interval '1 ms', 0, 0, '')
+on conflict (log) do update set epoch = held.epoch + 1, owner = excluded.owner, until = excluded.until
+where held.until <= now() or held.owner = excluded.owner
+returning epoch, seq, pos, hash
+"""
+RENEW = "update es_log set until = now() + $3::bigint * interval '1 ms' where log = $1 and epoch = $2"
+RELEASE = "update es_log set until = now() where log = $1 and epoch = $2"
+APPEND = """
+with mine as (
+    update es_log set seq = $2::bigint, pos = $3::bigint + $4::integer - 1, hash = $8
+    where log = $1 and epoch = $5 and seq = $2::bigint - 1 returning 1
+), sealed as (
+    insert into es_key select * from unnest($10::text[], $11::bytea[]) where exists (select from mine)
+    on conflict (subject) do nothing
+)
+insert into es_segment
+select $1, $2, $3, $4, $5, $6::bigint, $7::smallint, $8::bytea, $9::bytea from mine
+"""
+SEGMENTS = """
+select seq, pos, n, epoch, at, codec, hash, data from es_segment
+where log = $1 and pos + n - 1 >= $2
+and pos >= coalesce((select max(pos) from es_segment where log = $1 and pos <= $2), 0)
+order by pos limit $3
+"""
+SNAPSHOT = """
+select pos, part, data from es_snapshot
+where name = $1 and log = $2 and pos = (select max(pos) from es_snapshot where name = $1 and log = $2)
+"""
+
+
+class PostgresStore:
+    """Implements SegmentStore. Open it with `PostgresStore.open`."""
+
+    kind = "postgres"
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, url: str) -> "PostgresStore":
+        """Raises StoreUnavailable."""
+        try:
+            pool = await asyncpg.create_pool(
+                url, min_size=1, max_size=MAX_CONNECTIONS, command_timeout=COMMAND_TIMEOUT_S
+            )
+            async with pool.acquire() as connection, connection.transaction():
+                await migrate(connection)
+        except LOST as error:
+            raise StoreUnavailable(f"PostgreSQL can't be reached: {error}") from error
+        return cls(pool)
+
+    @asynccontextmanager
+    async def _connection(self) -> "AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]":
+        try:
+            async with self._pool.acquire() as connection:
+                yield connection
+        except LOST as error:
+            raise Disconnected(str(error)) from error
+
+    async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(ACQUIRE, log, owner, ttl_ms)
+        return Head(*row) if row else None
+
+    async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
+        async with self._connection() as connection:
+            return bool(await connection.execute(RENEW, log, epoch, ttl_ms) == "UPDATE 1")
+
+    async def release(self, log: str, epoch: int) -> None:
+        async with self._connection() as connection:
+            await connection.execute(RELEASE, log, epoch)
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        one = segment
+        values = (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data)
+        async with self._connection() as connection:
+            return bool(await connection.execute(APPEND, *values, list(keys), list(keys.values())) == "INSERT 0 1")
+
+    async def head(self, log: str) -> Head | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow("select epoch, seq, pos, hash from es_log where log = $1", log)
+        return Head(*row) if row else None
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        async with self._connection() as connection:
+            return [Segment(*row) for row in await connection.fetch(SEGMENTS, log, after_pos + 1, limit)]
+
+    async def logs(self) -> Sequence[str]:
+        async with self._connection() as connection:
+            return [row[0] for row in await connection.fetch("select log from es_log order by log")]
+
+    async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        query = "select subject, key from es_key where key is not null and subject = any($1)"
+        async with self._connection() as connection:
+            return {row[0]: row[1] for row in await connection.fetch(query, list(subjects))}
+
+    async def shred(self, subject: str) -> bool:
+        query = "update es_key set key = null where subject = $1 and key is not null"
+        async with self._connection() as connection:
+            return bool(await connection.execute(query, subject) == "UPDATE 1")
+
+    async def checkpoint(self, name: str, log: str) -> int:
+        async with self._connection() as connection:
+            return (
+                await connection.fetchval("select pos from es_checkpoint where name = $1 and log = $2", name, log) or 0
+            )
+
+    async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
+        query = "insert into es_checkpoint values ($1, $2, $3) on conflict (name, log) do update set pos = excluded.pos"
+        async with self._connection() as connection:
+            await connection.execute(query, name, log, pos)
+
+    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+        async with self._connection() as connection:
+            rows = await connection.fetch(SNAPSHOT, name, log)
+        return (rows[0][0], unpack_parts({row[1]: row[2] for row in rows})) if rows else None
+
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        packed = await asyncio.to_thread(pack_parts, parts)
+        insert = (
+            "insert into es_snapshot values ($1, $2, $3, $4, $5)"
+            " on conflict (name, log, pos, part) do update set data = excluded.data"
+        )
+        async with self._connection() as connection, connection.transaction():
+            await connection.executemany(insert, [(name, log, pos, part, data) for part, data in packed.items()])
+            await connection.execute(
+                "delete from es_snapshot where name = $1 and log = $2 and pos < $3", name, log, pos
+            )
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+async def migrate(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
+    """Bring the schema up to date, inside the caller's transaction; two that start at once wait for each other."""
+    await connection.execute("create table if not exists es_schema(version integer primary key)")
+    await connection.execute("lock table es_schema in exclusive mode")
+    done = await connection.fetchval("select coalesce(max(version), 0) from es_schema")
+    migrations = SCHEMA.read_text("utf-8").split("-- migration ")[1:]
+    if done > len(migrations):
+        raise RuntimeError(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
+    for number, migration in enumerate(migrations[done:], done + 1):
+        await connection.execute(migration.partition("\n")[2])
+        await connection.execute("insert into es_schema values ($1)", number)

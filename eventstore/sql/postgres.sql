@@ -1,0 +1,41 @@
+-- The log in PostgreSQL. The log's name comes first in every key; no sequences, no advisory locks, no transaction ids, and
+-- the only triggers are those that refuse to change what was written.
+-- migration 1
+create table es_log(
+    log text primary key,
+    epoch bigint not null,
+    owner text not null,
+    until timestamptz not null, -- by the database's clock
+    seq bigint not null,
+    pos bigint not null,
+    hash bytea not null
+) with (fillfactor = 10);
+create table es_segment(
+    log text not null,
+    seq bigint not null,
+    pos bigint not null, -- of its first event
+    n integer not null,
+    epoch bigint not null,
+    at bigint not null, -- epoch ms, for people
+    codec smallint not null, -- 0 plain lines of JSON, 1 zstd of the same
+    hash bytea not null,
+    data bytea not null,
+    primary key(log, seq)
+);
+alter table es_segment alter data set storage external;
+create unique index es_segment_pos on es_segment(log, pos);
+create function es_refuse() returns trigger language plpgsql as $$ begin raise exception 'the log is append-only'; end $$;
+create trigger es_segment_append_only before update or delete on es_segment for each row execute function es_refuse();
+create table es_checkpoint(
+    name text not null, log text not null, pos bigint not null, primary key(name, log)
+) with (fillfactor = 20);
+create table es_snapshot(
+    name text not null,
+    log text not null,
+    pos bigint not null,
+    part text not null,
+    data bytea not null,
+    primary key(name, log, pos, part)
+);
+alter table es_snapshot alter data set storage external;
+create table es_key(subject text primary key, key bytea); -- a null key was erased

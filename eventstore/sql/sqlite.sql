@@ -1,0 +1,36 @@
+-- The log in SQLite. One statement block per migration; `user_version` says how many have run.
+-- migration 1
+create table es_log(
+    log text primary key,
+    epoch integer not null,
+    owner text not null,
+    until integer not null, -- epoch ms: one host, one clock
+    seq integer not null,
+    pos integer not null,
+    hash blob not null
+) without rowid;
+create table es_segment(
+    log text not null,
+    seq integer not null,
+    pos integer not null, -- of its first event
+    n integer not null,
+    epoch integer not null,
+    at integer not null, -- epoch ms, for people
+    codec integer not null, -- 0 plain lines of JSON, 1 zstd of the same
+    hash blob not null,
+    data blob not null,
+    primary key(log, seq)
+);
+create unique index es_segment_pos on es_segment(log, pos);
+create trigger es_segment_no_update before update on es_segment begin select raise(abort, 'the log is append-only'); end;
+create trigger es_segment_no_delete before delete on es_segment begin select raise(abort, 'the log is append-only'); end;
+create table es_checkpoint(name text not null, log text not null, pos integer not null, primary key(name, log)) without rowid;
+create table es_snapshot(
+    name text not null,
+    log text not null,
+    pos integer not null,
+    part text not null,
+    data blob not null,
+    primary key(name, log, pos, part)
+) without rowid;
+create table es_key(subject text primary key, key blob) without rowid; -- a null key was erased

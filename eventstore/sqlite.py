@@ -1,0 +1,241 @@
+"""The embedded store: SQLite in WAL mode, fully synchronous, one writer thread and one reader thread."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from eventstore.snapshot import pack_parts, unpack_parts
+from eventstore.store import Head, Segment, batches
+
+T = TypeVar("T")
+SCHEMA = Path(__file__).with_name("sql") / "sqlite.sql"
+BUSY_TIMEOUT_MS = 5_000
+MAX_VARIABLES = 500
+
+
+class SqliteStore:
+    """Implements SegmentStore. Open it with `SqliteStore.open`."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._write_to: sqlite3.Connection
+        self._read_from: sqlite3.Connection
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteStore":
+        store = cls(path)
+        await store._write(store._connect)
+        return store
+
+    def _connect(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # keys of personal data live in here
+        self._write_to = self._connection()
+        self._write_to.execute("pragma journal_mode = wal")
+        self._write_to.execute("pragma synchronous = full")
+        with self._transaction() as connection:
+            migrate(connection)
+        self._read_from = self._connection()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+        return connection
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._write_to.execute("begin immediate")
+        try:
+            yield self._write_to
+        except BaseException:
+            self._write_to.execute("rollback")
+            raise
+        self._write_to.execute("commit")
+
+    # -- leases and segments ------------------------------------------------------------------------------------------
+
+    async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
+        def work() -> Head | None:
+            now = _now_ms()
+            with self._transaction() as connection:
+                connection.execute("insert or ignore into es_log values (?, 0, '', 0, 0, 0, x'')", (log,))
+                row = connection.execute(
+                    "update es_log set epoch = epoch + 1, owner = ?, until = ?"
+                    " where log = ? and (until <= ? or owner = ?) returning epoch, seq, pos, hash",
+                    (owner, now + ttl_ms, log, now, owner),
+                ).fetchone()
+            return Head(*row) if row else None
+
+        return await self._write(work)
+
+    async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
+        def work() -> bool:
+            with self._transaction() as connection:
+                done = connection.execute(
+                    "update es_log set until = ? where log = ? and epoch = ?", (_now_ms() + ttl_ms, log, epoch)
+                )
+            return done.rowcount == 1
+
+        return await self._write(work)
+
+    async def release(self, log: str, epoch: int) -> None:
+        def work() -> None:
+            with self._transaction() as connection:
+                connection.execute("update es_log set until = 0 where log = ? and epoch = ?", (log, epoch))
+
+        await self._write(work)
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        def work() -> bool:
+            one = segment
+            with self._transaction() as connection:
+                moved = connection.execute(
+                    "update es_log set seq = ?, pos = ?, hash = ? where log = ? and epoch = ? and seq = ?",
+                    (one.seq, one.pos + one.n - 1, one.hash, log, one.epoch, one.seq - 1),
+                )
+                if moved.rowcount == 0:
+                    return False
+                connection.execute(
+                    "insert into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data),
+                )
+                connection.executemany("insert or ignore into es_key values (?, ?)", keys.items())
+            return True
+
+        return await self._write(work)
+
+    async def head(self, log: str) -> Head | None:
+        def work() -> Head | None:
+            row = self._read_from.execute("select epoch, seq, pos, hash from es_log where log = ?", (log,)).fetchone()
+            return Head(*row) if row else None
+
+        return await self._read(work)
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        def work() -> list[Segment]:
+            rows = self._read_from.execute(
+                "select seq, pos, n, epoch, at, codec, hash, data from es_segment where log = ?1 and pos >= coalesce("
+                " (select max(pos) from es_segment where log = ?1 and pos <= ?2), 0) and pos + n - 1 >= ?2"
+                " order by pos limit ?3",
+                (log, after_pos + 1, limit),
+            )
+            return [Segment(*row) for row in rows]
+
+        return await self._read(work)
+
+    async def logs(self) -> Sequence[str]:
+        rows = await self._read(lambda: self._read_from.execute("select log from es_log order by log").fetchall())
+        return [row[0] for row in rows]
+
+    # -- keys, checkpoints, snapshots ---------------------------------------------------------------------------------
+
+    async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
+        def work() -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for some in batches(subjects, MAX_VARIABLES):
+                marks = ", ".join("?" * len(some))
+                query = f"select subject, key from es_key where key is not null and subject in ({marks})"  # noqa: S608 - marks only
+                found.update(self._read_from.execute(query, some))
+            return found
+
+        return await self._read(work)
+
+    async def shred(self, subject: str) -> bool:
+        def work() -> bool:
+            with self._transaction() as connection:
+                done = connection.execute(
+                    "update es_key set key = null where subject = ? and key is not null", (subject,)
+                )
+            return done.rowcount == 1
+
+        return await self._write(work)
+
+    async def checkpoint(self, name: str, log: str) -> int:
+        def work() -> int:
+            query = "select pos from es_checkpoint where name = ? and log = ?"
+            row = self._read_from.execute(query, (name, log)).fetchone()
+            return int(row[0]) if row else 0
+
+        return await self._read(work)
+
+    async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
+        def work() -> None:
+            with self._transaction() as connection:
+                connection.execute("insert or replace into es_checkpoint values (?, ?, ?)", (name, log, pos))
+
+        await self._write(work)
+
+    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+        def work() -> tuple[int, Mapping[str, bytes]] | None:
+            rows = self._read_from.execute(
+                "select pos, part, data from es_snapshot where name = ?1 and log = ?2"
+                " and pos = (select max(pos) from es_snapshot where name = ?1 and log = ?2)",
+                (name, log),
+            ).fetchall()
+            return (rows[0][0], unpack_parts({row[1]: row[2] for row in rows})) if rows else None
+
+        return await self._read(work)
+
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        def work() -> None:
+            packed = pack_parts(parts)
+            with self._transaction() as connection:
+                connection.executemany(
+                    "insert or replace into es_snapshot values (?, ?, ?, ?, ?)",
+                    [(name, log, pos, part, data) for part, data in packed.items()],
+                )
+                connection.execute("delete from es_snapshot where name = ? and log = ? and pos < ?", (name, log, pos))
+
+        await self._write(work)
+
+    async def close(self) -> None:
+        def work() -> None:
+            self._read_from.close()
+            self._write_to.close()
+
+        await self._write(work)
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, inside the caller's transaction."""
+    done = int(connection.execute("pragma user_version").fetchone()[0])
+    migrations = SCHEMA.read_text("utf-8").split("-- migration ")[1:]
+    if done > len(migrations):
+        raise RuntimeError(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
+    for number, migration in enumerate(migrations[done:], done + 1):
+        for statement in _statements(migration.partition("\n")[2]):
+            connection.execute(statement)
+        connection.execute(f"pragma user_version = {number}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Single statements, so that they stay inside the transaction (executescript would commit it)."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

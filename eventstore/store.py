@@ -1,0 +1,81 @@
+"""The dumb conditional store below the log: leases, segments, and small tables. Order and versions are the owner's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a log stands: its owner's epoch, the last segment's number and hash, the last event's position."""
+
+    epoch: int
+    seq: int
+    pos: int
+    hash: bytes
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One group commit. `hash` chains over all segments before it."""
+
+    seq: int
+    pos: int
+    """Position of its first event."""
+    n: int
+    epoch: int
+    at: int
+    codec: int
+    hash: bytes
+    data: bytes
+
+
+class Disconnected(Exception):
+    """The connection was lost: whether what was asked has happened is not known."""
+
+
+class SegmentStore(Protocol):
+    kind: str
+
+    async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
+        """Become the owner: the epoch rises. None while another owner's lease is live. Raises Disconnected."""
+        ...
+
+    async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
+        """False when the lease is somebody else's now."""
+        ...
+
+    async def release(self, log: str, epoch: int) -> None: ...
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        """Write a segment, and keys that it needs, if epoch and seq are still as expected; False means fenced.
+
+        Durable when it returns. Raises Disconnected.
+        """
+        ...
+
+    async def head(self, log: str) -> Head | None: ...
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        """Segments that hold events behind a position, oldest first."""
+        ...
+
+    async def logs(self) -> Sequence[str]: ...
+
+    async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]: ...
+
+    async def shred(self, subject: str) -> bool: ...
+
+    async def checkpoint(self, name: str, log: str) -> int: ...
+
+    async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
+
+    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None: ...
+
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def batches(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

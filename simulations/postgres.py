@@ -1,0 +1,103 @@
+"""A real PostgreSQL of our own: in a folder that goes with it, on a free loopback port, with full durability.
+
+The server's binaries come from the PATH or from where Debian puts them. As root it runs as `nobody`, for it refuses root.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+START_WITHIN_S = 30
+CONFIG = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+max_wal_size = '1GB'
+"""
+
+
+class NotInstalled(Exception):
+    """No PostgreSQL server on this machine; says where it was looked for."""
+
+
+def binaries() -> Path:
+    """The folder of initdb, postgres and pgbench. Raises NotInstalled."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: int(one.parent.name), reverse=True)
+    on_path = shutil.which("initdb")
+    for folder in (*installed, *([Path(on_path).resolve().parent] if on_path else [])):
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise NotInstalled("no initdb on the PATH and none under /usr/lib/postgresql: install Debian's package postgresql")
+
+
+class Postgres:
+    """Use `Postgres.running()`."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._folder, self._programs = folder, programs
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def binary(self, name: str) -> Path:
+        return self._programs / name
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator["Postgres"]:
+        """A server with an empty cluster, gone afterwards. Raises NotInstalled."""
+        programs = binaries()
+        with tempfile.TemporaryDirectory(prefix="ringfold-postgres-") as folder:
+            server = cls(Path(folder), programs)
+            server.create()
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
+
+    def create(self) -> None:
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        arguments = ("-D", str(self._folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
+        subprocess.run([self.binary("initdb"), *arguments], check=True, capture_output=True, **self._who())
+        with (self._folder / "data" / "postgresql.conf").open("a") as config:
+            config.write(CONFIG + f"port = {self.port}\n")
+
+    def start(self) -> None:
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.binary("postgres"), "-D", str(self._folder / "data")], stdout=log, stderr=log, **self._who()
+            )
+        until = time.monotonic() + START_WITHIN_S
+        ready = [self.binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready, check=False).returncode != 0:
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError((self._folder / "server.log").read_text(errors="replace")[-2_000:])
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one: a crash of all but the disk."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait()
+
+    def _who(self) -> dict[str, str]:
+        return {"user": "nobody", "cwd": str(self._folder)} if os.getuid() == 0 else {}

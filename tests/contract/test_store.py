@@ -1,0 +1,315 @@
+"""What every store must do; the memory store is the reference, PostgreSQL is a real server that the tests start."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
+from eventstore import Codec, Store, open_store, verify
+from eventstore.inspection import copy_log
+from eventstore.log import Log
+from eventstore.store import Disconnected, Segment, SegmentStore
+from tests.eventstore.events import Counted, TestEvent, met
+
+KINDS = ["memory", "sqlite", "postgres"]
+TTL_MS = 600
+
+
+class Opener:
+    """Opens the same installation again and again, as other processes would."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.opened: list[Store] = []
+
+    async def __call__(self, owner: str = "") -> Store:
+        if self.url == "memory:" and self.opened:  # a memory store is shared by who has it
+            first = self.opened[0]
+            return Store(first.segments, Codec(TestEvent), owner or f"owner{len(self.opened)}", TTL_MS)
+        store = await open_store(self.url, Codec(TestEvent), owner=owner, lease_ttl_ms=TTL_MS)
+        self.opened.append(store)
+        return store
+
+
+@pytest.fixture(params=KINDS)
+async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
+    if request.param == "postgres":
+        url = await _postgres_url(request)
+    else:
+        url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'log.db'}"
+    opener = Opener(url)
+    yield opener
+    for store in opener.opened:
+        await store.close()
+
+
+async def _postgres_url(request: pytest.FixtureRequest) -> str:
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"contract_{random.randrange(10**12)}"
+    connection = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await connection.execute(f"create database {name}")
+    finally:
+        await connection.close()
+    return f"{server}/{name}"
+
+
+def one(stream: str, expected: int, *numbers: int) -> Append:
+    return Append(stream, expected, [Counted(n=number) for number in numbers])
+
+
+async def everything(store: Store, log: str, after: int = 0) -> list[Recorded]:
+    return [recorded async for batch in store.read(log, after) for recorded in batch]
+
+
+async def test_what_is_appended_is_read_again_in_order(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    first = await log.append([one("s", 0, 1, 2), one("t", 0, 3)])
+    second = await log.append([one("s", 2, 4)])
+    assert [(r.pos, r.stream, r.version) for r in [*first, *second]] == [
+        (1, "s", 1),
+        (2, "s", 2),
+        (3, "t", 1),
+        (4, "s", 3),
+    ]
+    assert (log.position, log.version("s"), log.version("t"), log.version("none")) == (4, 3, 1, 0)
+    assert await everything(store, "a") == [*first, *second]
+    for after in range(5):
+        assert await everything(store, "a", after) == [*first, *second][after:]
+    await log.close()
+    again = await store.open_log("a")
+    assert (again.position, again.version("s"), again.version("t")) == (4, 3, 1)
+    assert await store.logs() == ["a"]
+    await again.close()
+
+
+async def test_a_wrong_version_writes_nothing_and_harms_no_neighbour(opener: Opener) -> None:
+    log = await (await opener()).open_log("a")
+    await log.append([one("s", 0, 1)])
+    good, bad, also_good = await asyncio.gather(
+        log.append([one("t", 0, 2)]),
+        log.append([one("u", 0, 3), one("s", 0, 4)]),  # all or nothing: the u half mustn't stay
+        log.append([one("s", 1, 5)]),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, WrongVersion)
+    assert (bad.stream, bad.expected, bad.actual) == ("s", 0, 1)
+    assert not isinstance(good, BaseException)
+    assert not isinstance(also_good, BaseException)
+    assert (log.version("u"), log.position) == (0, 3)
+    await log.close()
+
+
+async def test_an_empty_append_touches_nothing(opener: Opener) -> None:
+    log = await (await opener()).open_log("a")
+    assert list(await log.append([])) == []
+    assert list(await log.append([Append("s", 7, [])])) == []
+    assert (log.position, log.version("s")) == (0, 0)
+    await log.close()
+
+
+async def test_one_stream_twice_in_one_append_keeps_the_order_decided(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    await log.append([one("s", 0, 1), one("t", 0, 2), one("s", ANY, 3)])
+    assert [r.event.n for r in await everything(store, "a")] == [1, 2, 3]
+    with pytest.raises(WrongVersion):
+        await log.append([one("s", 2, 4), one("s", 2, 5)])  # the first moves the stream on
+    await log.close()
+
+
+async def test_many_appenders_share_commits_and_positions_stay_gapless(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+
+    async def appender(number: int) -> None:
+        for count in range(10):
+            await log.append([one(f"s{number}", count, count)])
+
+    await asyncio.gather(*(appender(number) for number in range(50)))
+    events = await everything(store, "a")
+    assert [r.pos for r in events] == list(range(1, 501))
+    report = await verify(store, "a")
+    assert report.faults == []
+    assert (report.events, report.streams) == (500, 50)
+    assert report.segments < 250  # they did share
+    await log.close()
+
+
+async def test_EX_02_a_stale_owner_is_fenced(opener: Opener) -> None:
+    stale = await (await opener("first")).open_log("a")
+    await stale.append([one("s", 0, 1)])
+    stale_store = opener.opened[0].segments
+    other = await opener("second")
+    with pytest.raises(StoreUnavailable):
+        await other.open_log("a")  # its lease is live
+    _stop_renewing(stale)
+    await asyncio.sleep(TTL_MS / 1_000 + 0.1)
+    owner = await other.open_log("a")
+    await owner.append([one("s", 1, 2)])
+    with pytest.raises(Fenced):
+        await stale.append([one("s", 1, 3)])
+    with pytest.raises(Fenced):
+        await stale.append([one("s", 1, 4)])  # and it stays so
+    assert [r.event.n for r in await everything(other, "a")] == [1, 2]
+    assert stale_store is not None
+    await owner.close()
+
+
+def _stop_renewing(log: Log) -> None:
+    for task in log._tasks:  # noqa: SLF001 - a frozen process doesn't renew its lease either
+        task.cancel()
+
+
+async def test_owners_that_fight_lose_nothing_that_was_acknowledged(opener: Opener) -> None:
+    """Takeovers at random moments: every acknowledged event is there, once, and the log is whole."""
+    chance = random.Random(1)
+    acknowledged: list[int] = []
+    numbers = iter(range(10_000))
+    first = await opener("owner")
+    for _ in range(15):
+        log = await Log.own(first.segments, Codec(TestEvent), "a", "owner", TTL_MS)
+
+        async def work(log: Log = log) -> None:
+            while True:
+                number = next(numbers)
+                try:
+                    await log.append([one("s", ANY, number)])
+                except Fenced:
+                    return
+                acknowledged.append(number)
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(chance.random() * 0.03)
+        successor = await Log.own(first.segments, Codec(TestEvent), "a", "owner", TTL_MS)
+        await asyncio.wait_for(task, 5)
+        await successor.close()
+    found = [r.event.n for r in await everything(first, "a")]
+    assert len(found) == len(set(found))
+    assert set(acknowledged) <= set(found)
+    assert len(acknowledged) > 15
+    assert (await verify(first, "a")).faults == []
+
+
+class Flaky:
+    """Loses the connection of the nth append, before or after it has landed."""
+
+    def __init__(self, inner: SegmentStore, landed: bool) -> None:
+        self._inner, self._landed, self.losses = inner, landed, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        if self.losses < 2:
+            self.losses += 1
+            if self._landed:
+                await self._inner.append(log, segment, keys)
+            raise Disconnected("the line went")
+        return await self._inner.append(log, segment, keys)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_EX_02_an_unknown_commit_is_settled_exactly_once(opener: Opener, landed: bool) -> None:
+    store = await opener()
+    flaky = Flaky(store.segments, landed)
+    log = await Log.own(flaky, Codec(TestEvent), "a", "me", TTL_MS)  # type: ignore[arg-type]  # it stands in for a store
+    await log.append([one("s", 0, 1)])
+    await log.append([one("s", 1, 2)])
+    assert flaky.losses == 2
+    assert [r.event.n for r in await everything(store, "a")] == [1, 2]
+    assert (await verify(store, "a")).faults == []
+    await log.close()
+
+
+async def test_a_tail_reader_sees_every_position_while_writers_run(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    seen: list[int] = []
+
+    async def tail() -> None:
+        while len(seen) < 400:
+            async for batch in store.read("a", seen[-1] if seen else 0):
+                seen.extend(r.pos for r in batch)
+            await asyncio.sleep(0)
+
+    async def write(number: int) -> None:
+        for count in range(20):
+            await log.append([one(f"s{number}", count, count)])
+
+    await asyncio.gather(tail(), *(write(number) for number in range(20)))
+    assert seen == list(range(1, 401))
+    await log.close()
+
+
+async def test_personal_data_is_sealed_and_can_be_erased(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    await log.append([Append("p", 0, [met("ann", "Ann Sealed"), met("bob", "Bob Sealed")])])
+    segments: Sequence[Segment] = await store.segments.segments("a", 0, 10)
+    raw = b"".join(store.codec.unpack(one.codec, one.data) for one in segments)
+    assert b"Sealed" not in raw
+    await log.close()
+    other = await opener("other")
+    names = [r.event.person.details and r.event.person.details.name for r in await everything(other, "a")]
+    assert names == ["Ann Sealed", "Bob Sealed"]
+    assert await other.shred("ann")
+    assert not await other.shred("ann")
+    third = await opener("third")
+    people = [r.event.person for r in await everything(third, "a")]
+    assert [one.subject for one in people] == ["ann", "bob"]
+    assert people[0].details is None
+    assert people[1].details is not None
+    # Erased stays erased, also where somebody still has the plain text at hand.
+    assert b"Ann" not in other.encode([met("ann", "Ann Sealed").person])
+
+
+async def test_checkpoints_and_snapshots(opener: Opener) -> None:
+    store = await opener()
+    assert await store.checkpoint("f", "a") == 0
+    await store.save_checkpoint("f", "a", 5)
+    await store.save_checkpoint("f", "a", 7)
+    assert (await store.checkpoint("f", "a"), await store.checkpoint("f", "b")) == (7, 0)
+    assert await store.snapshot("s", "a") is None
+    await store.save_snapshot("s", "a", 5, {"x": b"1" * 1_000, "y": b""})
+    await store.save_snapshot("s", "a", 9, {"x": b"2", "y": b"3"})
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (9, {"x": b"2", "y": b"3"})
+
+
+async def test_a_log_is_copied_as_it_is(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    for number in range(5):
+        await log.append([Append("p", number, [met(f"p{number}", "Name")])])
+    await log.close()
+    target = await open_store("memory:", Codec(TestEvent))
+    assert await copy_log(store.segments, target.segments, store.codec, "a") == 5
+    assert await everything(target, "a") == await everything(store, "a")
+    assert (await verify(target, "a")).faults == []
+
+
+async def test_the_database_itself_refuses_to_change_the_log(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    await log.append([one("s", 0, 1)])
+    await log.close()
+    for statement in ("update es_segment set n = 2", "delete from es_segment"):
+        if store.kind == "sqlite":
+            database = sqlite3.connect(opener.url.removeprefix("sqlite:///"))
+            with pytest.raises(sqlite3.DatabaseError, match="append-only"):
+                database.execute(statement)
+            database.close()
+        elif store.kind == "postgres":
+            connection = await asyncpg.connect(opener.url)
+            with pytest.raises(asyncpg.PostgresError, match="append-only"):
+                await connection.execute(statement)
+            await connection.close()
