@@ -12,6 +12,7 @@ from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger, campaign_of
 from adapters.notify.sender import Sender
+from adapters.notify.target import Targets
 from adapters.notify.webhook import Webhook
 from engine.core.directory import WebhookPut
 from engine.ports import Clock, EventStore, StoreUnavailable
@@ -32,11 +33,12 @@ class Dispatch:
         limits: NotifyLimits,
         clock: Clock,
         rng: random.Random,
+        targets: Targets,
     ) -> None:
         self.webhooks: dict[str, Webhook] = {}
         self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
         self._limits, self._clock, self._rng = limits, clock, rng
-        self._sender = Sender(limits, clock)
+        self._sender = Sender(limits, clock, targets)
         self._slots = asyncio.Semaphore(limits.max_requests)
         self._crew = Crew()
         self._changed = asyncio.Event()

@@ -9,6 +9,7 @@ from adapters.notify.dispatch import Dispatch
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
+from adapters.notify.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.directory import WebhookPut
 from engine.ports import Clock, Delivery, EventStore, Lane, Notification, Recorded
@@ -18,7 +19,7 @@ class Notifier:
     """Owns the log `feed`; follows all logs `campaign/…`. One per installation.
 
     `book_of` gives the book of a log that is open in this process, `webhooks` the directory's webhooks by id. `rng`
-    draws the feed's id and the jitter of retries.
+    draws the feed's id and the jitter of retries. `targets` says where webhooks may go.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Notifier:
         clock: Clock,
         limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # frozen
         rng: random.Random | None = None,
+        targets: Targets = ANYWHERE,
     ) -> None:
         rng = rng or random.SystemRandom()
         self._merger = Merger(
@@ -38,7 +40,7 @@ class Notifier:
             new_feed_id=lambda: f"{rng.getrandbits(128):032x}",
         )
         self._feed = FeedReader(store, self._merger, book_of, limits)
-        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng)
+        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng, targets)
         self._crew = Crew()
         self._limits = limits
         self._merging: asyncio.Task[None] | None = None

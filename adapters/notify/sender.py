@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.retry import retry_after_ms
+from adapters.notify.target import TargetRefused, Targets
 from engine.ports import Clock
 
 USER_AGENT = "Ringfold-Webhooks/1"
@@ -32,16 +33,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    def __init__(self, limits: NotifyLimits, clock: Clock) -> None:
+    def __init__(self, limits: NotifyLimits, clock: Clock, targets: Targets) -> None:
         self._limits = limits
         self._clock = clock
+        self._targets = targets
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
         traced = aiohttp.TraceConfig()
         traced.on_request_chunk_sent.append(_written)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limits.max_requests, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(
+                limit=self._limits.max_requests, keepalive_timeout=60, socket_factory=self._targets.connect
+            ),
             timeout=aiohttp.ClientTimeout(total=self._limits.request_timeout_ms / 1_000),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -57,6 +61,7 @@ class Sender:
         assert self._session is not None
         own = {"content-type": "application/json", "user-agent": USER_AGENT}
         try:
+            self._targets.admit(url)
             async with self._session.post(
                 url, data=body, headers={**own, **headers}, allow_redirects=False, trace_request_ctx=written
             ) as response:
@@ -68,6 +73,9 @@ class Sender:
                 return answer
         except asyncio.TimeoutError:  # noqa: UP041  # aiohttp's own time-outs are of this name
             return Answer(status=0, error=f"no answer within {self._limits.request_timeout_ms} ms")
+        except (TargetRefused, aiohttp.ClientConnectorError) as error:
+            refused = error if isinstance(error, TargetRefused) else error.os_error
+            return Answer(status=0, error=str(refused) if isinstance(refused, TargetRefused) else "no connection")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(status=0, error=type(error).__name__)  # its text may hold the address, and with it a secret
 

@@ -1,0 +1,96 @@
+"""Where webhooks may go: not to this host, its private network or its cloud's inside, unless the operator says so.
+
+Checked on the address that is about to be connected to, for every connection: names resolve anew, and a literal address
+or an odd spelling of one never passes a resolver. The standard library's `is_global` lets several ways in pass, hence
+the table.
+"""
+
+import ipaddress
+import socket
+from contextvars import ContextVar
+from typing import Any
+
+from yarl import URL
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PRIVATE_V4 = tuple(
+    ipaddress.IPv4Network(one)
+    for one in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carriers' shared space, and some clouds' inside
+        "127.0.0.0/8",
+        "169.254.0.0/16",  # link-local: clouds keep their credentials there
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+PRIVATE_V6 = tuple(
+    ipaddress.IPv6Network(one)
+    for one in (
+        "2001::/23",  # Teredo and others
+        "2001:db8::/32",
+        "2002::/16",  # 6to4: any IPv4 address in disguise
+        "3fff::/20",
+    )
+)
+
+
+class TargetRefused(OSError):
+    """The address is not one that webhooks may go to."""
+
+
+class Targets:
+    """`hosts` are names, addresses or networks that may be reached although they are private."""
+
+    def __init__(self, *, allow_private: bool, allow_http: bool, hosts: tuple[str, ...] = ()) -> None:
+        self._allow_private = allow_private
+        self._allow_http = allow_http
+        self._networks: list[Network] = []
+        self._names: set[str] = set()
+        for host in hosts:
+            try:
+                self._networks.append(ipaddress.ip_network(host, strict=False))
+            except ValueError:
+                self._names.add(host.lower())
+        self._trusted: ContextVar[bool] = ContextVar("trusted", default=False)
+
+    def admit(self, url: str) -> None:
+        """Before each request: is its form allowed? Also notes for `connect` whether the name is. Raises TargetRefused."""
+        parsed = URL(url)
+        if parsed.scheme != "https" and not (self._allow_http and parsed.scheme == "http"):
+            raise TargetRefused("the address must begin with https://")
+        self._trusted.set((parsed.host or "").lower() in self._names)
+
+    def connect(self, found: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address as getaddrinfo gives it. Raises TargetRefused."""
+        family, kind, proto, _, where = found
+        if not self._trusted.get() and not self._may_reach(ipaddress.ip_address(where[0].partition("%")[0])):
+            raise TargetRefused("the address is private")
+        return socket.socket(family=family, type=kind, proto=proto)
+
+    def _may_reach(self, address: Address) -> bool:
+        plain: Address = address
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            plain = address.ipv4_mapped
+        return self._allow_private or is_public(plain) or any(plain in one for one in self._networks)
+
+
+def is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in one for one in PRIVATE_V4)
+    return address in PUBLIC_V6 and not any(address in one for one in PRIVATE_V6)
+
+
+ANYWHERE = Targets(allow_private=True, allow_http=True)
