@@ -1,0 +1,1 @@
+"""What only the real PBX can prove."""
