@@ -332,8 +332,8 @@ def _up(state: Agent, at: int, channel: str) -> tuple[AgentEvent, ...]:
 
 
 def _doubt(state: Agent, at: int, why: str) -> tuple[AgentEvent, ...]:
-    if state.phone is not Phone.CALLING:
-        return ()
+    if state.phone is Phone.UP:
+        return ()  # while closing it matters too: a phone that was let go before it rang may never report an end
     return (PhoneDoubted(at=at, agent=state.id, leg=state.leg, why=why),)
 
 

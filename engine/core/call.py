@@ -270,7 +270,9 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
     if state.status in (CallStatus.ENDED, CallStatus.AWAITING_AGENT):
         return ()  # awaiting: the contact's leg can't exist yet
     if state.hung_up_by is not None and isinstance(seen, LegReady | LegBridged | LegSeen):
-        return ()  # it is on its way out: nobody is to be connected any more
+        # It is on its way out: nobody is to be connected any more. That they did share audio stays a fact.
+        joined = isinstance(seen, LegBridged) or (isinstance(seen, LegSeen) and seen.bridged)
+        return _bridged(state, seen.at) if joined and state.status is CallStatus.CONNECTED else ()
     match seen:
         case LegCreated():
             return (
