@@ -1,7 +1,6 @@
 """The composition root: the one place that knows every part, and the `ringfold` command."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import signal
@@ -10,16 +9,19 @@ import sys
 import time
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
-from api.app import HttpLimits, make_app
-from api.token import KeyRing, Role
 from cyclopts import App, Parameter
 
-from adapters.ami import AmiLoginRefused, AmiSettings, AmiTelephony, check_pbx
-from adapters.notify import FeedEvent, Notifier, NotifyLimits
+from adapters.ami.check import check as check_pbx
+from adapters.ami.client import AmiLoginRefused
+from adapters.ami.settings import AmiSettings
+from adapters.ami.telephony import AmiTelephony
+from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
+from api.app import HttpLimits, make_app
+from api.token import KeyRing, Role
 from config import logging as logs
 from config.settings import InvalidSettings, Settings, load
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of, replay
@@ -75,6 +77,11 @@ class Service:
             clock=self.engine.clock,
             limits=NotifyLimits(
                 request_timeout_ms=settings.webhooks.timeout_ms, max_requests=settings.webhooks.max_in_flight
+            ),
+            targets=Targets(
+                allow_private=settings.webhooks.allow_private_targets,
+                allow_http=settings.webhooks.allow_http,
+                hosts=settings.webhooks.allow_hosts,
             ),
         )
         self.engine.followers.append(self.notifier.follow)
@@ -161,20 +168,21 @@ async def _serve(service: Service) -> int:
 async def _until_told(service: Service, told: asyncio.Queue[int]) -> int:
     assert service.engine.failed is not None
     signalled = asyncio.ensure_future(told.get())
-    await asyncio.wait({signalled, service.engine.failed}, return_when=asyncio.FIRST_COMPLETED)
+    waited: set[asyncio.Future[Any]] = {signalled, service.engine.failed}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if service.engine.failed.done():
         signalled.cancel()
         log.error("a part failed for good", error=repr(service.engine.failed.exception()))
         return 1
     log.info("draining", seconds=service.settings.engine.drain_timeout_s)
     draining, again = asyncio.ensure_future(service.drain()), asyncio.ensure_future(told.get())
-    await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
+    tasks: set[asyncio.Future[Any]] = {draining, again}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     if not draining.done():
         log.warning("told again: stopping at once, live calls are left to the next start")
-    for task in (draining, again):
+    for task in tasks:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
     return 0
 
 
@@ -284,7 +292,6 @@ def main() -> None:
     cli()
 
 
-Kind = Literal["sqlite", "postgres", "memory"]
 __all__ = ["Service", "log_of", "main"]
 
 if __name__ == "__main__":

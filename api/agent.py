@@ -1,0 +1,266 @@
+"""Agents: registering them, their state, and the contact in their hand."""
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from api import view
+from api.problem import Problem, invalid
+from api.route import AGENT_ID, HEX_ID, AgentId, Call, Reason, Ref, Route, reply, roles, taken
+from api.token import Role
+from engine.app import Running
+from engine.core.agent import Wanted
+from engine.core.campaign import Status, Text
+from engine.core.directory import PhoneName, RegisterAgent
+from engine.core.message import AskAgent, Dial, Dispose, Extend, Next, NoContact, Release, Skip
+
+Number = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9]{2,20}$")]
+Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
+STEERING = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
+WITH_AGENTS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.AGENT)
+DESK = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
+
+
+class Registration(msgspec.Struct, forbid_unknown_fields=True):
+    name: Text
+    phone: PhoneName
+
+
+class StateChange(msgspec.Struct, forbid_unknown_fields=True):
+    state: Wanted
+    reason: Reason = ""
+    campaign: Ref | None = None
+
+
+class NextContact(msgspec.Struct, forbid_unknown_fields=True):
+    campaign: Ref | None = None
+
+
+class Held(msgspec.Struct, forbid_unknown_fields=True):
+    token: Token
+    agent: AgentId | None = None
+
+
+class Dialling(msgspec.Struct, forbid_unknown_fields=True):
+    token: Token
+    number: Number | None = None
+    agent: AgentId | None = None
+
+
+class Skipping(msgspec.Struct, forbid_unknown_fields=True):
+    token: Token
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    agent: AgentId | None = None
+
+
+class Releasing(msgspec.Struct, forbid_unknown_fields=True):
+    token: Token | None = None
+    reason: Reason = ""
+    agent: AgentId | None = None
+
+
+class Disposing(msgspec.Struct, forbid_unknown_fields=True):
+    token: Token
+    disposition: str
+    agent: AgentId | None = None
+
+
+# -- agents -----------------------------------------------------------------------------------------------------------
+
+
+async def put(call: Call) -> web.Response:
+    agent = call.request.match_info["agent"]
+    if not AGENT_ID.fullmatch(agent):
+        raise invalid("agent", "1 to 64 letters, digits and _ . -")
+    body = await call.body(Registration)
+    created = agent not in call.engine.directory.agents
+    register = RegisterAgent(at=call.at, by=call.by, agent=agent, name=body.name, phone=body.phone)
+    await call.engine.register_agent(register)
+    return reply(_shown(call, agent), 201 if created else 200)
+
+
+async def show(call: Call) -> web.Response:
+    return reply(_shown(call, _self(call)))
+
+
+async def listing(call: Call) -> web.Response:
+    return reply({"agents": [_shown(call, one) for one in call.engine.directory.agents]})
+
+
+def _self(call: Call) -> str:
+    """The agent of the path, who is registered; an agent's token acts for that agent only."""
+    agent = call.part("agent", AGENT_ID, "agent")
+    if call.principal.role is Role.AGENT and call.principal.subject != agent:
+        raise Problem(403, "forbidden", "an agent's token acts for that agent only")
+    if agent not in call.engine.directory.agents:
+        raise Problem(404, "unknown-agent", f"there is no agent {agent!r}")
+    return agent
+
+
+def _shown(call: Call, agent: str) -> dict[str, Any]:
+    known = call.engine.directory.agents[agent]
+    allocated = {ref: one.book.agents[agent] for ref, one in call.engine.campaigns.items() if agent in one.book.agents}
+    active = call.engine.claims.agents.get(agent)
+    return {
+        "agent": agent,
+        "name": known.name,
+        "phone": known.phone,
+        "campaign": active,
+        "state": allocated[active].status if active in allocated else "offline",
+        "allocated": sorted(allocated),
+    }
+
+
+async def patch(call: Call) -> web.Response:
+    agent = _self(call)
+    body = await call.body(StateChange)
+    if body.state is Wanted.PAUSED and not body.reason:
+        raise invalid("reason", "a pause has a reason")
+    ref = _campaign_of(call, agent, body.campaign)
+    await call.engine.submit(ref, AskAgent(at=call.at, by=call.by, agent=agent, wanted=body.state, reason=body.reason))
+    return taken(call)
+
+
+def _campaign_of(call: Call, agent: str, named: str | None) -> str:
+    """The campaign that is meant: named, else where the agent is active, else the only running one that has them."""
+    if named is not None:
+        _check_mine(call, named, call.engine.campaign(named))
+        return named
+    active = call.engine.claims.agents.get(agent)
+    if active is not None:
+        _check_mine(call, active, call.engine.campaign(active))
+        return active
+    holding = [ref for ref, one in call.engine.campaigns.items() if _holds(one, agent)]
+    live = (Status.STARTING, Status.RUNNING)
+    having = [ref for ref, one in call.engine.campaigns.items() if agent in one.book.agents]
+    running = [ref for ref in having if call.engine.campaigns[ref].book.campaign.status in live]
+    for candidates in (holding, running):
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise Problem(
+                409, "agent-ambiguous", f"agent {agent!r} is allocated to {', '.join(candidates)}", "campaign"
+            )
+    if len(having) == 1:
+        return having[0]
+    raise Problem(409, "agent-not-active", f"no running campaign has agent {agent!r}", "campaign")
+
+
+def _holds(running: Running, agent: str) -> bool:
+    known = running.book.agents.get(agent)
+    return known is not None and bool(known.reservation)
+
+
+def _check_mine(call: Call, ref: str, running: Running) -> None:
+    if not call.may_see(ref, running):
+        raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
+
+
+async def next_contact(call: Call) -> web.Response:
+    agent = _self(call)
+    body = await call.body(NextContact)
+    ref = _campaign_of(call, agent, body.campaign)
+    chance = call.engine.chance
+    ask = Next(at=call.at, agent=agent, reservation=chance.new_id(), token=chance.new_id())
+    held = await call.engine.submit(ref, ask)
+    if isinstance(held, NoContact):
+        headers = {"Ringfold-Reason": held.reason}
+        if held.next_due_at is not None:
+            headers["Retry-After"] = str(max(1, -(-(held.next_due_at - call.at) // 1_000)))
+        return web.Response(status=204, headers=headers)
+    return reply({"reservation": view.reservation(held, call.engine.campaign(ref).book, ref)})
+
+
+# -- reservations -----------------------------------------------------------------------------------------------------
+
+
+def _holding(call: Call, named: str | None) -> tuple[str, str, str]:
+    """Reservation of the path, its campaign, and who acts: the agent of the token, or the one somebody acts for."""
+    reservation = call.part("reservation", HEX_ID, "reservation")
+    if call.principal.role is Role.AGENT:
+        if named not in (None, call.principal.subject):
+            raise Problem(403, "forbidden", "an agent's token acts for that agent only", "agent")
+        named = call.principal.subject
+    for ref, running in call.engine.campaigns.items():
+        held = running.book.reservations.get(reservation)
+        if held is not None:
+            if call.principal.role is not Role.AGENT:
+                _check_mine(call, ref, running)
+            return reservation, ref, named or held.agent
+    raise Problem(409, "reservation-lost", "this reservation lapsed, was released, or was disposed of")
+
+
+async def dial(call: Call) -> web.Response:
+    body = await call.body(Dialling)
+    reservation, ref, agent = _holding(call, body.agent)
+    chance = call.engine.chance
+    placed = await call.engine.submit(
+        ref,
+        Dial(
+            at=call.at,
+            agent=agent,
+            reservation=reservation,
+            token=body.token,
+            number=body.number,
+            call=chance.new_id(),
+            leg=chance.new_id(),
+        ),
+    )
+    return reply({"call_id": placed}, 202)
+
+
+async def extend(call: Call) -> web.Response:
+    body = await call.body(Held)
+    reservation, ref, agent = _holding(call, body.agent)
+    await call.engine.submit(ref, Extend(at=call.at, agent=agent, reservation=reservation, token=body.token))
+    book = call.engine.campaign(ref).book
+    held = book.reservations.get(reservation)
+    return reply({"expires_at": view.time(held.expires_at) if held else None})
+
+
+async def skip(call: Call) -> web.Response:
+    body = await call.body(Skipping)
+    reservation, ref, agent = _holding(call, body.agent)
+    skipping = Skip(at=call.at, agent=agent, reservation=reservation, token=body.token, reason=body.reason)
+    await call.engine.submit(ref, skipping)
+    return taken(call)
+
+
+async def release(call: Call) -> web.Response:
+    body = await call.body(Releasing)
+    reservation, ref, agent = _holding(call, body.agent)
+    if body.token is None and call.principal.role is Role.AGENT:
+        raise invalid("token", "an agent releases with the reservation's token")
+    letting_go = Release(
+        at=call.at, by=call.by, agent=agent, reservation=reservation, token=body.token, reason=body.reason
+    )
+    await call.engine.submit(ref, letting_go)
+    return taken(call)
+
+
+async def dispose(call: Call) -> web.Response:
+    body = await call.body(Disposing)
+    reservation, ref, agent = _holding(call, body.agent)
+    disposing = Dispose(
+        at=call.at, agent=agent, reservation=reservation, token=body.token, disposition=body.disposition
+    )
+    await call.engine.submit(ref, disposing)
+    return taken(call)
+
+
+AGENT = "/v1/agents/{agent}"
+RESERVATION = "/v1/reservations/{reservation}"
+ROUTES = [
+    Route("GET", "/v1/agents", listing, STEERING),
+    Route("PUT", AGENT, put, MANAGERS),
+    Route("GET", AGENT, show, WITH_AGENTS),
+    Route("PATCH", AGENT, patch, WITH_AGENTS),
+    Route("POST", AGENT + "/next", next_contact, DESK),
+    Route("POST", RESERVATION + "/dial", dial, DESK),
+    Route("POST", RESERVATION + "/extend", extend, DESK),
+    Route("POST", RESERVATION + "/skip", skip, DESK),
+    Route("POST", RESERVATION + "/release", release, DESK),
+    Route("POST", RESERVATION + "/disposition", dispose, DESK),
+]

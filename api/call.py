@@ -1,0 +1,46 @@
+"""Calls: their records, and hanging one up."""
+
+from aiohttp import web
+
+from api import view
+from api.problem import Problem
+from api.route import HEX_ID, Call, Route, reply, roles, taken
+from api.token import Role
+from engine.app import Running
+from engine.core.message import HangUpCall
+from engine.core.outcome import Party
+
+READERS = frozenset(Role)
+ENDERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
+
+
+def _found(call: Call) -> tuple[str, Running, str]:
+    name = call.part("call", HEX_ID, "call")
+    for ref, running in call.engine.campaigns.items():
+        known = running.book.calls.get(name)
+        if known is None:
+            continue
+        if not call.may_see(ref, running) or (
+            call.principal.role is Role.AGENT and known.agent != call.principal.subject
+        ):
+            raise Problem(403, "forbidden", "this call is not yours")
+        return ref, running, name
+    raise Problem(404, "unknown-call", f"there is no call {name!r}")
+
+
+async def show(call: Call) -> web.Response:
+    _, running, name = _found(call)
+    return reply(view.call(running.book.calls[name], running.book))
+
+
+async def hang_up(call: Call) -> web.Response:
+    ref, _, name = _found(call)
+    party = Party.AGENT if call.principal.role is Role.AGENT else Party.DIALER
+    await call.engine.submit(ref, HangUpCall(at=call.at, by=call.by, party=party, call=name))
+    return taken(call)
+
+
+ROUTES = [
+    Route("GET", "/v1/calls/{call}", show, READERS),
+    Route("POST", "/v1/calls/{call}/hangup", hang_up, ENDERS),
+]

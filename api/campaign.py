@@ -1,0 +1,351 @@
+"""Campaigns, who is allocated to them, and their contacts."""
+
+import asyncio
+import re
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from api import view
+from api.problem import Problem, invalid
+from api.route import (
+    AGENT_ID,
+    REF,
+    AgentId,
+    Call,
+    Reason,
+    Ref,
+    Route,
+    check_text,
+    decode,
+    reply,
+    roles,
+    taken,
+)
+from api.token import Role
+from engine.core.agent import DefaultState, Line, Weight
+from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Stop, Text, patched
+from engine.core.contact import NewContact
+from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
+from engine.core.personal import Details, Person
+
+ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
+NUMBER = re.compile(r"\+?[0-9]{2,20}")
+SEPARATORS = re.compile(r"[ ().\-/]")
+MAX_NUMBERS, MAX_FIELDS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 50, 64, 1_000
+
+MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
+STEERING = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
+EVERYBODY = frozenset(Role)
+READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
+
+
+class NewCampaign(msgspec.Struct, forbid_unknown_fields=True):
+    name: Text
+    mode: Mode = Mode.PREVIEW
+    settings: dict[str, Any] = {}
+
+
+class Edit(msgspec.Struct, forbid_unknown_fields=True):
+    name: Text | None = None
+    settings: dict[str, Any] | None = None
+    state: Literal["running", "stopped"] | None = None
+    force: bool = False
+
+
+class Allocation(msgspec.Struct, forbid_unknown_fields=True):
+    default_state: DefaultState = DefaultState.AVAILABLE
+    weight: Weight = 1
+    line: Line = Line.NAILED
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    ref: Ref
+    numbers: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_NUMBERS)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    data: dict[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARS)],
+        Annotated[str, msgspec.Meta(max_length=MAX_VALUE_CHARS)],
+    ] = {}
+
+
+class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
+    reason: Reason = ""
+
+
+# -- campaigns --------------------------------------------------------------------------------------------------------
+
+
+async def put(call: Call) -> web.Response:
+    ref = call.request.match_info["ref"]
+    if not REF.fullmatch(ref):
+        raise invalid("ref", "1 to 100 letters, digits and _ . : @ -")
+    body = await call.body(NewCampaign)
+    settings = patched(Settings(), body.settings)
+    _known_trunk(call, settings)
+    create = Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=body.mode, settings=settings)
+    created = await call.engine.create(create)
+    running = call.engine.campaign(ref)
+    return reply(view.campaign(running), 201 if created else 200, _etag(running.book.campaign.revision))
+
+
+async def show(call: Call) -> web.Response:
+    _, running = call.campaign()
+    return reply(view.campaign(running), headers=_etag(running.book.campaign.revision))
+
+
+async def listing(call: Call) -> web.Response:
+    mine = [one for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
+    return reply({"campaigns": [view.campaign_line(one) for one in mine]})
+
+
+async def patch(call: Call) -> web.Response:
+    ref, running = call.campaign()
+    body = await call.body(Edit)
+    if body.force and body.state != "stopped":
+        raise invalid("force", "goes with state stopped only")
+    revision = _if_match(call)
+    if body.settings is not None:
+        _known_trunk(call, patched(running.book.campaign.settings, body.settings))
+    if body.name is not None or body.settings is not None or revision is not None:
+        await call.engine.submit(
+            ref,
+            Modify(at=call.at, by=call.by, name=body.name, settings=body.settings, if_revision=revision),
+        )
+    if body.state == "running":
+        await call.engine.submit(ref, Start(at=call.at, by=call.by))
+    elif body.state == "stopped":
+        await call.engine.submit(ref, Stop(at=call.at, by=call.by, force=body.force))
+    return taken(call)
+
+
+async def delete(call: Call) -> web.Response:
+    ref, _ = call.campaign()
+    await call.engine.submit(ref, Delete(at=call.at, by=call.by))
+    return taken(call)
+
+
+async def digest(call: Call) -> web.Response:
+    """A digest of the live state, to compare with `ringfold verify`, which folds the log anew."""
+    _, running = call.campaign()
+    await running.actor.settled()
+    material, as_of = running.book.canonical(), running.actor.log.position
+    value = await asyncio.to_thread(lambda: blake2b(material, digest_size=16).hexdigest())
+    return reply({"digest": value, "as_of": as_of})
+
+
+def _known_trunk(call: Call, settings: Settings) -> None:
+    if settings.trunk not in call.service.trunks:
+        known = ", ".join(sorted(call.service.trunks))
+        raise invalid("settings.trunk", f"there is no trunk {settings.trunk!r}; there are: {known}")
+
+
+def _etag(revision: int) -> dict[str, str]:
+    return {"ETag": f'"{revision}"'}
+
+
+def _if_match(call: Call) -> int | None:
+    text = call.request.headers.get("If-Match")
+    if text is None or text.strip() == "*":
+        return None
+    match = ETAG.fullmatch(text.strip())
+    if match is None:
+        raise Problem(412, "revision-mismatch", "If-Match holds no ETag of this resource", "If-Match")
+    return int(match[1])
+
+
+# -- agents of a campaign -----------------------------------------------------------------------------------------------
+
+
+async def allocate(call: Call) -> web.Response:
+    ref, running = call.campaign()
+    agent = call.part("agent", AGENT_ID, "agent")
+    known = call.engine.directory.agents.get(agent)
+    if known is None:
+        raise Problem(404, "unknown-agent", f"there is no agent {agent!r}")
+    body = await call.body(Allocation)
+    created = agent not in running.book.agents
+    await call.engine.submit(
+        ref,
+        Allocate(
+            at=call.at,
+            by=call.by,
+            agent=agent,
+            phone=known.phone,
+            line=body.line,
+            default_state=body.default_state,
+            weight=body.weight,
+        ),
+    )
+    return reply(view.agent(running.book.agents[agent], running.book), 201 if created else 200)
+
+
+async def withdraw(call: Call) -> web.Response:
+    ref, _ = call.campaign()
+    agent = call.part("agent", AGENT_ID, "agent")
+    await call.engine.submit(ref, Withdraw(at=call.at, by=call.by, agent=agent))
+    return taken(call)
+
+
+# -- contacts ---------------------------------------------------------------------------------------------------------
+
+
+async def add_contacts(call: Call) -> web.Response:
+    """All rows are checked before any is stored; what is wrong with one doesn't hinder the others."""
+    ref, _ = call.campaign()
+    rows = _rows(call, await call.raw())
+    results: list[dict[str, Any]] = []
+    good: dict[str, NewContact] = {}
+    for place, raw in enumerate(rows, 1):
+        try:
+            contact = _contact(raw)
+        except Problem as problem:
+            named = raw.get("ref") if isinstance(raw, dict) else None
+            results.append(_rejected(place, named, problem.field, problem.detail))
+            continue
+        if contact.ref in good:
+            results.append(_rejected(place, contact.ref, "ref", "the ref stands in an earlier row of this request"))
+            continue
+        good[contact.ref] = contact
+        results.append({"row": place, "ref": contact.ref, "status": "known"})
+    if good:
+        command = AddContacts(at=call.at, by=call.by, contacts=tuple(good.values()))
+        new, clashes = await call.engine.add_contacts(ref, command)
+        for result in results:
+            if result["status"] != "known":
+                continue
+            if result["ref"] in new:
+                result["status"] = "added"
+            elif result["ref"] in clashes:
+                reason = f"campaign {clashes[result['ref']]!r} used this contact ref first"
+                result.update(_rejected(result["row"], result["ref"], "ref", reason))
+    counts = {status: sum(one["status"] == status for one in results) for status in ("added", "known", "rejected")}
+    return reply({**counts, "results": results})
+
+
+def _rejected(row: int, ref: Any, field: str, reason: str) -> dict[str, Any]:
+    shown = ref[:100] if isinstance(ref, str) else None
+    return {"row": row, "ref": shown, "status": "rejected", "field": field, "reason": reason}
+
+
+def _rows(call: Call, raw: bytes) -> list[Any]:
+    most = call.service.limits.max_rows_per_request
+    if call.request.content_type in ("application/x-ndjson", "application/ndjson"):
+        lines = [line for line in raw.split(b"\n") if line.strip()]
+        if len(lines) > most:
+            raise Problem(413, "body-too-large", f"a request has at most {most} rows")
+        return [_loose(line) for line in lines]
+    if call.request.content_type != "application/json":
+        raise Problem(415, "unsupported-media-type", f"{call.request.content_type!r}: send JSON or NDJSON")
+    rows = decode(raw or b"[]", list[Any] | dict[str, Any])  # type: ignore[arg-type]  # a union is no class
+    if isinstance(rows, dict):
+        rows = rows.get("contacts")
+        if not isinstance(rows, list):
+            raise invalid("contacts", "an array of contacts is expected")
+    if len(rows) > most:
+        raise Problem(413, "body-too-large", f"a request has at most {most} rows")
+    return rows
+
+
+def _loose(line: bytes) -> Any:
+    """A row of NDJSON; one that is no JSON is that row's fault only."""
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        return Problem(422, "invalid-request", f"not JSON: {error}", "row")
+
+
+def _contact(raw: Any) -> NewContact:
+    if isinstance(raw, Problem):
+        raise raw
+    check_text(raw, "")
+    try:
+        row = msgspec.convert(raw, Row)
+    except msgspec.ValidationError as error:
+        raise decode_problem(error) from None
+    numbers: list[str] = []
+    for index, text in enumerate(row.numbers):
+        number = SEPARATORS.sub("", text)
+        if not NUMBER.fullmatch(number):
+            raise invalid(f"numbers[{index}]", f"{text[:40]!r} is not a number: digits, with + before the country code")
+        if number in numbers:
+            raise invalid(f"numbers[{index}]", f"{number} stands twice")
+        numbers.append(number)
+    if len(row.data) > MAX_FIELDS:
+        raise invalid("data", f"has more than {MAX_FIELDS} fields")
+    details = Details(numbers=tuple(numbers), name=row.name, data=row.data)
+    return NewContact(row.ref, Person(row.ref, details))
+
+
+def decode_problem(error: msgspec.ValidationError) -> Problem:
+    reason, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    named = re.search(r"(?:unknown|required) field `([^`]*)`", reason)
+    return invalid(f"{field}.{named[1]}".lstrip(".") if named else field or "row", reason[:1].lower() + reason[1:])
+
+
+async def contacts(call: Call) -> web.Response:
+    """Pages in order of arrival; the cursor is opaque."""
+    _, running = call.campaign()
+    known = running.book.contacts.by_ref
+    after = call.request.query.get("after", "")
+    refs = list(known)
+    if after and after not in known:
+        raise invalid("after", "not a cursor of this list")
+    start = refs.index(after) + 1 if after else 0
+    page = refs[start : start + call.limit()]
+    more = start + len(page) < len(refs)
+    rows = [view.contact(known[ref], running.book) for ref in page]
+    return reply({"contacts": rows, "next": page[-1] if more else None, "as_of": running.actor.log.position})
+
+
+async def contact(call: Call) -> web.Response:
+    _, running = call.campaign()
+    name = call.part("contact", REF, "contact")
+    known = running.book.contacts.by_ref.get(name)
+    if known is None:
+        raise Problem(404, "unknown-contact", f"there is no contact {name!r} in this campaign")
+    return reply(view.contact(known, running.book))
+
+
+async def immutable(call: Call) -> web.Response:
+    call.campaign()
+    raise Problem(409, "contact-immutable", "contacts can't be edited or moved once added; they can be cancelled")
+
+
+async def cancel(call: Call) -> web.Response:
+    ref, _ = call.campaign()
+    body = await call.body(Cancellation)
+    name = call.part("contact", REF, "contact")
+    await call.engine.submit(ref, CancelContact(at=call.at, by=call.by, contact=name, reason=body.reason))
+    return taken(call)
+
+
+async def calls(call: Call) -> web.Response:
+    """The newest call records first, up to `limit`."""
+    _, running = call.campaign()
+    newest = list(running.book.calls.values())[-call.limit() :]
+    return reply({"calls": [view.call(one, running.book) for one in newest], "as_of": running.actor.log.position})
+
+
+CAMPAIGN = "/v1/campaigns/{ref}"
+ROUTES = [
+    Route("GET", "/v1/campaigns", listing, EVERYBODY),
+    Route("PUT", CAMPAIGN, put, MANAGERS),
+    Route("GET", CAMPAIGN, show, EVERYBODY),
+    Route("PATCH", CAMPAIGN, patch, STEERING),
+    Route("DELETE", CAMPAIGN, delete, MANAGERS),
+    Route("GET", CAMPAIGN + "/digest", digest, roles(Role.ADMINISTRATOR)),
+    Route("PUT", CAMPAIGN + "/agents/{agent}", allocate, STEERING),
+    Route("DELETE", CAMPAIGN + "/agents/{agent}", withdraw, STEERING),
+    Route("POST", CAMPAIGN + "/contacts", add_contacts, MANAGERS),
+    Route("GET", CAMPAIGN + "/contacts", contacts, READERS),
+    Route("GET", CAMPAIGN + "/contacts/{contact}", contact, READERS),
+    Route("PUT", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
+    Route("PATCH", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
+    Route("POST", CAMPAIGN + "/contacts/{contact}/cancel", cancel, STEERING),
+    Route("GET", CAMPAIGN + "/calls", calls, READERS),
+]
+__all__ = ["ROUTES", "AgentId"]

@@ -1,0 +1,83 @@
+"""The feed: every notification in order, by long poll or as a stream."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import msgspec
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+from api.problem import Problem, invalid
+from api.route import REF, Call, Route, reply, roles
+from api.token import Role
+from engine.ports import BadCursor, Notification
+
+READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
+STREAM_PAGE = 500
+
+
+async def events(call: Call) -> web.StreamResponse:
+    campaign = _campaign(call)
+    types = tuple(one for one in call.request.query.get("types", "").split(",") if one)
+    after = call.request.query.get("after", "now")
+    if "text/event-stream" in call.request.headers.get("Accept", ""):
+        return await _stream(call, call.request.headers.get("Last-Event-ID", after), campaign, types)
+    wait_s = call.number("wait", default=0, least=0, most=call.service.limits.max_wait_s)
+    with _stream_slot(call):
+        try:
+            found, cursor = await call.service.feed.read(after, call.limit(), campaign, types, wait_s * 1_000)
+        except BadCursor as error:
+            raise invalid("after", str(error) or "not a cursor of this feed") from None
+    return reply({"events": found, "cursor": cursor})
+
+
+def _campaign(call: Call) -> str:
+    ref = call.request.query.get("campaign", "")
+    if ref and not REF.fullmatch(ref):
+        raise invalid("campaign", "not a campaign ref")
+    if call.principal.role is Role.SUPERVISOR and ref not in call.principal.campaigns:
+        raise Problem(403, "forbidden", "a supervisor follows campaigns of their own, one at a time", "campaign")
+    return ref
+
+
+@contextlib.contextmanager
+def _stream_slot(call: Call) -> Iterator[None]:
+    service = call.service
+    if service.streams >= service.limits.max_streams:
+        raise Problem(
+            503, "too-many-streams", f"{service.streams} event streams are open", headers={"Retry-After": "5"}
+        )
+    service.streams += 1
+    try:
+        yield
+    finally:
+        service.streams -= 1
+
+
+async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...]) -> web.StreamResponse:
+    """Server-sent events; the id is the cursor, so a client goes on where it was cut off.
+
+    A client that doesn't read stops this coroutine at the socket's buffer: nothing piles up for it here.
+    """
+    feed = call.service.feed
+    heartbeat_ms = call.service.limits.heartbeat_s * 1_000
+    with _stream_slot(call):
+        try:
+            found, cursor = await feed.read(after, STREAM_PAGE, campaign, types)
+        except BadCursor as error:
+            raise invalid("after", str(error) or "not a cursor of this feed") from None
+        async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
+            with contextlib.suppress(ConnectionResetError, asyncio.CancelledError):
+                while response.is_connected():
+                    for one in found:
+                        await response.send(_text(one), id=one.cursor)
+                    found, cursor = await feed.read(cursor, STREAM_PAGE, campaign, types, heartbeat_ms)
+    return response
+
+
+def _text(one: Notification) -> str:
+    return msgspec.json.encode(one).decode()
+
+
+ROUTES = [Route("GET", "/v1/events", events, READERS)]

@@ -1,0 +1,60 @@
+"""What an operator's probes ask, and the keys by which others may check our tokens."""
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from api.route import Call, Route, reply, roles
+from api.token import Role
+
+OPERATORS = roles(Role.ADMINISTRATOR)
+EVERYBODY = frozenset(Role)
+
+
+async def live(call: Call) -> web.Response:
+    """The process answers, and its loop turns."""
+    return reply({"live": True, "draining": call.engine.draining})
+
+
+async def ready(call: Call) -> web.Response:
+    """200 when commands are taken and the PBX is connected; else 503 with what is missing."""
+    engine = call.engine
+    missing = [] if engine.claims.pbx_up else [f"pbx: {engine.pbx_reason}"]
+    if engine.draining:
+        missing.append("draining")
+    missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in engine.campaigns.items() if one.actor.lost]
+    return reply({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+
+async def metrics(call: Call) -> web.Response:
+    engine = call.engine
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"ringfold_{name}", text, registry=registry).set(value)
+
+    running = list(engine.campaigns.values())
+    gauge("pbx_up", "1 while the PBX is connected", engine.claims.pbx_up)
+    gauge("campaigns", "campaigns that are not deleted", len(running))
+    gauge("live_calls", "calls that have not ended", sum(len(one.book.live) for one in running))
+    gauge("calls_in_setup", "calls dialled and not answered", len(engine.claims.in_setup))
+    gauge("agents_present", "agents who are not absent", sum(len(one.book.attending) for one in running))
+    gauge("mailbox_messages", "messages waiting to be decided on", sum(one.actor.waiting for one in running))
+    gauge("log_events", "events in all campaigns' logs", sum(one.actor.log.position for one in running))
+    gauge("feed_notifications", "notifications in the feed", call.service.feed.position)
+    gauge("event_streams", "event streams and long polls open", call.service.streams)
+    lag = sum(lane.behind for name in engine.directory.webhooks for lane in call.service.feed.lanes(name))
+    gauge("webhook_lag_notifications", "notifications not yet delivered, all webhooks", lag)
+    return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")
+
+
+async def paseto_keys(call: Call) -> web.Response:
+    keys = call.service.keys
+    return reply({"keys": [{"kid": keys.kid, "key": keys.paserk, "status": "signing"}]})
+
+
+ROUTES = [
+    Route("GET", "/livez", live, EVERYBODY),
+    Route("GET", "/readyz", ready, EVERYBODY),
+    Route("GET", "/metrics", metrics, OPERATORS),
+    Route("GET", "/.well-known/paseto-keys", paseto_keys, EVERYBODY),
+]

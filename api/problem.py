@@ -1,0 +1,153 @@
+"""What went wrong, as RFC 9457 problems: every one in one table, with cause and cure."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from engine.core.refusal import Fault, Refused
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+
+class Problem(Exception):
+    """Answered instead of a result."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        field: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.field = status, code, detail, field
+        self.headers = headers or {}
+
+    def response(self, trace_id: str) -> web.Response:
+        entry = CATALOGUE.get(self.code)
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.code}",
+            "title": entry.title if entry else self.code.replace("-", " "),
+            "status": self.status,
+            "detail": self.detail,
+            "trace_id": trace_id,
+        }
+        if self.field:
+            body["errors"] = [{"field": self.field, "reason": self.detail}]
+        return web.Response(
+            body=msgspec.json.encode(body), status=self.status, headers=self.headers, content_type=MEDIA_TYPE
+        )
+
+
+class Entry(NamedTuple):
+    status: int
+    title: str
+    cure: str
+
+
+CATALOGUE: dict[str, Entry] = {
+    "malformed-json": Entry(400, "The body is not JSON", "Send one JSON document in UTF-8, each key once."),
+    "invalid-request": Entry(422, "A value is missing, unknown or out of range", "Mend the field that `errors` names."),
+    "unauthenticated": Entry(
+        401, "No valid token", "Send `Authorization: Bearer` with a token that `ringfold token` made."
+    ),
+    "forbidden": Entry(403, "The token's role may not do this", "Use a token of a role that may."),
+    "not-found": Entry(404, "There is no such address", "Check the path."),
+    "method-not-allowed": Entry(405, "The address doesn't know the method", "Use one that `Allow` names."),
+    "body-too-large": Entry(413, "The body is too large", "Send it in several requests."),
+    "unsupported-media-type": Entry(
+        415, "The body's type isn't known here", "Send application/json, or NDJSON for contacts."
+    ),
+    "internal": Entry(500, "Something failed here", "Tell the operator the `trace_id`: the log has the rest."),
+    "unavailable": Entry(
+        503, "The campaign is not served at the moment", "Try again after the time that Retry-After names."
+    ),
+    "unknown-campaign": Entry(404, "There is no such campaign", "Check the ref; create it first."),
+    "unknown-agent": Entry(404, "There is no such agent", "Register the agent with PUT /v1/agents/{id}."),
+    "unknown-allocation": Entry(404, "The agent is not allocated to the campaign", "Allocate the agent to it first."),
+    "unknown-contact": Entry(404, "There is no such contact in the campaign", "Check the ref."),
+    "unknown-call": Entry(404, "There is no such call", "Check the id; calls of deleted campaigns are gone."),
+    "unknown-reservation": Entry(404, "There is no such reservation", "It lapsed, was released or disposed of."),
+    "unknown-webhook": Entry(404, "There is no such webhook", "Check the id."),
+    "campaign-deleted": Entry(410, "The campaign is deleted", "Its ref is used up: create another under a new one."),
+    "campaign-ref-used": Entry(409, "The campaign ref was used before", "Choose a ref that was never used."),
+    "campaign-stopping": Entry(409, "The campaign is stopping", "Start it when the notification says stopped."),
+    "campaign-not-stopped": Entry(409, "The campaign is not stopped", "Stop it, wait for stopped, then delete it."),
+    "campaign-not-started": Entry(
+        409, "The campaign was never started", "There is nothing to stop; delete it if unwanted."
+    ),
+    "campaign-not-running": Entry(409, "The campaign is not running", "Start it and wait for running."),
+    "revision-mismatch": Entry(412, "Somebody else changed it first", "Read it again and repeat with the new ETag."),
+    "contact-immutable": Entry(409, "Contacts can't be edited or moved", "Cancel it, and add another under a new ref."),
+    "contact-ref-used": Entry(
+        409, "The contact ref belongs to another campaign", "Contact refs are unique over all campaigns."
+    ),
+    "contact-final": Entry(409, "The contact is disposed of", "Nothing is left to do with it."),
+    "contact-in-call": Entry(
+        409, "The contact is in a call or its wrap-up", "Hang up and dispose, or release it first."
+    ),
+    "contact-answered": Entry(409, "The contact was talked to", "Send the disposition; then ask for the next."),
+    "contact-erased": Entry(409, "The contact's data was erased", "It can't be dialled any more: dispose of it."),
+    "no-number-left": Entry(
+        409, "No number may be dialled by itself", "Name the number to dial, or dispose of the contact."
+    ),
+    "number-invalid": Entry(409, "The number does not exist", "Dial another one."),
+    "number-in-call": Entry(409, "Another call to this number is not over", "Wait for it to end."),
+    "no-attempt": Entry(
+        409, "The contact was not dialled", "Dial or skip it; or allow dispositions without an attempt."
+    ),
+    "call-in-progress": Entry(409, "A call of this contact is not over", "Wait for its call.ended, or hang it up."),
+    "reservation-lost": Entry(409, "The reservation is not yours any more", "Ask for the next contact."),
+    "reservation-in-call": Entry(409, "The contact is in a call", "Hang up first."),
+    "agent-not-available": Entry(
+        409, "The agent is not available", "Set the agent available and wait for the notification."
+    ),
+    "agent-phone-down": Entry(
+        409, "The agent's phone is not connected", "Set the agent available again: the phone rings."
+    ),
+    "agent-active-elsewhere": Entry(409, "The agent is active in another campaign", "Set them offline there first."),
+    "agent-present": Entry(409, "The agent is on the line", "Set the agent offline first."),
+    "agent-ambiguous": Entry(409, "The agent could be meant in several campaigns", "Name the campaign."),
+    "agent-not-active": Entry(409, "No running campaign has this agent", "Start one that the agent is allocated to."),
+    "phone-taken": Entry(409, "The phone is another agent's", "Give each agent a phone of their own."),
+    "agent-logging-out": Entry(503, "The agent is logging out", "Ask again when they are offline."),
+    "agent-phone-closing": Entry(503, "The agent's phone is closing", "Try again in a moment."),
+    "pbx-down": Entry(503, "The PBX is not connected", "Wait, or look at the PBX: nothing was dialled."),
+    "lines-in-use": Entry(
+        503, "All lines of the campaign are in use", "Try again when a call has ended, or raise max_lines."
+    ),
+    "setup-limit": Entry(503, "Too many calls are being set up", "Try again in a moment."),
+    "mailbox-full": Entry(503, "Too many commands are waiting", "Slow down and try again."),
+    "draining": Entry(503, "The dialer is shutting down", "Try again in a moment: it takes no new calls."),
+    "too-many-streams": Entry(503, "Too many event streams are open", "Close some, or try again later."),
+}
+"""Problems by their code: what the status is, what it means, what to do about it."""
+
+BY_FAULT = {Fault.INVALID: 422, Fault.ABSENT: 404, Fault.RULE: 409, Fault.STALE: 409, Fault.BUSY: 503}
+
+
+def of_refusal(refused: Refused) -> Problem:
+    entry = CATALOGUE.get(refused.code)
+    status = entry.status if entry else BY_FAULT[refused.fault]
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+    return Problem(status, refused.code, refused.detail, refused.field, headers)
+
+
+def invalid(field: str, reason: str) -> Problem:
+    return Problem(422, "invalid-request", reason, field)
+
+
+def catalogue_page() -> str:
+    """docs/problems.md."""
+    rows = "\n".join(
+        f"| `{code}` | {one.status} | {one.title} | {one.cure} |" for code, one in sorted(CATALOGUE.items())
+    )
+    return (
+        "# Problems\n\n"
+        "Every refusal is an RFC 9457 body: `type` ends with the code below, `detail` says what happened this time, `errors`\n"
+        "names the field where one is to blame. A refused request changed nothing.\n\n"
+        f"| code | status | what it means | what to do |\n|---|---|---|---|\n{rows}\n"
+    )

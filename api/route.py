@@ -1,0 +1,199 @@
+"""Routes, who may take them, and what every handler is given.
+
+A route without roles can't be written down: what isn't said is forbidden.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from api.problem import Problem, invalid
+from api.token import KeyRing, Principal, Role
+from engine.app import Engine, Running
+from engine.ports import Feed
+
+T = TypeVar("T")
+
+REF = re.compile(r"[A-Za-z0-9_.:@-]{1,100}")
+AGENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+HEX_ID = re.compile(r"[0-9a-f]{32}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+Ref = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.:@-]{1,100}$")]
+AgentId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")]
+Reason = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_rows_per_request: int = 10_000
+    max_wait_s: int = 30
+    max_streams: int = 2_000
+    heartbeat_s: int = 15
+    max_page_rows: int = 1_000
+
+
+class Service(msgspec.Struct):
+    """What the surface is made over."""
+
+    engine: Engine
+    feed: Feed
+    keys: KeyRing
+    limits: HttpLimits
+    trunks: frozenset[str]
+    streams: int = 0
+
+
+class Call(NamedTuple):
+    """One request of a known principal."""
+
+    service: Service
+    principal: Principal
+    request: web.Request
+
+    @property
+    def engine(self) -> Engine:
+        return self.service.engine
+
+    @property
+    def at(self) -> int:
+        return self.engine.clock.now_ms()
+
+    @property
+    def by(self) -> str:
+        return self.principal.subject
+
+    def part(self, name: str, pattern: re.Pattern[str], absent: str) -> str:
+        """A part of the path; one of the wrong form names nothing."""
+        value = self.request.match_info[name]
+        if not pattern.fullmatch(value):
+            raise Problem(404, f"unknown-{absent}", f"there is no {absent} {value[:100]!r}")
+        return value
+
+    def ref(self) -> str:
+        return self.part("ref", REF, "campaign")
+
+    def may_see(self, ref: str, running: Running) -> bool:
+        """Whether the principal may know of a campaign."""
+        match self.principal.role:
+            case Role.ADMINISTRATOR | Role.CAMPAIGN_MANAGER | Role.CRM:
+                return True
+            case Role.SUPERVISOR:
+                return ref in self.principal.campaigns
+            case Role.AGENT:
+                return self.principal.subject in running.book.agents
+
+    def campaign(self) -> tuple[str, Running]:
+        """The campaign of the path, if the principal may see it."""
+        ref = self.ref()
+        running = self.engine.campaign(ref)
+        if not self.may_see(ref, running):
+            raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
+        return ref, running
+
+    async def body(self, type_: type[T]) -> T:
+        """The JSON body as a struct; every refusal names the field."""
+        return decode(await self.raw(), type_, self.request)
+
+    async def raw(self) -> bytes:
+        try:
+            return await self.request.read()
+        except web.HTTPRequestEntityTooLarge:
+            limit = self.service.limits.max_body_bytes
+            raise Problem(413, "body-too-large", f"a body has at most {limit} bytes") from None
+
+    def limit(self) -> int:
+        most = self.service.limits.max_page_rows
+        return self.number("limit", default=100, least=1, most=most)
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.request.query.get(name)
+        if text is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise invalid(name, f"must be a whole number from {least} to {most}")
+        return int(text)
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Handler
+    roles: frozenset[Role]
+
+
+def decode(raw: bytes, type_: type[T], request: web.Request | None = None) -> T:
+    """One JSON document as `type_`. Raises Problem: 400, 415, or 422 naming the field."""
+    if request is not None and raw and request.content_type not in ("application/json", "application/octet-stream"):
+        raise Problem(415, "unsupported-media-type", f"{request.content_type!r} is not application/json")
+    try:
+        value = json.loads(raw or b"{}", object_pairs_hook=_pairs, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "malformed-json", f"the body is not JSON: {error}") from None
+    check_text(value, "")
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise _named(error) from None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise ValueError(f"the key {twice[:100]!r} appears twice")
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_text(value: Any, path: str) -> None:
+    """No control characters anywhere: they have no business in names and numbers, and reach logs and headers."""
+    if isinstance(value, str):
+        if CONTROL.search(value):
+            raise invalid(path or "body", "has a control character")
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise invalid(path or "body", "has half of a surrogate pair")
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            check_text(key, f"{path}.{key!r}")
+            check_text(one, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            check_text(one, f"{path}[{index}]")
+
+
+def _named(error: msgspec.ValidationError) -> Problem:
+    """msgspec says `… - at `$.a.b``; unknown and missing fields stand in the reason."""
+    reason, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    named = re.search(r"(?:unknown|required) field `([^`]*)`", reason)
+    if named:
+        field = f"{field}.{named[1]}".lstrip(".")
+    return invalid(field or "body", reason[:1].lower() + reason[1:])
+
+
+def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json")
+
+
+def taken(call: Call) -> web.Response:
+    """202: the command is durable. What becomes of it comes as a notification."""
+    return reply({"command_id": call.engine.chance.new_id()}, 202)
+
+
+def roles(*names: Role) -> frozenset[Role]:
+    return frozenset(names)
+
+
+def all_routes(*tables: Sequence[Route]) -> list[Route]:
+    return [route for table in tables for route in table]

@@ -1,0 +1,133 @@
+"""What of the engine's state is shown, and how."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from engine.app import Running
+from engine.core.agent import Agent
+from engine.core.book import Book
+from engine.core.call import Call
+from engine.core.contact import Contact
+from engine.core.reservation import Reservation
+
+
+def time(at: int) -> str | None:
+    """RFC 3339 in UTC with milliseconds; null for what hasn't been."""
+    return (
+        datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if at
+        else None
+    )
+
+
+def campaign_line(running: Running) -> dict[str, Any]:
+    campaign = running.book.campaign
+    return {
+        "ref": campaign.ref,
+        "name": campaign.name,
+        "mode": campaign.mode,
+        "state": campaign.status,
+        "stop_reason": campaign.stop_reason,
+    }
+
+
+def campaign(running: Running) -> dict[str, Any]:
+    book = running.book
+    return {
+        **campaign_line(running),
+        "settings": msgspec.to_builtins(book.campaign.settings),
+        "agents": [agent(one, book) for one in book.agents.values()],
+        "contacts": {status.value: count for status, count in book.contacts.counts.items()},
+        "live_calls": len(book.live),
+        "created_at": time(book.campaign.created_at),
+        "revision": book.campaign.revision,
+        "as_of": running.actor.log.position,
+    }
+
+
+def agent(one: Agent, book: Book) -> dict[str, Any]:
+    held = book.reservations.get(one.reservation)
+    return {
+        "agent": one.id,
+        "line": one.line,
+        "default_state": one.default_state,
+        "weight": one.weight,
+        "state": one.status,
+        "reason": one.reason,
+        "since": time(one.since),
+        "contact": held.contact if held else None,
+        "leaving": one.withdrawn,
+    }
+
+
+def contact(one: Contact, book: Book) -> dict[str, Any]:
+    held = book.reservations.get(one.reservation)
+    return {
+        "ref": one.ref,
+        **details(one),
+        "state": one.status,
+        "agent": held.agent if held else None,
+        "disposition": one.disposition or None,
+        "due_at": time(one.due_at),
+        "numbers": numbers(one),
+        "calls": [attempt.call for attempt in one.attempts],
+    }
+
+
+def details(one: Contact) -> dict[str, Any]:
+    known = one.person.details
+    return {"name": known.name if known else None, "data": known.data if known else None}
+
+
+def numbers(one: Contact) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": number,
+            "attempts": sum(attempt.number == index for attempt in one.attempts),
+            "last_outcome": one.last_outcome(index),
+        }
+        for index, number in enumerate(one.numbers)
+    ]
+
+
+def reservation(one: Reservation, book: Book, ref: str) -> dict[str, Any]:
+    held = book.contacts.by_ref[one.contact]
+    return {
+        "id": one.id,
+        "token": one.token,
+        "campaign": ref,
+        "phase": one.phase,
+        "expires_at": time(one.expires_at),
+        "call": one.call or None,
+        "contact": {"ref": held.ref, **details(held)},
+        "numbers": numbers(held),
+        "dispositions": msgspec.to_builtins(book.campaign.settings.dispositions),
+    }
+
+
+def call(one: Call, book: Book) -> dict[str, Any]:
+    known = book.contacts.by_ref[one.contact].numbers
+    return {
+        "id": one.id,
+        "campaign": book.campaign.ref,
+        "contact": one.contact,
+        "number": known[one.number] if one.number < len(known) else None,
+        "number_index": one.number,
+        "agent": one.agent,
+        "trunk": one.trunk,
+        "status": one.status,
+        "outcome": one.outcome,
+        "ended_by": one.ended_by,
+        "reason": one.reason,
+        "cause": one.cause,
+        "sip_code": one.sip_code,
+        "requested_at": time(one.asked_at),
+        "ringing_at": time(one.ringing_at),
+        "connected_at": time(one.connected_at),
+        "bridged_at": time(one.bridged_at),
+        "ended_at": time(one.ended_at),
+        "ring_ms": one.ring_ms,
+        "talk_ms": one.talk_ms,
+    }

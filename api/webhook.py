@@ -1,0 +1,134 @@
+"""Receivers of notifications: where, what of it, how far they are."""
+
+import base64
+import binascii
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+from api import view
+from api.problem import Problem, invalid
+from api.route import AGENT_ID, Call, Ref, Route, reply, roles
+from api.token import Role
+from engine.core.directory import PutWebhook, RemoveWebhook, WebhookPut
+from engine.ports import BadCursor
+
+MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
+MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
+TypeName = Annotated[str, msgspec.Meta(pattern="^[a-z_.]{1,64}$")]
+
+
+class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
+    """`secret`: `whsec_` and 24 to 64 random bytes in base64. Empty filters mean everything."""
+
+    url: Annotated[str, msgspec.Meta(max_length=2_000)]
+    secret: Annotated[str, msgspec.Meta(max_length=200)]
+    types: tuple[TypeName, ...] = ()
+    campaigns: tuple[Ref, ...] = ()
+
+
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
+    after: str
+
+
+async def put(call: Call) -> web.Response:
+    name = call.request.match_info["webhook"]
+    if not AGENT_ID.fullmatch(name):
+        raise invalid("id", "1 to 64 letters, digits and _ . -")
+    body = await call.body(Endpoint)
+    _check(body)
+    created = name not in call.engine.directory.webhooks
+    await call.engine.direct(
+        PutWebhook(
+            at=call.at,
+            by=call.by,
+            id=name,
+            url=body.url,
+            secret=body.secret,
+            types=body.types,
+            campaigns=body.campaigns,
+            since=call.service.feed.position,
+        )
+    )
+    call.service.feed.webhooks_changed()
+    return reply(_shown(call, call.engine.directory.webhooks[name]), 201 if created else 200)
+
+
+def _check(body: Endpoint) -> None:
+    try:
+        parts = urlsplit(body.url)
+        _ = parts.port
+    except ValueError as error:
+        raise invalid("url", str(error)) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise invalid("url", "an absolute http or https address without user or fragment is expected")
+    prefix, _, encoded = body.secret.partition("_")
+    try:
+        size = len(base64.b64decode(encoded, validate=True))
+    except (ValueError, binascii.Error):
+        size = 0
+    if prefix != "whsec" or not MIN_SECRET_BYTES <= size <= MAX_SECRET_BYTES:
+        raise invalid("secret", f"whsec_ and {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes in base64 are expected")
+
+
+def _known(call: Call) -> WebhookPut:
+    name = call.part("webhook", AGENT_ID, "webhook")
+    known = call.engine.directory.webhooks.get(name)
+    if known is None:
+        raise Problem(404, "unknown-webhook", f"there is no webhook {name!r}")
+    return known
+
+
+def _shown(call: Call, one: WebhookPut) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "url": one.url,
+        "types": one.types,
+        "campaigns": one.campaigns,
+        "lanes": call.service.feed.lanes(one.id),
+    }
+
+
+async def show(call: Call) -> web.Response:
+    return reply(_shown(call, _known(call)))
+
+
+async def listing(call: Call) -> web.Response:
+    return reply({"webhooks": [_shown(call, one) for one in call.engine.directory.webhooks.values()]})
+
+
+async def delete(call: Call) -> web.Response:
+    known = _known(call)
+    await call.engine.direct(RemoveWebhook(at=call.at, by=call.by, id=known.id))
+    call.service.feed.webhooks_changed()
+    return web.Response(status=204)
+
+
+async def deliveries(call: Call) -> web.Response:
+    known = _known(call)
+    found = call.service.feed.deliveries(known.id, call.limit())
+    shown = [{**msgspec.to_builtins(one), "at": view.time(one.at)} for one in found]
+    return reply({"deliveries": shown})
+
+
+async def replay(call: Call) -> web.Response:
+    known = _known(call)
+    body = await call.body(Replay)
+    try:
+        await call.service.feed.replay(known.id, body.after)
+    except BadCursor as error:
+        raise invalid("after", str(error) or "not a cursor of this feed") from None
+    return reply({"command_id": call.engine.chance.new_id()}, 202)
+
+
+WEBHOOK = "/v1/webhooks/{webhook}"
+ROUTES = [
+    Route("GET", "/v1/webhooks", listing, MANAGERS),
+    Route("PUT", WEBHOOK, put, MANAGERS),
+    Route("GET", WEBHOOK, show, MANAGERS),
+    Route("DELETE", WEBHOOK, delete, MANAGERS),
+    Route("GET", WEBHOOK + "/deliveries", deliveries, MANAGERS),
+    Route("POST", WEBHOOK + "/replay", replay, MANAGERS),
+]
