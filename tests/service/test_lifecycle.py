@@ -84,7 +84,7 @@ async def test_TF_21_an_agent_offline_by_default_is_not_called(service: World, p
     await service.admin.call("PUT", "/v1/agents/agent2", {"name": "Two", "phone": "agent2"})
     await service.manager.call("PUT", "/v1/campaigns/spring/agents/agent2", {"default_state": "offline"})
     await service.run("spring")
-    assert not [one for one in pbx.originates if one.target == "agent2"]
+    assert not [one for one in pbx.originates if one.phone == "agent2"]
 
 
 async def test_TF_11_TF_10_stop_lets_live_calls_end_first(service: World, pbx: SimulatedPbx) -> None:
