@@ -25,7 +25,7 @@ class Claims:
         self.legs: dict[str, str] = {}
         """Campaign by leg, for every leg that may live."""
         self.in_setup: dict[str, None] = {}
-        """Calls dialled and not yet answered."""
+        """Calls not yet answered. One that waits for its agent counts: it is dialled without asking again."""
         self.pbx_up = False
 
     def follow(self, book: Book, event: Event) -> None:
@@ -34,6 +34,7 @@ class Claims:
         match event:
             case CallAwaitingAgent():
                 self.numbers[_number(book, event)] = event.call
+                self.in_setup[event.call] = None
             case CallRequested():
                 self.numbers[_number(book, event)] = event.call
                 self.legs[event.call] = ref
@@ -70,7 +71,7 @@ class Claims:
             self.numbers[_number(book, call)] = call_id
             if call.status is not CallStatus.AWAITING_AGENT:
                 self.legs[call_id] = ref
-            if call.connected_at == 0 and call.status is not CallStatus.AWAITING_AGENT:
+            if call.connected_at == 0:
                 self.in_setup[call_id] = None
 
 

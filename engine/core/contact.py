@@ -89,8 +89,9 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
         return self.person.details.numbers if self.person.details else ()
 
     def last_outcome(self, number: int) -> Outcome | None:
-        """How the newest attempt on a number (by index) ended."""
-        return next((one.outcome for one in reversed(self.attempts) if one.number == number), None)
+        """How the newest attempt on a number (by index) ended. An agent who didn't come says nothing about a number."""
+        dialled = (one for one in reversed(self.attempts) if one.outcome is not Outcome.AGENT_UNREACHABLE)
+        return next((one.outcome for one in dialled if one.number == number), None)
 
     def next_number(self) -> int | None:
         """The first number not yet tried; else the first that may be tried again. None where none may."""
