@@ -40,7 +40,7 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[str, Meta(pattern=r"^(memory:|sqlite:///.+|postgres(ql)?://.+)")] = "sqlite:///var/ringfold.db"
     """`memory:`, `sqlite:///path` or `postgresql://…`."""
-    lease_ttl_ms: Annotated[int, Meta(ge=1_000)] = 10_000
+    lease_ttl_ms: Annotated[int, Meta(ge=1_000)] = 5_000
     """After this long without renewal another process may take a log over."""
 
     def __repr__(self) -> str:

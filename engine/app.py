@@ -52,6 +52,8 @@ DIRECTORY = "directory"
 CAMPAIGN_PREFIX = "campaign/"
 SNAPSHOT = "book.v1"
 REOPEN_AFTER_MS = 1_000
+STANDBY_RETRY_MS = 200
+STANDBY_SAY_EVERY = 50
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +115,7 @@ class Engine:
         known = set(await self.store.logs())
         for ref, deleted in list(self.directory.campaigns.items()):
             if not deleted and log_of(ref) in known:
-                await self._open_campaign(ref)
+                await self._open_campaign(ref, await self._own(log_of(ref)))
         await self._telephony.start(self.hear)
 
     async def drain(self, timeout_ms: int) -> bool:
@@ -143,8 +145,20 @@ class Engine:
         if self._directory_actor is not None:
             await self._directory_actor.log.close()
 
+    async def _own(self, name: str) -> EventLog:
+        """Own a log, however long another owner keeps it: a second process stands by."""
+        waited = 0
+        while True:
+            try:
+                return await self.store.open_log(name)
+            except StoreUnavailable as error:
+                if waited % STANDBY_SAY_EVERY == 0:
+                    log.warning("standing by", log=name, reason=str(error))
+                waited += 1
+                await asyncio.sleep(STANDBY_RETRY_MS / 1_000)
+
     async def _open_directory(self) -> None:
-        opened = await self.store.open_log(DIRECTORY)
+        opened = await self._own(DIRECTORY)
         async for batch in opened.read():
             for one in batch:
                 self.directory.apply(one.event)
@@ -160,8 +174,8 @@ class Engine:
         )
         self._spawn(self._directory_actor.run(), DIRECTORY)
 
-    async def _open_campaign(self, ref: str) -> Running:
-        opened = await self.store.open_log(log_of(ref))
+    async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
+        opened = owned or await self.store.open_log(log_of(ref))
         book, snapshot_pos = await read_book(self.store, opened)
         self.claims.adopt(book)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sqlite3
 import time
@@ -30,6 +31,7 @@ class SqliteStore:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
         self._write_to: sqlite3.Connection
         self._read_from: sqlite3.Connection
+        self._lock: int | None = None
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -71,9 +73,28 @@ class SqliteStore:
 
     # -- leases and segments ------------------------------------------------------------------------------------------
 
+    def _is_alone(self) -> bool:
+        """Whether no other process that ever owned a log here is alive: the kernel drops a dead one's lock.
+
+        So a restart after a crash needn't wait for the dead owner's leases to end.
+        """
+        if self._lock is None:
+            handle = os.open(self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                return False
+            self._lock = handle
+            return True
+        return False
+
     async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
         def work() -> Head | None:
             now = _now_ms()
+            if self._is_alone():
+                with self._transaction() as connection:
+                    connection.execute("update es_log set until = 0")
             with self._transaction() as connection:
                 connection.execute("insert or ignore into es_log values (?, 0, '', 0, 0, 0, x'')", (log,))
                 row = connection.execute(
@@ -209,6 +230,8 @@ class SqliteStore:
         def work() -> None:
             self._read_from.close()
             self._write_to.close()
+            if self._lock is not None:
+                os.close(self._lock)
 
         await self._write(work)
         self._writer.shutdown()
