@@ -200,6 +200,7 @@ def test_nothing_outlives_a_killed_parent(installation: Installation, tmp_path: 
         assert all(Path(f"/proc/{pid}").exists() for pid in pids)
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
+    left = pids
     for _ in range(100):
         left = [pid for pid in pids if _lives(pid)]
         if not left:
