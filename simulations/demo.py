@@ -12,18 +12,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
-from api.token import Role
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
+from api.token import Role
 from simulations.client import Client
 from simulations.desk import Agent, Habits, Switchboard
 from simulations.engine_process import EngineProcess
@@ -276,4 +275,3 @@ def main(
     with suppress(KeyboardInterrupt):
         return 0 if asyncio.run(run()) else 1
     return 130
-

@@ -77,18 +77,24 @@ class Postgres:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
         arguments = ("-D", str(self._folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        subprocess.run([self.binary("initdb"), *arguments], check=True, capture_output=True, **self._who())
+        subprocess.run(
+            [self.binary("initdb"), *arguments], check=True, capture_output=True, user=self._user, cwd=self._folder
+        )
         with (self._folder / "data" / "postgresql.conf").open("a") as config:
             config.write(CONFIG + f"port = {self.port}\n")
 
     def start(self) -> None:
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.binary("postgres"), "-D", str(self._folder / "data")], stdout=log, stderr=log, **self._who()
+                [self.binary("postgres"), "-D", str(self._folder / "data")],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self._folder,
             )
         until = time.monotonic() + START_WITHIN_S
-        ready = [self.binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        while subprocess.run(ready, check=False).returncode != 0:
+        ready = ("-q", "-h", "127.0.0.1", "-p", str(self.port))
+        while subprocess.run([self.binary("pg_isready"), *ready], check=False).returncode != 0:
             if time.monotonic() > until or self._process.poll() is not None:
                 raise RuntimeError((self._folder / "server.log").read_text(errors="replace")[-2_000:])
             time.sleep(0.05)
@@ -99,5 +105,6 @@ class Postgres:
             self._process.send_signal(how)
             self._process.wait()
 
-    def _who(self) -> dict[str, str]:
-        return {"user": "nobody", "cwd": str(self._folder)} if os.getuid() == 0 else {}
+    @property
+    def _user(self) -> str | None:
+        return "nobody" if os.getuid() == 0 else None

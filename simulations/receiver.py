@@ -55,6 +55,8 @@ class Table(msgspec.Struct):
                 self.calls_of[data["agent"]] += 1
             case "agent.status":
                 self.agents[data["agent"]] = data["state"]
+            case _:
+                pass  # news that this table has no column for
 
 
 class Receiver:

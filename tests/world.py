@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from api.token import Role
 
+from api.token import Role
 from config.settings import Ami, Dialing, Http, Settings, Store, Tokens, Webhooks
 from config.settings import Engine as EngineSettings
 from engine.__main__ import Service

@@ -238,12 +238,12 @@ async def test_EX_02_what_ended_during_an_outage_is_told_from_cel(tmp_path: Path
         await world.run("one")
         client = world.agent("agent1")
         held = await take(client, "agent1")
-        port, proxy._to = proxy._to, 9  # noqa: SLF001 - nobody listens there: the outage lasts
+        port, proxy._to = proxy._to, 9
         proxy.cut_after = b"ringfold-contact"
         call = await dial(client, held)
         await world.until(lambda: not world.service.engine.claims.pbx_up)
         await asyncio.sleep(1)  # long enough for the busy signal to come and go unheard
-        proxy._to = port  # noqa: SLF001
+        proxy._to = port
         ended = (await world.told("one", "call.ended", call=call, patience_s=30))["data"]
         assert (ended["outcome"], ended["cause"]) == ("busy", 17)
 
@@ -273,9 +273,7 @@ def _engaged(held: dict[str, Any]) -> dict[str, str]:
     return {"token": held["token"], "disposition": "engaged"}
 
 
-async def test_EX_01_EX_02_the_engine_is_killed_with_live_calls_and_comes_back(
-    tmp_path: Path, asterisk: Site
-) -> None:
+async def test_EX_01_EX_02_the_engine_is_killed_with_live_calls_and_comes_back(tmp_path: Path, asterisk: Site) -> None:
     """SIGKILL with one call bridged, one ringing: both are adopted, nothing is dialled twice, nothing is lost."""
     pbx = asterisk.asterisk
     ami = {"port": pbx.ami_port, "username": pbx.username, "secret": pbx.secret, "cel_path": str(pbx.cel_path)}
@@ -314,6 +312,7 @@ async def _kill_mid_call(engine: EngineProcess, session: aiohttp.ClientSession) 
     await _told(admin, "call.ringing", call=calls[1])
     await engine.kill()
     await engine.start()
+    states: list[str] = []
     for _ in range(100):  # the restarted engine says what it adopted, once the PBX has told it what lives
         states = [(await admin.call("GET", f"/v1/calls/{call}"))["status"] for call in calls]
         if (await admin.call("GET", "/v1/agents/agent1"))["state"] == "busy":

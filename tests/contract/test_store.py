@@ -164,7 +164,7 @@ async def test_EX_02_a_stale_owner_is_fenced(opener: Opener) -> None:
 
 
 def _stop_renewing(log: Log) -> None:
-    for task in log._tasks:  # noqa: SLF001 - a frozen process doesn't renew its lease either
+    for task in log._tasks:
         task.cancel()
 
 
@@ -220,7 +220,7 @@ class Flaky:
 async def test_EX_02_an_unknown_commit_is_settled_exactly_once(opener: Opener, landed: bool) -> None:
     store = await opener()
     flaky = Flaky(store.segments, landed)
-    log = await Log.own(flaky, Codec(TestEvent), "a", "me", TTL_MS)  # type: ignore[arg-type]  # it stands in for a store
+    log = await Log.own(flaky, Codec(TestEvent), "a", "me", TTL_MS)
     await log.append([one("s", 0, 1)])
     await log.append([one("s", 1, 2)])
     assert flaky.losses == 2
