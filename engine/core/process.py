@@ -157,9 +157,9 @@ def _allocate(book: Book, command: Allocate) -> list[Event]:
     if book.campaign.status is Status.DELETED:
         raise against_rule("campaign-deleted", f"campaign {book.campaign.ref!r} is deleted")
     known = book.agents.get(command.agent)
-    if known is not None and not known.withdrawn:
+    if known is not None:
         same = (known.phone_name, known.line, known.default_state, known.weight)
-        if same == (command.phone, command.line, command.default_state, command.weight):
+        if not known.withdrawn and same == (command.phone, command.line, command.default_state, command.weight):
             return []
         if known.presence is not Presence.ABSENT and (known.phone_name, known.line) != (command.phone, command.line):
             raise against_rule("agent-present", f"agent {known.id!r} is on the line: their phone can't be changed now")
@@ -235,10 +235,12 @@ def _phone_fell(book: Book, agent: Agent, events: list[Any]) -> list[Event]:
     call = book.call_of(agent)
     if call is not None and call.status is CallStatus.AWAITING_AGENT:
         events.append(calls.end(call, down.at, Outcome.AGENT_UNREACHABLE, Party.AGENT, down.reason, down.cause))
-    elif call is not None and call.status is not CallStatus.ENDED and call.hung_up_by is None:
+    elif call is not None and call.hung_up_by is None:
         events.append(HangupRequested(at=down.at, call=call.id, party=Party.AGENT, by=down.reason))
     if agent.line is Line.NAILED and agent.presence in (Presence.ARRIVING, Presence.PRESENT):
-        events.append(AgentAbsent(at=down.at, agent=agent.id, reason=down.reason))
+        # Until the contact's leg is gone too they are in that call, and free for no other campaign.
+        gone = AgentAbsent if call is None else AgentLeaving
+        events.append(gone(at=down.at, agent=agent.id, reason=down.reason))
     return events
 
 
@@ -361,7 +363,7 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
             return _on_demand(agent, call, at)
         case Presence.LEAVING if agent.phone in (Phone.UP, Phone.CALLING):
             return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
-        case Presence.LEAVING if agent.phone is Phone.DOWN:
+        case Presence.LEAVING if agent.phone is Phone.DOWN and call is None:
             return [AgentAbsent(at=at, agent=agent.id, reason=agent.reason)]
         case _:
             return []
