@@ -172,10 +172,11 @@ class Demo:
 
     async def _summary(self, seconds: float) -> bool:
         table, say = self.table, self.console.print
-        numbers = Grid("number", *sorted(table.outcomes), title="attempts by number and outcome")
-        for position in sorted({number for number, _ in table.by_number}):
-            numbers.add_row(str(position), *(str(table.by_number[position, name]) for name in sorted(table.outcomes)))
-        say(numbers)
+        positions = sorted({number for number, _ in table.by_number})
+        outcomes = Grid("outcome", "attempts", *(f"number {one}" for one in positions), title="attempts")
+        for name, count in table.outcomes.most_common():
+            outcomes.add_row(name, str(count), *(str(table.by_number[one, name]) for one in positions))
+        say(outcomes)
         agents = Grid("agent", "calls", "talk", title="agents", show_lines=False)
         for name in sorted(table.agents, key=lambda one: (len(one), one)):
             agents.add_row(name, str(table.calls_of[name]), f"{table.talk_ms[name] / 1_000:.1f} s")
@@ -219,7 +220,8 @@ async def simulated(contacts: int, agents: int, seed: int, speed: int, folder: P
     from simulations.pbx import SimulatedPbx
     from simulations.pbx.script import TYPICAL, Script
 
-    pbx = SimulatedPbx(Script(mix=TYPICAL), seed=seed, time_scale=1 / speed)
+    mix = msgspec.structs.replace(TYPICAL, talk_ms_least=10_000, talk_ms_mean=35_000)
+    pbx = SimulatedPbx(Script(mix=mix), seed=seed, time_scale=1 / speed)
     port = await pbx.start()
     plan = Plan(
         contacts=contacts,
@@ -254,7 +256,7 @@ def main(
     contacts: int = 0,
     agents: int = 0,
     seed: int = 7,
-    speed: int = 200,
+    speed: int = 150,
     asterisk: bool = False,
     folder: Path | None = Path("var/demo"),
 ) -> int:

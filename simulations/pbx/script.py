@@ -81,7 +81,10 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
 
     weights: Mapping[Kind, float]
     ring_ms: tuple[int, int, int] = (1_500, 6_000, 25_000)
+    talk_ms_least: int = 0
+    """Few hang up before they have said a word."""
     talk_ms_mean: int = 45_000
+    """On top of the least."""
 
     def draw(self, chance: random.Random) -> Outcome:
         kind = chance.choices(list(self.weights), list(self.weights.values()))[0]
@@ -89,7 +92,8 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
         ring_ms = round(chance.triangular(shortest, longest, usual))
         if kind is not Kind.ANSWER:
             return Outcome(kind, ring_ms)
-        return Outcome(kind, ring_ms, min(round(chance.expovariate(1 / self.talk_ms_mean)), MAX_RANDOM_TALK_MS))
+        talk_ms = self.talk_ms_least + round(chance.expovariate(1 / self.talk_ms_mean))
+        return Outcome(kind, ring_ms, min(talk_ms, MAX_RANDOM_TALK_MS))
 
 
 TYPICAL = Mix(
