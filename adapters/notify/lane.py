@@ -191,7 +191,6 @@ class Lane:
 
     async def _wait_or_park(self, answer: Answer, failing_since: int) -> None:
         course = self._course
-        self._head_written = False
         pause_ms = delay_ms(self.attempts, answer.retry_after_ms, course.limits, course.rng)
         now = course.clock.now_ms()
         if answer.gone or now + pause_ms - failing_since > course.limits.give_up_after_ms:

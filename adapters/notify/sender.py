@@ -41,6 +41,7 @@ class Sender:
 
     def open(self) -> None:
         traced = aiohttp.TraceConfig()
+        traced.on_request_start.append(self._admit)
         traced.on_request_chunk_sent.append(_written)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -61,7 +62,6 @@ class Sender:
         assert self._session is not None
         own = {"content-type": "application/json", "user-agent": USER_AGENT}
         try:
-            self._targets.admit(url)
             async with self._session.post(
                 url, data=body, headers={**own, **headers}, allow_redirects=False, trace_request_ctx=written
             ) as response:
@@ -78,6 +78,10 @@ class Sender:
             return Answer(status=0, error=str(refused) if isinstance(refused, TargetRefused) else "no connection")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(status=0, error=type(error).__name__)  # its text may hold the address, and with it a secret
+
+    async def _admit(self, _session: Any, _context: Any, params: aiohttp.TraceRequestStartParams) -> None:
+        # The address as aiohttp has understood it: a parser of our own might read the same text differently.
+        self._targets.admit(params.url.scheme, params.url.host or "")
 
     def _answer(self, response: aiohttp.ClientResponse) -> Answer:
         taken = 200 <= response.status < 300

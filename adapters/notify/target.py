@@ -10,8 +10,6 @@ import socket
 from contextvars import ContextVar
 from typing import Any
 
-from yarl import URL
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -66,12 +64,14 @@ class Targets:
                 self._names.add(host.lower())
         self._trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 
-    def admit(self, url: str) -> None:
-        """Before each request: is its form allowed? Also notes for `connect` whether the name is. Raises TargetRefused."""
-        parsed = URL(url)
-        if parsed.scheme != "https" and not (self._allow_http and parsed.scheme == "http"):
+    def admit(self, scheme: str, host: str) -> None:
+        """Before each request: may it go there at all? Also notes for `connect` whether the name may be private.
+
+        Raises TargetRefused.
+        """
+        if scheme != "https" and not (self._allow_http and scheme == "http"):
             raise TargetRefused("the address must begin with https://")
-        self._trusted.set((parsed.host or "").lower() in self._names)
+        self._trusted.set(host.lower() in self._names)
 
     def connect(self, found: tuple[Any, ...]) -> socket.socket:
         """A socket for an address as getaddrinfo gives it. Raises TargetRefused."""

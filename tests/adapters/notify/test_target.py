@@ -84,12 +84,20 @@ async def test_the_operator_may_allow_hosts_and_networks(hosts: tuple[str, ...],
     await receiver.stop()
 
 
-@pytest.mark.parametrize(
-    "url", ["http://example.org/", "ftp://example.org/", "//example.org/", "file:///etc/passwd", ""]
-)
-def test_only_https_unless_http_is_allowed(url: str) -> None:
-    with pytest.raises(TargetRefused):
-        Targets(allow_private=True, allow_http=False).admit(url)
+@pytest.mark.parametrize("url", ["http://localhost:{}/hook", "ftp://localhost:{}/hook", "//localhost:{}/hook", ""])
+async def test_only_https_unless_http_is_allowed(url: str) -> None:
+    house, receiver = House(), Receiver()
+    house.notifier = notifier_with(house, Targets(allow_private=True, allow_http=False))
+    await receiver.start()
+    await house.notifier.start()
+    house.put("crm", url.format(receiver.port))
+    house.write("sales", *opening("sales"))
+    await until(lambda: bool(house.notifier.deliveries("crm", 1)))
+    assert house.notifier.deliveries("crm", 1)[0].status == 0
+    assert house.notifier.deliveries("crm", 1)[0].error
+    assert not receiver.requests
+    await house.notifier.stop()
+    await receiver.stop()
 
 
 def notifier_with(house: House, targets: Targets) -> Notifier:
