@@ -6,7 +6,9 @@ The login is the shipped one, so the recordings hold exactly what an engine hear
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import SupportsIndex
 
 from simulations.asterisk import Site
 from tests.simulations.ami import Ami
@@ -24,8 +26,8 @@ class Tape(asyncio.StreamReader):
         super().__init__()
         self.heard = bytearray()
 
-    def feed_data(self, data: bytes) -> None:
-        self.heard += data
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        self.heard += bytes(data)
         super().feed_data(data)
 
 
