@@ -27,8 +27,6 @@ class InvalidSettings(Exception):
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: Name = "127.0.0.1"
     port: Port = 8080
-    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/]+)?$")] = ""
-    """How others reach this server, without a closing slash; empty: built from host and port."""
     max_body_bytes: Positive = 8 * 1024 * 1024
     max_contacts_per_request: Positive = 10_000
     max_streams: Positive = 2_000
@@ -94,6 +92,7 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_file: Name = "var/tokens.key"
     issuer: Name = "ringfold"
     max_administrator_ttl_s: Positive = 12 * 3_600
+    """The longest that a token of a role may live; `system`: campaign managers and CRMs."""
     max_supervisor_ttl_s: Positive = 12 * 3_600
     max_agent_ttl_s: Positive = 12 * 3_600
     max_system_ttl_s: Positive = 90 * 86_400
@@ -106,8 +105,6 @@ class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_http: bool = False
     timeout_ms: Positive = 15_000
     max_in_flight: Positive = 64
-    max_lag_events: Positive = 1_000_000
-    """How far an endpoint may fall behind before its lane is parked."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

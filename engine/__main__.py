@@ -32,6 +32,11 @@ from eventstore import Codec, Store, dump, open_store, verify
 LogEvent = Event | DirectoryEvent | FeedEvent
 """Everything that any log may hold."""
 
+TIMED_ROLES = (Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
+"""Roles of people; systems' tokens may live longer."""
+
+WATCH_EVERY_S = 1
+
 cli = App(name="ringfold", help="An event-sourced outbound dialer.")
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="Settings file (TOML); none: defaults.")]
 log = structlog.get_logger("ringfold")
@@ -55,6 +60,7 @@ class Service:
         self.keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
         self.port = 0
         self._runner: web.AppRunner | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         settings = self.settings
@@ -88,6 +94,7 @@ class Service:
         self.engine.announcer = self.notifier
         await self.engine.start()
         await self.notifier.start()
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
         await self._listen()
         log.info("serving", host=settings.http.host, port=self.port, store=self.store.kind)
 
@@ -111,10 +118,20 @@ class Service:
         running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
         return running.book if running else None
 
+    async def _watch(self) -> None:
+        """A part of the notifications that dies takes the process with it: whoever restarts it finds all in the log."""
+        while self.notifier.failed is None:
+            await asyncio.sleep(WATCH_EVERY_S)
+        assert self.engine.failed is not None
+        if not self.engine.failed.done():
+            self.engine.failed.set_exception(self.notifier.failed)
+
     async def drain(self) -> bool:
         return await self.engine.drain(self.settings.engine.drain_timeout_s * 1_000)
 
     async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.engine.stop()
@@ -197,6 +214,10 @@ def token(
 ) -> None:
     """Print a token. `subject` is who acts: for an agent, the agent's id."""
     settings = _settings(config)
+    longest = getattr(settings.tokens, f"max_{role if role in TIMED_ROLES else 'system'}_ttl_s")
+    if not 1 <= ttl_s <= longest:
+        print(f"ringfold: a token of role {role} lives from 1 to {longest} seconds (see [tokens])", file=sys.stderr)
+        sys.exit(2)
     keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
     print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign))
 
@@ -219,6 +240,9 @@ def show_log(
                 for one in await store.logs():
                     print(one)
                 return
+            if name not in await store.logs():
+                print(f"ringfold: there is no log {name!r}; `ringfold log` names all", file=sys.stderr)
+                sys.exit(1)
             async for line in dump(store, name, after=after, stream=stream, personal=personal):
                 print(line)
         finally:
