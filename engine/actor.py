@@ -22,6 +22,7 @@ STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
 log = structlog.get_logger(__name__)
 
 Committed = Callable[[str, Sequence[Recorded]], None]
+Answers = list[tuple[asyncio.Future[Any], Any, Refused | None]]
 Decide = Callable[[Any], tuple[Sequence[Any], Sequence[Effect], Any]]
 
 
@@ -100,11 +101,33 @@ class Actor:
             await asyncio.sleep(0)
 
     async def _turn(self) -> None:
+        batch = [self._mailbox.popleft() for _ in range(min(MAX_BATCH_MESSAGES, len(self._mailbox)))]
+        try:
+            events, effects, answers = self._decide_on(batch)
+            if events:
+                self._committed(self.log.name, await self._write(events))
+        except BaseException as error:
+            for _, answer in batch:
+                if answer is not None and not answer.done():
+                    answer.set_exception(NotOwner(str(error)))
+            raise
+        for answer, reply, refused in answers:
+            if answer.done():  # whoever asked has gone
+                continue
+            if refused is not None:
+                answer.set_exception(refused)
+            else:
+                answer.set_result(reply)
+        self._perform(effects, self.log.position)
+
+    def _decide_on(
+        self, batch: list[tuple[Any, asyncio.Future[Any] | None]]
+    ) -> tuple[list[Any], list[Effect], Answers]:
+        """Everything the batch comes to. What isn't a refusal and escapes is a fault of ours: it ends the actor."""
         events: list[Any] = []
         effects: list[Effect] = []
-        answers: list[tuple[asyncio.Future[Any], Any, Refused | None]] = []
-        for _ in range(min(MAX_BATCH_MESSAGES, len(self._mailbox))):
-            message, answer = self._mailbox.popleft()
+        answers: Answers = []
+        for message, answer in batch:
             try:
                 decided, wanted, reply = self._decide(message)
             except Refused as refusal:
@@ -116,22 +139,7 @@ class Actor:
             effects.extend(wanted)
             if answer is not None:
                 answers.append((answer, reply, None))
-        try:
-            if events:
-                self._committed(self.log.name, await self._write(events))
-        except BaseException as error:
-            for answer, _, _ in answers:
-                if not answer.done():
-                    answer.set_exception(NotOwner(str(error)))
-            raise
-        for answer, reply, refused in answers:
-            if answer.done():  # whoever asked has gone
-                continue
-            if refused is not None:
-                answer.set_exception(refused)
-            else:
-                answer.set_result(reply)
-        self._perform(effects, self.log.position)
+        return events, effects, answers
 
     async def _write(self, events: list[Any]) -> Sequence[Recorded]:
         """Append, however long the store is away: what is decided can't be undecided. Raises Fenced."""

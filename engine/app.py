@@ -210,6 +210,7 @@ class Engine:
         lost = self.campaigns[ref].actor
         with contextlib.suppress(Fenced):
             await lost.log.close()
+        self.claims.forget(self.campaigns[ref].book)
         running: Running | None = None
         while running is None:
             await asyncio.sleep(REOPEN_AFTER_MS / 1_000)

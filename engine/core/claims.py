@@ -59,6 +59,14 @@ class Claims:
             case _:
                 pass
 
+    def forget(self, book: Book) -> None:
+        """Drop what a book claimed: it is about to be read again, and may have held what never became durable."""
+        ref = book.campaign.ref
+        self.agents = {agent: one for agent, one in self.agents.items() if one != ref}
+        self.legs = {leg: one for leg, one in self.legs.items() if one != ref}
+        self.numbers = {number: call for number, call in self.numbers.items() if call not in book.calls}
+        self.in_setup = {call: None for call in self.in_setup if call not in book.calls}
+
     def adopt(self, book: Book) -> None:
         """Take note of a book that was read back from its log."""
         ref = book.campaign.ref
