@@ -120,8 +120,8 @@ class Service:
 
     async def _watch(self) -> None:
         """A part of the notifications that dies takes the process with it: whoever restarts it finds all in the log."""
-        while self.notifier.failed is None:
-            await asyncio.sleep(WATCH_EVERY_S)  # noqa: ASYNC110 - a second more or less is nothing to a restart
+        while self.notifier.failed is None:  # noqa: ASYNC110 - a second more or less is nothing to a restart
+            await asyncio.sleep(WATCH_EVERY_S)
         assert self.engine.failed is not None
         if not self.engine.failed.done():
             self.engine.failed.set_exception(self.notifier.failed)
