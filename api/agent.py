@@ -63,7 +63,7 @@ class Releasing(msgspec.Struct, forbid_unknown_fields=True):
 
 class Disposing(msgspec.Struct, forbid_unknown_fields=True):
     token: Token
-    disposition: str
+    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     agent: AgentId | None = None
 
 
@@ -86,7 +86,9 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
-    return reply({"agents": [_shown(call, one) for one in call.engine.directory.agents]})
+    everyone = call.principal.role is not Role.SUPERVISOR
+    shown = [one for one in call.engine.directory.agents if everyone or _supervised(call, one)]
+    return reply({"agents": [_shown(call, one) for one in shown]})
 
 
 def _self(call: Call) -> str:
@@ -94,9 +96,15 @@ def _self(call: Call) -> str:
     agent = call.part("agent", AGENT_ID, "agent")
     if call.principal.role is Role.AGENT and call.principal.subject != agent:
         raise Problem(403, "forbidden", "an agent's token acts for that agent only")
+    if call.principal.role is Role.SUPERVISOR and not _supervised(call, agent):
+        raise Problem(403, "forbidden", f"agent {agent!r} is in no campaign of yours")
     if agent not in call.engine.directory.agents:
         raise Problem(404, "unknown-agent", f"there is no agent {agent!r}")
     return agent
+
+
+def _supervised(call: Call, agent: str) -> bool:
+    return any(agent in one.book.agents and call.may_see(ref, one) for ref, one in call.engine.campaigns.items())
 
 
 def _shown(call: Call, agent: str) -> dict[str, Any]:
@@ -124,13 +132,16 @@ async def patch(call: Call) -> web.Response:
 
 
 def _campaign_of(call: Call, agent: str, named: str | None) -> str:
-    """The campaign that is meant: named, else where the agent is active, else the only running one that has them."""
-    if named is not None:
-        _check_mine(call, named, call.engine.campaign(named))
-        return named
+    """The campaign that is meant, if the principal may act in it."""
+    ref = named or _likely(call, agent)
+    _check_mine(call, ref, call.engine.campaign(ref))
+    return ref
+
+
+def _likely(call: Call, agent: str) -> str:
+    """Where the agent is active, else the only one where they hold a contact, else the only running one of theirs."""
     active = call.engine.claims.agents.get(agent)
     if active is not None:
-        _check_mine(call, active, call.engine.campaign(active))
         return active
     holding = [ref for ref, one in call.engine.campaigns.items() if _holds(one, agent)]
     live = (Status.STARTING, Status.RUNNING)

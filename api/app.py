@@ -13,10 +13,9 @@ from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
 from engine.core.refusal import Refused
-from engine.ports import Feed
+from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(campaign.ROUTES, agent.ROUTES, call.ROUTES, event.ROUTES, webhook.ROUTES, health.ROUTES)
-BEARER = "Bearer "
 log = structlog.get_logger(__name__)
 
 
@@ -25,9 +24,17 @@ def make_app(engine: Engine, feed: Feed, keys: KeyRing, limits: HttpLimits, trun
     app = web.Application(
         middlewares=[answers], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
+    app.on_response_prepare.append(_headers)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _bound(service, route))
     return app
+
+
+async def _headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Answers carry people's data: nobody on the way keeps them, and nobody takes them for a page."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Server"] = "ringfold"
 
 
 def _bound(service: Service, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -45,9 +52,10 @@ def _principal(service: Service, request: web.Request) -> Principal:
     """Who asks. One answer for whatever is wrong, so that nothing is learned by trying."""
     header = request.headers.get("Authorization", "")
     try:
-        if not header.startswith(BEARER):
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":  # a scheme has no case
             raise TokenRefused("no bearer token")
-        principal = service.keys.verify(header.removeprefix(BEARER))
+        principal = service.keys.verify(token.strip())
         if principal.jti in service.engine.directory.revoked:
             raise TokenRefused("revoked")
     except TokenRefused as refused:
@@ -70,7 +78,7 @@ async def answers(
         return problem.response(trace_id)
     except Refused as refused:
         return of_refusal(refused).response(trace_id)
-    except NotOwner as lost:
+    except (NotOwner, StoreUnavailable) as lost:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return Problem(503, "unavailable", str(lost), headers=headers).response(trace_id)
     except web.HTTPNotFound:

@@ -18,13 +18,14 @@ from api.route import (
     Reason,
     Ref,
     Route,
-    check_text,
-    decode,
+    converted,
+    parsed,
     reply,
     roles,
     taken,
 )
 from api.token import Role
+from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Stop, Text, patched
 from engine.core.contact import NewContact
@@ -35,6 +36,8 @@ ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
 NUMBER = re.compile(r"\+?[0-9]{2,20}")
 SEPARATORS = re.compile(r"[ ().\-/]")
 MAX_NUMBERS, MAX_FIELDS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 50, 64, 1_000
+ROWS_AT_A_TIME = 100
+"""Rows checked before others get their turn: timers and the PBX don't wait for a large upload."""
 
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 STEERING = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
@@ -82,6 +85,8 @@ async def put(call: Call) -> web.Response:
     ref = call.request.match_info["ref"]
     if not REF.fullmatch(ref):
         raise invalid("ref", "1 to 100 letters, digits and _ . : @ -")
+    if call.principal.campaigns and ref not in call.principal.campaigns:
+        raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
     body = await call.body(NewCampaign)
     settings = patched(Settings(), body.settings)
     _known_trunk(call, settings)
@@ -109,15 +114,18 @@ async def patch(call: Call) -> web.Response:
     revision = _if_match(call)
     if body.settings is not None:
         _known_trunk(call, patched(running.book.campaign.settings, body.settings))
+    moves: list[Start | Stop] = []
+    if body.state is not None:
+        start, stop = Start(at=call.at, by=call.by), Stop(at=call.at, by=call.by, force=body.force)
+        moves.append(start if body.state == "running" else stop)
+        campaigns.decide(running.book.campaign, moves[0])  # refused now, it would leave half of the request done
     if body.name is not None or body.settings is not None or revision is not None:
         await call.engine.submit(
             ref,
             Modify(at=call.at, by=call.by, name=body.name, settings=body.settings, if_revision=revision),
         )
-    if body.state == "running":
-        await call.engine.submit(ref, Start(at=call.at, by=call.by))
-    elif body.state == "stopped":
-        await call.engine.submit(ref, Stop(at=call.at, by=call.by, force=body.force))
+    for move in moves:
+        await call.engine.submit(ref, move)
     return taken(call)
 
 
@@ -199,6 +207,8 @@ async def add_contacts(call: Call) -> web.Response:
     results: list[dict[str, Any]] = []
     good: dict[str, NewContact] = {}
     for place, raw in enumerate(rows, 1):
+        if place % ROWS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
         try:
             contact = _contact(raw)
         except Problem as problem:
@@ -239,11 +249,14 @@ def _rows(call: Call, raw: bytes) -> list[Any]:
         return [_loose(line) for line in lines]
     if call.request.content_type != "application/json":
         raise Problem(415, "unsupported-media-type", f"{call.request.content_type!r}: send JSON or NDJSON")
-    rows = decode(raw or b"[]", list[Any] | dict[str, Any])  # type: ignore[arg-type]  # a union is no class
-    if isinstance(rows, dict):
+    try:
+        rows = parsed(raw or b"[]")
+    except ValueError as error:
+        raise Problem(400, "malformed-json", f"the body is not JSON: {error}") from None
+    if isinstance(rows, dict) and set(rows) <= {"contacts"}:
         rows = rows.get("contacts")
-        if not isinstance(rows, list):
-            raise invalid("contacts", "an array of contacts is expected")
+    if not isinstance(rows, list):
+        raise invalid("contacts", "an array of contacts is expected")
     if len(rows) > most:
         raise Problem(413, "body-too-large", f"a request has at most {most} rows")
     return rows
@@ -252,19 +265,15 @@ def _rows(call: Call, raw: bytes) -> list[Any]:
 def _loose(line: bytes) -> Any:
     """A row of NDJSON; one that is no JSON is that row's fault only."""
     try:
-        return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+        return parsed(line)
+    except ValueError as error:
         return Problem(422, "invalid-request", f"not JSON: {error}", "row")
 
 
 def _contact(raw: Any) -> NewContact:
     if isinstance(raw, Problem):
         raise raw
-    check_text(raw, "")
-    try:
-        row = msgspec.convert(raw, Row)
-    except msgspec.ValidationError as error:
-        raise decode_problem(error) from None
+    row = converted(raw, Row)
     numbers: list[str] = []
     for index, text in enumerate(row.numbers):
         number = SEPARATORS.sub("", text)
@@ -277,13 +286,6 @@ def _contact(raw: Any) -> NewContact:
         raise invalid("data", f"has more than {MAX_FIELDS} fields")
     details = Details(numbers=tuple(numbers), name=row.name, data=row.data)
     return NewContact(row.ref, Person(row.ref, details))
-
-
-def decode_problem(error: msgspec.ValidationError) -> Problem:
-    reason, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
-    named = re.search(r"(?:unknown|required) field `([^`]*)`", reason)
-    return invalid(f"{field}.{named[1]}".lstrip(".") if named else field or "row", reason[:1].lower() + reason[1:])
 
 
 async def contacts(call: Call) -> web.Response:

@@ -1,6 +1,5 @@
 """The feed: every notification in order, by long poll or as a stream."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -36,8 +35,9 @@ def _campaign(call: Call) -> str:
     ref = call.request.query.get("campaign", "")
     if ref and not REF.fullmatch(ref):
         raise invalid("campaign", "not a campaign ref")
-    if call.principal.role is Role.SUPERVISOR and ref not in call.principal.campaigns:
-        raise Problem(403, "forbidden", "a supervisor follows campaigns of their own, one at a time", "campaign")
+    bound = call.principal.role is Role.SUPERVISOR or call.principal.campaigns
+    if call.principal.role is not Role.ADMINISTRATOR and bound and ref not in call.principal.campaigns:
+        raise Problem(403, "forbidden", "the token is for campaigns of its own: name one of them", "campaign")
     return ref
 
 
@@ -68,12 +68,20 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
         except BadCursor as error:
             raise invalid("after", str(error) or "not a cursor of this feed") from None
         async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
-            with contextlib.suppress(ConnectionResetError, asyncio.CancelledError):
-                while response.is_connected():
+            with contextlib.suppress(ConnectionResetError, TimeoutError):  # the client has gone, or reads no more
+                while response.is_connected() and _still_good(call):
                     for one in found:
                         await response.send(_text(one), id=one.cursor)
-                    found, cursor = await feed.read(cursor, STREAM_PAGE, campaign, types, heartbeat_ms)
+                    left_ms = call.principal.expires_at - call.at
+                    wait_ms = max(0, min(heartbeat_ms, left_ms))
+                    found, cursor = await feed.read(cursor, STREAM_PAGE, campaign, types, wait_ms)
     return response
+
+
+def _still_good(call: Call) -> bool:
+    """A stream lives no longer than the token it was opened with."""
+    principal = call.principal
+    return call.at < principal.expires_at and principal.jti not in call.engine.directory.revoked
 
 
 def _text(one: Notification) -> str:

@@ -9,6 +9,7 @@ from engine.core.refusal import Fault, Refused
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+MAX_DETAIL_CHARS = 500
 
 
 class Problem(Exception):
@@ -23,7 +24,9 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.field = status, code, detail, field
+        self.status, self.code, self.field = status, code, field
+        # It may quote what was sent, and that may be megabytes.
+        self.detail = detail if len(detail) <= MAX_DETAIL_CHARS else detail[:MAX_DETAIL_CHARS] + "…"
         self.headers = headers or {}
 
     def response(self, trace_id: str) -> web.Response:

@@ -21,7 +21,8 @@ T = TypeVar("T")
 REF = re.compile(r"[A-Za-z0-9_.:@-]{1,100}")
 AGENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 Ref = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.:@-]{1,100}$")]
 AgentId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")]
@@ -80,8 +81,10 @@ class Call(NamedTuple):
     def may_see(self, ref: str, running: Running) -> bool:
         """Whether the principal may know of a campaign."""
         match self.principal.role:
-            case Role.ADMINISTRATOR | Role.CAMPAIGN_MANAGER | Role.CRM:
+            case Role.ADMINISTRATOR:
                 return True
+            case Role.CAMPAIGN_MANAGER | Role.CRM:
+                return not self.principal.campaigns or ref in self.principal.campaigns
             case Role.SUPERVISOR:
                 return ref in self.principal.campaigns
             case Role.AGENT:
@@ -131,15 +134,30 @@ class Route(NamedTuple):
 
 def decode(raw: bytes, type_: type[T], request: web.Request | None = None) -> T:
     """One JSON document as `type_`. Raises Problem: 400, 415, or 422 naming the field."""
-    if request is not None and raw and request.content_type not in ("application/json", "application/octet-stream"):
+    if request is not None and raw and request.content_type != "application/json":
         raise Problem(415, "unsupported-media-type", f"{request.content_type!r} is not application/json")
     try:
-        value = json.loads(raw or b"{}", object_pairs_hook=_pairs, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
+        value = parsed(raw or b"{}")
+    except ValueError as error:
         raise Problem(400, "malformed-json", f"the body is not JSON: {error}") from None
-    check_text(value, "")
+    return converted(value, type_)
+
+
+def parsed(raw: bytes) -> Any:
+    """A JSON document in which each key stands once. Raises ValueError."""
     try:
+        return json.loads(raw, object_pairs_hook=_pairs, parse_constant=_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def converted(value: Any, type_: type[T]) -> T:
+    """A decoded value as `type_`. Raises Problem naming the field."""
+    try:
+        check_text(value, "")
         return msgspec.convert(value, type_)
+    except RecursionError:
+        raise invalid("body", "is nested too deeply") from None
     except msgspec.ValidationError as error:
         raise _named(error) from None
 
@@ -161,7 +179,7 @@ def check_text(value: Any, path: str) -> None:
     if isinstance(value, str):
         if CONTROL.search(value):
             raise invalid(path or "body", "has a control character")
-        if any("\ud800" <= char <= "\udfff" for char in value):
+        if SURROGATE.search(value):
             raise invalid(path or "body", "has half of a surrogate pair")
     elif isinstance(value, dict):
         for key, one in value.items():

@@ -5,8 +5,10 @@ read; the audience must be ours, and there must be an end. Whatever is wrong wit
 """
 
 import base64
+import contextlib
 import json
 import os
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -28,6 +30,8 @@ from pyseto import Key
 AUDIENCE = "ringfold"
 MAX_TOKEN_CHARS = 4_096
 MAX_FOOTER_CHARS = 512
+MAX_TTL_S = 90 * 86_400
+SUBJECT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 CLOCK_LEEWAY_S = 5
 
 
@@ -40,11 +44,16 @@ class Role(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acts. `campaigns` binds a supervisor to some; an agent's `subject` is the agent's id."""
+    """Who acts. `campaigns` bind it to some: a supervisor always, others where there are any.
+
+    An agent's `subject` is the agent's id.
+    """
 
     role: Role
     subject: str
     jti: str
+    expires_at: int
+    """Epoch ms."""
     campaigns: tuple[str, ...] = ()
 
 
@@ -79,17 +88,20 @@ class KeyRing:
 
     @classmethod
     def open(cls, path: Path, issuer: str = "ringfold") -> "KeyRing":
+        """Raises OSError: also for a file that others may read."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return cls(path.read_bytes(), issuer)
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-        return cls(pem, issuer)
+        if not path.exists():
+            _make(path)
+        if path.stat().st_mode & 0o077:
+            raise PermissionError(f"{path}: others may read the signing key; chmod 600 it, or replace it")
+        return cls(path.read_bytes(), issuer)
 
     def mint(self, role: Role, subject: str, ttl_s: int, campaigns: tuple[str, ...] = ()) -> str:
+        """Raises ValueError: no such subject, no such lifetime."""
+        if not SUBJECT.fullmatch(subject):
+            raise ValueError("a subject is 1 to 64 letters, digits and _ . @ -")
+        if not 0 < ttl_s <= MAX_TTL_S:
+            raise ValueError(f"a token lives 1 to {MAX_TTL_S} seconds")
         now = datetime.now(UTC)
         claims = {
             "iss": self.issuer,
@@ -126,7 +138,13 @@ class KeyRing:
             raise TokenRefused("issued in the future")
         if (claims.aud, claims.iss) != (AUDIENCE, self.issuer):
             raise TokenRefused("made for or by somebody else")
-        return Principal(role=claims.role, subject=claims.sub, jti=claims.jti, campaigns=claims.campaigns)
+        return Principal(
+            role=claims.role,
+            subject=claims.sub,
+            jti=claims.jti,
+            expires_at=int(expires.timestamp() * 1_000),
+            campaigns=claims.campaigns,
+        )
 
     @staticmethod
     def _kid(token: str) -> str:
@@ -140,6 +158,21 @@ class KeyRing:
             return str(footer["kid"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise TokenRefused("no key id") from error
+
+
+def _make(path: Path) -> None:
+    """A key file, whole or not at all: another process may want it at the same moment, and a crash leaves no half."""
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # somebody else was first: theirs holds
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

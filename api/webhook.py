@@ -37,6 +37,7 @@ async def put(call: Call) -> web.Response:
     name = call.request.match_info["webhook"]
     if not AGENT_ID.fullmatch(name):
         raise invalid("id", "1 to 64 letters, digits and _ . -")
+    _unbound(call)
     body = await call.body(Endpoint)
     _check(body)
     created = name not in call.engine.directory.webhooks
@@ -54,6 +55,12 @@ async def put(call: Call) -> web.Response:
     )
     call.service.feed.webhooks_changed()
     return reply(_shown(call, call.engine.directory.webhooks[name]), 201 if created else 200)
+
+
+def _unbound(call: Call) -> None:
+    """A webhook may hear of every campaign: a token for some of them is not enough."""
+    if call.principal.campaigns and call.principal.role is not Role.ADMINISTRATOR:
+        raise Problem(403, "forbidden", "a token that is bound to campaigns can't have webhooks")
 
 
 def _check(body: Endpoint) -> None:
@@ -74,6 +81,7 @@ def _check(body: Endpoint) -> None:
 
 
 def _known(call: Call) -> WebhookPut:
+    _unbound(call)
     name = call.part("webhook", AGENT_ID, "webhook")
     known = call.engine.directory.webhooks.get(name)
     if known is None:
@@ -96,6 +104,7 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
+    _unbound(call)
     return reply({"webhooks": [_shown(call, one) for one in call.engine.directory.webhooks.values()]})
 
 
