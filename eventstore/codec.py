@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import zstandard
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
@@ -29,6 +30,17 @@ class UnknownEvent(Exception):
     """A log holds an event that this program doesn't know: it was written by a newer one."""
 
 
+class UnencodableEvent(Exception):
+    """An event holds what can't be stored (a lone surrogate, an unknown type): a fault of the program that made it."""
+
+
+class BrokenSeal(Exception):
+    """Personal data that its key doesn't open: altered, moved to another subject, or sealed under another key.
+
+    Erased data is no such case: it has no key. This one stops the reader, for what it holds is not what was written.
+    """
+
+
 class Line(msgspec.Struct, Generic[T], frozen=True, array_like=True):
     stream: str
     version: int
@@ -36,25 +48,28 @@ class Line(msgspec.Struct, Generic[T], frozen=True, array_like=True):
 
 
 class Keys:
-    """Keys by subject: None for one that was erased. `fresh` are those not yet in the store.
+    """Keys by subject: None for one that was erased.
 
-    None is ever forgotten while the process lives: a subject whose key isn't here has none anywhere, and gets one.
+    None is ever forgotten while the process lives: a subject whose key isn't here has none anywhere, and gets one. A new
+    key goes into the store with every segment that uses it until one of them is durable: several logs share these keys,
+    and which of them commits first is not known.
     """
 
     def __init__(self) -> None:
-        self.fresh: dict[str, bytes] = {}
         self._known: dict[str, bytes | None] = {}
+        self._unsaved: dict[str, bytes] = {}
 
     def missing(self, subjects: Iterable[str]) -> list[str]:
         return [one for one in subjects if one not in self._known]
 
     def learn(self, subjects: Iterable[str], found: Mapping[str, bytes]) -> None:
         """What the store said of some subjects: a key, or that there is none any more."""
-        self._known.update({one: found.get(one) for one in subjects})
+        for one in subjects:
+            self._known.setdefault(one, found.get(one))
 
     def forget(self, subject: str) -> None:
         self._known[subject] = None
-        self.fresh.pop(subject, None)
+        self._unsaved.pop(subject, None)
 
     def opening(self, subject: str) -> bytes | None:
         return self._known.get(subject)
@@ -62,8 +77,20 @@ class Keys:
     def sealing(self, subject: str) -> bytes | None:
         """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
         if subject not in self._known:
-            self.fresh[subject] = self._known[subject] = os.urandom(KEY_BYTES)
+            self._unsaved[subject] = self._known[subject] = os.urandom(KEY_BYTES)
         return self._known[subject]
+
+    def unsaved(self, subjects: Iterable[str]) -> dict[str, bytes]:
+        """Of these subjects' keys those that aren't known to be durable."""
+        return {one: self._unsaved[one] for one in subjects if one in self._unsaved}
+
+    def wanted(self, keys: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Those to write now: not the key of somebody who was erased since."""
+        return {one: key for one, key in keys.items() if self._known[one] == key}
+
+    def saved(self, subjects: Iterable[str]) -> None:
+        for one in subjects:
+            self._unsaved.pop(one, None)
 
 
 class Codec:
@@ -76,6 +103,7 @@ class Codec:
         self._decoder = msgspec.json.Decoder(Line[events], dec_hook=self._open)
         self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
         self._events = events
+        self._sealed: list[str] = []
         self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
         self._compressor = zstandard.ZstdCompressor(level=1)
@@ -83,9 +111,15 @@ class Codec:
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
-    def encode(self, recorded: Sequence[Recorded]) -> bytes:
-        """Lines, not compressed."""
-        return self._encoder.encode_lines([(one.stream, one.version, one.event) for one in recorded])
+    def encode(self, recorded: Sequence[Recorded]) -> tuple[bytes, dict[str, bytes]]:
+        """Lines, not compressed, and the keys that must be durable with them. Raises UnencodableEvent."""
+        self._sealed.clear()
+        try:
+            lines = self._encoder.encode_lines([(one.stream, one.version, one.event) for one in recorded])
+        except Exception as error:  # of many types: what can't be encoded is told in many ways
+            tags = ", ".join(sorted({type(one.event).__name__ for one in recorded}))
+            raise UnencodableEvent(f"streams {_named(recorded)}, events {tags}: {error}") from error
+        return lines, self.keys.unsaved(self._sealed) if self._sealed else {}
 
     def pack(self, lines: bytes) -> tuple[int, bytes]:
         return ZSTD, self._compressor.compress(lines)
@@ -98,15 +132,21 @@ class Codec:
         return [part.split(b'"', 1)[0].decode() for part in lines.split(_MARK)[1:]]
 
     def decode(self, lines: bytes, log: str, first_pos: int) -> list[Recorded]:
-        """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent."""
+        """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal."""
         found: list[Recorded] = []
         for offset, raw in enumerate(lines.splitlines()):
             try:
-                line = self._decoder.decode(raw)
-            except msgspec.ValidationError as error:
-                line = self._upcast(raw, log, first_pos + offset, error)
+                line = self._line(raw, log, first_pos + offset)
+            except BrokenSeal as error:
+                raise BrokenSeal(f"log {log!r}, position {first_pos + offset}: {error}") from error
             found.append(Recorded(first_pos + offset, line.stream, line.version, line.event))
         return found
+
+    def _line(self, raw: bytes, log: str, pos: int) -> Line[Any]:
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            return self._upcast(raw, log, pos, error)
 
     def _upcast(self, raw: bytes, log: str, pos: int, error: Exception) -> Line[Any]:
         stream, version, fields = self._loose.decode(raw)
@@ -133,6 +173,7 @@ class Codec:
         key = self.keys.sealing(value.subject) if value.details is not None else None
         if key is None:
             return {_SUBJECT: value.subject, "box": ""}
+        self._sealed.append(value.subject)
         nonce = os.urandom(NONCE_BYTES)
         box = AESGCM(key).encrypt(nonce, self._details.encode(value.details), value.subject.encode())
         return {_SUBJECT: value.subject, "box": base64.b64encode(nonce + box).decode()}
@@ -140,12 +181,20 @@ class Codec:
     def _open(self, type_: Any, value: Any) -> Any:
         if type_ is not Person:
             raise NotImplementedError(type_)
-        subject, box = value[_SUBJECT], base64.b64decode(value["box"])
+        subject = str(value[_SUBJECT])
         key = self.keys.opening(subject)
-        if key is None or not box:
+        if key is None or not value["box"]:
             return Person(subject, None)
-        plain = AESGCM(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], subject.encode())
+        try:
+            box = base64.b64decode(value["box"], validate=True)
+            plain = AESGCM(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], subject.encode())
+        except (InvalidTag, ValueError) as error:
+            raise BrokenSeal(f"the personal data of {subject!r} doesn't open with its key") from error
         return Person(subject, self._open_details.decode(plain))
+
+
+def _named(recorded: Sequence[Recorded]) -> str:
+    return ", ".join(sorted({repr(one.stream) for one in recorded}))
 
 
 _SUBJECT = "sealed_for"

@@ -1,15 +1,16 @@
 """The owner of a log: order, versions and group commit live here, in one process, under a lease.
 
 Appends that arrive while a segment is being written collect into the next one, so there is no timer and under load a
-commit carries hundreds. Each append is checked against the versions of everything accepted before it; one that fails
-never touches its neighbours. Where a commit's outcome is lost with the connection, the head tells: the segment's hash is
-there or it is not.
+commit carries hundreds. Each append is checked against the versions of everything accepted before it, and encoded, before
+it is accepted: one that fails never touches its neighbours. An append is never split over two segments, for it is all or
+nothing. Where a commit's outcome is lost with the connection, the head tells: the segment's hash is there or it is not.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -21,7 +22,9 @@ from eventstore.store import Disconnected, Head, Segment, SegmentStore
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
+"""A group takes no further append beyond these; one append that is larger is a segment of its own."""
 MAX_QUEUED_EVENTS = 200_000
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
 PAGE_SEGMENTS = 64
 SETTLE_WITHIN_S = 30
 """How long an unknown outcome is asked after; then the owner gives up, for it no longer knows its own log."""
@@ -29,11 +32,26 @@ HASH_BYTES = 16
 
 
 class Group:
-    """Appends that will be durable together, and the one future they share."""
+    """Appends that will be durable together: one segment, encoded already, and a future for each that waits."""
 
-    def __init__(self) -> None:
-        self.recorded: list[Recorded] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, pos: int) -> None:
+        self.pos = pos
+        self.events = self.bytes = 0
+        self.lines: list[bytes] = []
+        self.keys: dict[str, bytes] = {}
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def has_room(self, events: int, size: int) -> bool:
+        return self.events + events <= MAX_GROUP_EVENTS and self.bytes + size <= MAX_GROUP_BYTES
+
+    def settle(self, error: Exception | None) -> None:
+        for waiter in self.waiters:
+            if waiter.done():  # an appender that was cancelled; what it appended is written all the same
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
 
 
 class Log:
@@ -42,13 +60,12 @@ class Log:
     def __init__(self, store: SegmentStore, codec: Codec, name: str, head: Head, ttl_ms: int) -> None:
         self.name = name
         self.epoch = head.epoch
-        self.on_commit: Callable[[str, Sequence[Recorded]], None] | None = None
         self._store, self._codec, self._ttl_ms = store, codec, ttl_ms
         self._seq, self._pos, self._hash = head.seq, head.pos, head.hash
         self._next_pos = head.pos + 1
         self._versions: dict[str, int] = {}
-        self._group: Group | None = None
-        self._flushing = False
+        self._queued: deque[Group] = deque()
+        self._queued_bytes = 0
         self._lost: Exception | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -57,10 +74,7 @@ class Log:
     @classmethod
     async def own(cls, store: SegmentStore, codec: Codec, name: str, owner: str, ttl_ms: int) -> "Log":
         """Take the log over. Raises StoreUnavailable while another owner's lease is live, or the store away."""
-        try:
-            head = await store.acquire(name, owner, ttl_ms)
-        except Disconnected as error:
-            raise StoreUnavailable(str(error)) from error
+        head = await store.acquire(name, owner, ttl_ms)
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
         log = cls(store, codec, name, head, ttl_ms)
@@ -78,46 +92,58 @@ class Log:
         return self._versions.get(stream, 0)
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
+        """As the port says; and raises UnencodableEvent, which is a fault of the program's: nothing was accepted."""
         if self._lost is not None:
             raise self._lost
-        total = sum(len(one.events) for one in appends)
-        if total == 0:
+        recorded, versions = self._number(appends)
+        if not recorded:
             return ()
-        if self._next_pos - self._pos - 1 + total > MAX_QUEUED_EVENTS:
+        if self._next_pos - self._pos - 1 + len(recorded) > MAX_QUEUED_EVENTS:
             raise StoreUnavailable(f"{MAX_QUEUED_EVENTS} events are waiting to be written")
-        self._check(appends)
-        recorded = self._accept(appends)
-        if self._group is None:
-            self._group = Group()
-        group = self._group
-        group.recorded.extend(recorded)
-        if not self._flushing:
-            self._flushing = True
+        lines, keys = self._codec.encode(recorded)
+        if self._queued_bytes + len(lines) > MAX_QUEUED_BYTES and self._queued_bytes:
+            raise StoreUnavailable(f"{MAX_QUEUED_BYTES} bytes are waiting to be written")
+        self._versions.update(versions)  # from here on it is accepted
+        self._next_pos += len(recorded)
+        waiter = self._enqueue(len(recorded), lines, keys)
+        if self._idle.is_set():
             self._idle.clear()
             self._start(self._flush(), f"flush {self.name}")
-        await asyncio.shield(group.done)  # an appender that is cancelled doesn't take its neighbours with it
+        await waiter
         return recorded
 
-    def _check(self, appends: Sequence[Append]) -> None:
-        ahead: dict[str, int] = {}
-        for one in appends:
-            actual = self._versions.get(one.stream, 0) + ahead.get(one.stream, 0)
-            if one.expected not in (ANY, actual):
-                raise WrongVersion(one.stream, one.expected, actual)
-            ahead[one.stream] = ahead.get(one.stream, 0) + len(one.events)
-
-    def _accept(self, appends: Sequence[Append]) -> list[Recorded]:
+    def _number(self, appends: Sequence[Append]) -> tuple[list[Recorded], dict[str, int]]:
+        """The events as they would stand, and where that takes their streams. Raises WrongVersion."""
         recorded: list[Recorded] = []
+        versions: dict[str, int] = {}
+        if not any(one.events for one in appends):
+            return recorded, versions
         pos = self._next_pos
         for one in appends:
-            version = self._versions.get(one.stream, 0)
+            version = versions.get(one.stream)
+            if version is None:
+                version = self._versions.get(one.stream, 0)
+            if one.expected not in (ANY, version):
+                raise WrongVersion(one.stream, one.expected, version)
             for event in one.events:
                 version += 1
                 recorded.append(Recorded(pos, one.stream, version, event))
                 pos += 1
-            self._versions[one.stream] = version
-        self._next_pos = pos
-        return recorded
+            versions[one.stream] = version
+        return recorded, versions
+
+    def _enqueue(self, events: int, lines: bytes, keys: dict[str, bytes]) -> asyncio.Future[None]:
+        if not self._queued or not self._queued[-1].has_room(events, len(lines)):
+            self._queued.append(Group(self._next_pos - events))
+        group = self._queued[-1]
+        group.events += events
+        group.bytes += len(lines)
+        group.lines.append(lines)
+        group.keys.update(keys)
+        self._queued_bytes += len(lines)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        group.waiters.append(waiter)
+        return waiter
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -125,59 +151,43 @@ class Log:
         """Write groups until none is left. Whatever fails here ends the ownership: the log is read again by the next."""
         try:
             await asyncio.sleep(0)  # let all who are ready join the first group
-            while self._group is not None:
-                group, self._group = self._group, None
+            while self._queued:
+                group = self._queued.popleft()
                 try:
-                    await self._write(group.recorded)
+                    await self._write(group)
                 except BaseException as error:
-                    self._give_up(error)
-                    group.done.set_exception(self._lost or error)
-                    group.done.exception()  # seen, even where no appender is left to see it
-                    raise
-                group.done.set_result(None)
-        except Fenced:
-            pass  # every appender has been told
+                    group.settle(self._give_up(error))
+                    if not isinstance(error, Exception):
+                        raise
+                    return
+                self._queued_bytes -= group.bytes
+                group.settle(None)
         finally:
-            self._flushing = False
             self._idle.set()
 
-    async def _write(self, recorded: list[Recorded]) -> None:
-        start = 0
-        while start < len(recorded):
-            part = recorded[start : start + MAX_GROUP_EVENTS]
-            lines = self._codec.encode(part)
-            while len(lines) > MAX_GROUP_BYTES and len(part) > 1:
-                part = part[: len(part) // 2]
-                lines = self._codec.encode(part)
-            await self._write_segment(part, lines)
-            start += len(part)
-
-    async def _write_segment(self, part: list[Recorded], lines: bytes) -> None:
-        codec, data = self._codec.pack(lines)
+    async def _write(self, group: Group) -> None:
+        codec, data = self._codec.pack(b"".join(group.lines))
         segment = Segment(
             seq=self._seq + 1,
-            pos=part[0].pos,
-            n=len(part),
+            pos=group.pos,
+            n=group.events,
             epoch=self.epoch,
             at=time.time_ns() // 1_000_000,
             codec=codec,
             hash=chained(self._hash, data),
             data=data,
         )
-        keys = self._codec.keys.fresh
-        self._codec.keys.fresh = {}
-        try:
-            if not await self._append_once(segment, keys):
-                raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
-        except BaseException:
-            self._codec.keys.fresh = {**keys, **self._codec.keys.fresh}
-            raise
+        keys = self._codec.keys.wanted(group.keys)
+        if not await self._append_once(segment, keys):
+            raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
+        self._codec.keys.saved(keys)
         self._seq, self._pos, self._hash = segment.seq, segment.pos + segment.n - 1, segment.hash
-        if self.on_commit is not None:
-            self.on_commit(self.name, part)
 
     async def _append_once(self, segment: Segment, keys: dict[str, bytes]) -> bool:
-        """Exactly once, whatever becomes of the connection: before trying again, look whether it is there."""
+        """Exactly once, whatever becomes of the connection: before trying again, look whether it is there.
+
+        A refusal after a first try is looked at too: that try may have been on its way still, and have landed meanwhile.
+        """
         tried = False
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
@@ -190,10 +200,11 @@ class Log:
                 with attempt:
                     if tried and await self._landed(segment):
                         return True
-                    tried = True
-                    return await self._store.append(self.name, segment, keys)
+                    again, tried = tried, True
+                    return await self._store.append(self.name, segment, keys) or (again and await self._landed(segment))
         except Disconnected as error:
-            raise Fenced(f"the store is away: what became of log {self.name!r} can't be settled") from error
+            why = f"the store is away ({error}): what became of log {self.name!r} can't be settled"
+            raise Fenced(why) from error
         raise AssertionError("tenacity ends by a result or an error")
 
     async def _landed(self, segment: Segment) -> bool:
@@ -206,24 +217,29 @@ class Log:
         """Renew at a third of the lease's time. A store that is away doesn't end it: the append's condition does."""
         while self._lost is None:
             await asyncio.sleep(self._ttl_ms / 3_000)
-            try:
+            with contextlib.suppress(Disconnected):
                 if not await self._store.renew(self.name, self.epoch, self._ttl_ms):
                     self._give_up(Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}"))
-            except Disconnected:
-                continue
 
-    def _give_up(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException) -> Exception:
+        """Refuse whatever waits and whatever comes. A group that is being written learns its own outcome."""
         if self._lost is None:
-            self._lost = error if isinstance(error, Fenced) else Fenced(repr(error))
-        if self._group is not None and not self._group.done.done():
-            self._group.done.set_exception(self._lost)
-            self._group.done.exception()
-            self._group = None
+            self._lost = error if isinstance(error, Fenced) else Fenced(f"log {self.name!r}: {error!r}")
+            self._lost.__cause__ = None if self._lost is error else error
+        while self._queued:
+            self._queued.popleft().settle(self._lost)
+        return self._lost
 
-    def _start(self, work: Any, name: str) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._give_up(error)
 
     async def close(self) -> None:
         await self._idle.wait()

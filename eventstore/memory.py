@@ -20,7 +20,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
         self._segments: dict[str, list[Segment]] = {}
-        self._keys: dict[str, bytes] = {}
+        self._keys: dict[str, bytes | None] = {}
         self._checkpoints: dict[tuple[str, str], int] = {}
         self._snapshots: dict[tuple[str, str], tuple[int, Mapping[str, bytes]]] = {}
 
@@ -53,7 +53,8 @@ class MemoryStore:
             return False
         lease.head = Head(segment.epoch, segment.seq, segment.pos + segment.n - 1, segment.hash)
         self._segments[log].append(segment)
-        self._keys.update(keys)
+        for subject, key in keys.items():
+            self._keys.setdefault(subject, key)  # written once; erased stays erased
         return True
 
     async def head(self, log: str) -> Head | None:
@@ -67,10 +68,13 @@ class MemoryStore:
         return sorted(self._leases)
 
     async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
-        return {one: self._keys[one] for one in subjects if one in self._keys}
+        return {one: key for one in subjects if (key := self._keys.get(one)) is not None}
 
     async def shred(self, subject: str) -> bool:
-        return self._keys.pop(subject, None) is not None
+        if self._keys.get(subject) is None:
+            return False
+        self._keys[subject] = None
+        return True
 
     async def checkpoint(self, name: str, log: str) -> int:
         return self._checkpoints.get((name, log), 0)

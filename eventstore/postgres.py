@@ -20,9 +20,11 @@ LOST = (
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
     TimeoutError,
 )
-"""The connection went: what was asked may or may not have happened."""
+"""The connection went, or the server can't work just now (no disk, no memory): it may or may not have happened."""
 
 ACQUIRE = """
 insert into es_log as held values ($1, 1, $2, now() + $3::bigint * interval '1 ms', 0, 0, '')

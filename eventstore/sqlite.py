@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from eventstore.snapshot import pack_parts, unpack_parts
-from eventstore.store import Head, Segment, batches
+from eventstore.store import Disconnected, Head, Segment, batches
 
 T = TypeVar("T")
 SCHEMA = Path(__file__).with_name("sql") / "sqlite.sql"
 BUSY_TIMEOUT_MS = 5_000
 MAX_VARIABLES = 500
+PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
 
 
 class SqliteStore:
@@ -56,20 +58,21 @@ class SqliteStore:
         return connection
 
     async def _write(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, _telling, work)
 
     async def _read(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, _telling, work)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._write_to.execute("begin immediate")
         try:
             yield self._write_to
+            self._write_to.execute("commit")
         except BaseException:
-            self._write_to.execute("rollback")
+            if self._write_to.in_transaction:  # a full disk has rolled it back already
+                self._write_to.execute("rollback")
             raise
-        self._write_to.execute("commit")
 
     # -- leases and segments ------------------------------------------------------------------------------------------
 
@@ -236,6 +239,16 @@ class SqliteStore:
         await self._write(work)
         self._writer.shutdown()
         self._reader.shutdown()
+
+
+def _telling(work: Callable[[], T]) -> T:
+    """Run it; what may pass is told as Disconnected, so that whoever asked tries again."""
+    try:
+        return work()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in PASSING:  # the low byte is the kind, the rest its detail
+            raise Disconnected(str(error)) from error
+        raise
 
 
 def migrate(connection: sqlite3.Connection) -> None:

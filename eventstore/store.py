@@ -5,6 +5,8 @@ from typing import Protocol
 
 import msgspec
 
+from engine.ports import StoreUnavailable
+
 
 class Head(msgspec.Struct, frozen=True):
     """Where a log stands: its owner's epoch, the last segment's number and hash, the last event's position."""
@@ -29,8 +31,11 @@ class Segment(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Disconnected(Exception):
-    """The connection was lost: whether what was asked has happened is not known."""
+class Disconnected(StoreUnavailable):
+    """The connection was lost, or the database can't work just now: whether what was asked has happened is not known.
+
+    For reads and for what may be done twice it is StoreUnavailable as the port has it; the log's owner settles appends.
+    """
 
 
 class SegmentStore(Protocol):

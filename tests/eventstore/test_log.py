@@ -1,0 +1,341 @@
+"""The owner of a log: order, groups, bounds, and what goes wrong around it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import eventstore.log as logs
+from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
+from eventstore import Codec, UnencodableEvent
+from eventstore.inspection import verify
+from eventstore.log import Log, read
+from eventstore.memory import MemoryStore
+from eventstore.store import Disconnected, Segment
+from tests.eventstore.events import Counted, Met, TestEvent, met
+
+TTL_MS = 60_000
+SHORT_TTL_MS = 150
+
+
+class Gated(MemoryStore):
+    """Writes a segment only when it is let through; may fail instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.failures: list[Exception] = []
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        self.begun.set()
+        await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop()
+        return await super().append(log, segment, keys)
+
+
+async def own(store: MemoryStore, ttl_ms: int = TTL_MS, owner: str = "me") -> Log:
+    return await Log.own(store, Codec(TestEvent), "a", owner, ttl_ms)
+
+
+async def everything(store: MemoryStore) -> list[Recorded]:
+    return [one async for batch in read(store, Codec(TestEvent), "a") for one in batch]
+
+
+def one(stream: str, expected: int, *numbers: int) -> Append:
+    return Append(stream, expected, [Counted(n=number) for number in numbers])
+
+
+async def until_begun(store: Gated) -> None:
+    await asyncio.wait_for(store.begun.wait(), 5)
+
+
+# -- against a model --------------------------------------------------------------------------------------------------
+
+PARTS = st.lists(
+    st.tuples(st.sampled_from("stu"), st.integers(-1, 4), st.lists(st.integers(), max_size=3)), max_size=4
+)  # (stream, expected, numbers)
+
+
+def by_the_model(streams: dict[str, list[int]], parts: list[tuple[str, int, list[int]]]) -> bool:
+    """Apply an append to plain lists, all or nothing; True if it was taken."""
+    if not any(numbers for _, _, numbers in parts):
+        return True
+    after = {name: list(held) for name, held in streams.items()}
+    for stream, expected, numbers in parts:
+        held = after.setdefault(stream, [])
+        if expected not in (ANY, len(held)):
+            return False
+        held.extend(numbers)
+    streams.update(after)
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=4), max_size=8), st.integers(1, 6))
+def test_appends_do_what_lists_in_a_dictionary_do(rounds: list[list[Any]], group_events: int) -> None:
+    """Rounds of appends at once; what is read back, and what the next owner knows, is what the lists hold."""
+
+    async def run() -> None:
+        store, model = MemoryStore(), dict[str, list[int]]()
+        log = await own(store)
+        for together in rounds:
+            taken = [by_the_model(model, parts) for parts in together]
+            results = await asyncio.gather(
+                *(
+                    log.append([one(stream, expected, *numbers) for stream, expected, numbers in parts])
+                    for parts in together
+                ),
+                return_exceptions=True,
+            )
+            assert [not isinstance(result, WrongVersion) for result in results] == taken
+            assert not any(
+                isinstance(result, BaseException) and not isinstance(result, WrongVersion) for result in results
+            )
+        found = await everything(store)
+        held = {name: numbers for name, numbers in model.items() if numbers}
+        assert [r.pos for r in found] == list(range(1, sum(map(len, held.values())) + 1))
+        assert {s: [r.event.n for r in found if r.stream == s] for s in {r.stream for r in found}} == held
+        assert {s: [r.version for r in found if r.stream == s] for s in held} == {
+            s: list(range(1, len(numbers) + 1)) for s, numbers in held.items()
+        }
+        await log.close()
+        successor = await own(store)
+        assert {s: successor.version(s) for s in "stu"} == {s: len(model.get(s, ())) for s in "stu"}
+        assert successor.position == len(found)
+        assert (await verify(store, Codec(TestEvent), "a")).faults == []
+        await successor.close()
+
+    before = logs.MAX_GROUP_EVENTS
+    logs.MAX_GROUP_EVENTS = group_events
+    try:
+        asyncio.run(run())
+    finally:
+        logs.MAX_GROUP_EVENTS = before
+
+
+# -- groups and bounds ------------------------------------------------------------------------------------------------
+
+
+async def segments_of(store: MemoryStore) -> list[int]:
+    return [segment.n for segment in await store.segments("a", 0, 100)]
+
+
+async def test_a_group_ends_at_its_number_of_events_and_never_inside_an_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_GROUP_EVENTS", 10)
+    store = MemoryStore()
+    log = await own(store)
+    await asyncio.gather(*(log.append([one(f"s{n}", 0, 1, 2, 3, 4)]) for n in range(5)))
+    assert await segments_of(store) == [8, 8, 4]
+    await log.append([one("large", 0, *range(25))])
+    assert await segments_of(store) == [8, 8, 4, 25]  # all or nothing: larger than a group, and still one segment
+    await log.close()
+
+
+async def test_a_group_ends_at_its_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    codec = Codec(TestEvent)
+    size = len(codec.encode([Recorded(1, "s0", 1, Counted(n=1))])[0])
+    monkeypatch.setattr(logs, "MAX_GROUP_BYTES", 3 * size)
+    log = await Log.own(store, codec, "a", "me", TTL_MS)
+    await asyncio.gather(*(log.append([one(f"s{n}", 0, 1)]) for n in range(7)))
+    assert await segments_of(store) == [3, 3, 1]
+    await log.close()
+
+
+@pytest.mark.parametrize("bound", ["MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"])
+async def test_a_full_queue_refuses_and_forgets_what_it_refused(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(logs, bound, 3 if bound == "MAX_QUEUED_EVENTS" else 150)
+    store = Gated()
+    log = await own(store)
+    taken = [asyncio.ensure_future(log.append([one("s", n, n)])) for n in range(3)]
+    await until_begun(store)
+    with pytest.raises(StoreUnavailable, match="waiting to be written"):
+        await log.append([one("s", 3, 99)])
+    assert log.version("s") == 3
+    store.gate.set()
+    await asyncio.gather(*taken)
+    await log.append([one("s", 3, 3)])  # there is room again, and the refused one left no trace
+    assert [r.event.n for r in await everything(store)] == [0, 1, 2, 3]
+    await log.close()
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_appender_does_not_harm_its_neighbours() -> None:
+    store = Gated()
+    log = await own(store)
+    impatient = asyncio.ensure_future(log.append([one("s", 0, 1)]))
+    patient = asyncio.ensure_future(log.append([one("s", 1, 2)]))
+    await until_begun(store)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    assert impatient.cancelled()
+    store.gate.set()
+    assert [r.pos for r in await patient] == [2]
+    assert [r.event.n for r in await everything(store)] == [1, 2]  # it was accepted, and neighbours build on it
+    await log.close()
+
+
+@pytest.mark.parametrize("poison", [Append("p", 0, [met("ann", "\ud800")]), Append("p", 0, [Counted(n=1), object()])])
+async def test_an_event_that_cannot_be_encoded_is_refused_before_it_is_accepted(poison: Append) -> None:
+    store = MemoryStore()
+    log = await own(store)
+    good, bad, also_good = await asyncio.gather(
+        log.append([one("s", 0, 1)]),
+        log.append([one("s", 1, 7), poison]),
+        log.append([one("s", 1, 2)]),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, UnencodableEvent)
+    assert "'p'" in str(bad)
+    assert not isinstance(good, BaseException)
+    assert not isinstance(also_good, BaseException)
+    assert (log.version("p"), log.version("s"), log.position) == (0, 2, 2)
+    await log.append([one("p", 0, 3)])
+    assert [r.event.n for r in await everything(store)] == [1, 2, 3]
+    await log.close()
+
+
+async def test_two_logs_share_a_new_key_and_the_first_to_commit_brings_it() -> None:
+    """Whichever log's segment becomes durable first, the key that opens it is durable with it."""
+    store, codec = Gated(), Codec(TestEvent)
+    first = await Log.own(store, codec, "a", "me", TTL_MS)
+    second = await Log.own(MemoryStore(), codec, "b", "me", TTL_MS)
+    waiting = asyncio.ensure_future(first.append([Append("p", 0, [met("ann", "Ann")])]))
+    await until_begun(store)
+    await second.append([Append("p", 0, [met("ann", "Ann")])])
+    assert await second._store.keys(["ann"]) != {}
+    store.gate.set()
+    await waiting
+    await first.close()
+    await second.close()
+
+
+async def test_who_is_erased_while_their_first_event_waits_leaves_no_key() -> None:
+    store, codec = Gated(), Codec(TestEvent)
+    log = await Log.own(store, codec, "a", "me", TTL_MS)
+    ahead = asyncio.ensure_future(log.append([one("s", 0, 1)]))
+    await until_begun(store)
+    waiting = asyncio.ensure_future(log.append([Append("p", 0, [met("ann", "Ann")])]))
+    await asyncio.sleep(0)
+    codec.keys.forget("ann")
+    store.gate.set()
+    await asyncio.gather(ahead, waiting)
+    assert await store.keys(["ann"]) == {}
+    met_event = (await everything(store))[1].event
+    assert isinstance(met_event, Met)
+    assert met_event.person.details is None
+    await log.close()
+
+
+# -- ownership --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_lease_is_renewed_while_the_log_is_open_and_free_once_it_is_closed() -> None:
+    store = MemoryStore()
+    log = await own(store, SHORT_TTL_MS)
+    for _ in range(3):
+        await asyncio.sleep(SHORT_TTL_MS / 1_000)
+        with pytest.raises(StoreUnavailable):
+            await own(store, SHORT_TTL_MS, owner="other")
+    await log.append([one("s", 0, 1)])
+    await log.close()
+    other = await own(store, SHORT_TTL_MS, owner="other")
+    assert other.version("s") == 1
+    await other.close()
+
+
+async def test_EX_02_an_owner_that_does_not_write_learns_of_its_loss_from_its_lease() -> None:
+    store = MemoryStore()
+    stale = await own(store, SHORT_TTL_MS)
+    owner = await own(store, SHORT_TTL_MS)  # the same owner's name: a restart takes over at once
+    await asyncio.sleep(SHORT_TTL_MS / 1_000)
+    with pytest.raises(Fenced):
+        await stale.append([])
+    await owner.append([one("s", 0, 1)])
+    await stale.close()
+    await owner.close()
+
+
+async def test_close_finishes_what_was_accepted_and_refuses_what_comes_later() -> None:
+    store = Gated()
+    log = await own(store)
+    accepted = [asyncio.ensure_future(log.append([one("s", n, n)])) for n in range(3)]
+    await until_begun(store)
+    closing = asyncio.ensure_future(log.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    store.gate.set()
+    await closing
+    assert [len(recorded) for recorded in await asyncio.gather(*accepted)] == [1, 1, 1]
+    with pytest.raises(Fenced, match="closed"):
+        await log.append([one("s", 3, 3)])
+    assert [r.event.n for r in await everything(store)] == [0, 1, 2]
+    assert log._tasks == set()
+    await log.close()
+
+
+async def test_a_store_that_stays_away_ends_the_ownership_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SETTLE_WITHIN_S", 0.1)
+    store = Gated()
+    store.failures = [Disconnected("database or disk is full") for _ in range(100)]
+    log = await own(store)
+    writing = asyncio.ensure_future(log.append([one("s", 0, 1)]))
+    await until_begun(store)
+    queued = asyncio.ensure_future(log.append([one("s", 1, 2)]))
+    await asyncio.sleep(0)
+    store.gate.set()
+    for appender in (writing, queued):
+        with pytest.raises(Fenced, match="disk is full"):
+            await appender
+    with pytest.raises(Fenced, match="disk is full"):
+        await log.append([one("t", 0, 3)])
+    await log.close()
+
+
+async def test_an_unforeseen_fault_of_the_store_ends_the_ownership_and_names_it() -> None:
+    store = Gated()
+    store.failures = [RuntimeError("the schema is odd")]
+    log = await own(store)
+    store.gate.set()
+    with pytest.raises(Fenced, match="the schema is odd"):
+        await log.append([one("s", 0, 1)])
+    with pytest.raises(Fenced):
+        await log.append([one("s", 0, 1)])
+    await log.close()
+    successor = await own(store)  # from what is stored, not from what was hoped
+    assert successor.version("s") == 0
+    await successor.append([one("s", 0, 1)])
+    await successor.close()
+
+
+class Late(MemoryStore):
+    """Its first append is reported lost, and lands only while the second try is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delayed: Segment | None = None
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+        if self.delayed is None:
+            self.delayed = segment
+            raise Disconnected("timed out")
+        if self.delayed.seq == segment.seq:
+            assert await super().append(log, self.delayed, keys)
+        return await super().append(log, segment, keys)
+
+
+async def test_EX_02_a_commit_that_lands_during_the_second_try_is_no_loss_of_ownership() -> None:
+    store = Late()
+    log = await own(store)
+    await log.append([one("s", 0, 1)])
+    await log.append([one("s", 1, 2)])
+    assert [r.event.n for r in await everything(store)] == [1, 2]
+    assert (await verify(store, Codec(TestEvent), "a")).faults == []
+    await log.close()
