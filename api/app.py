@@ -77,7 +77,7 @@ async def answers(
     except Problem as problem:
         return problem.response(trace_id)
     except Refused as refused:
-        return of_refusal(refused).response(trace_id)
+        return of_refusal(refused, request.method).response(trace_id)
     except (NotOwner, StoreUnavailable) as lost:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return Problem(503, "unavailable", str(lost), headers=headers).response(trace_id)

@@ -27,7 +27,7 @@ from api.route import (
 from api.token import Role
 from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
-from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Stop, Text, patched
+from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, Start, Stop, Text, patched
 from engine.core.contact import NewContact
 from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
 from engine.core.personal import Details, Person
@@ -67,7 +67,7 @@ class Allocation(msgspec.Struct, forbid_unknown_fields=True):
 class Row(msgspec.Struct, forbid_unknown_fields=True):
     ref: Ref
     numbers: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_NUMBERS)]
-    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=200, pattern=PLAIN)] = ""
     data: dict[
         Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARS)],
         Annotated[str, msgspec.Meta(max_length=MAX_VALUE_CHARS)],
@@ -111,6 +111,8 @@ async def patch(call: Call) -> web.Response:
     body = await call.body(Edit)
     if body.force and body.state != "stopped":
         raise invalid("force", "goes with state stopped only")
+    if call.principal.role is Role.SUPERVISOR and (body.name is not None or body.settings is not None):
+        raise Problem(403, "forbidden", "a supervisor starts and stops; administrators and campaign managers configure")
     revision = _if_match(call)
     if body.settings is not None:
         _known_trunk(call, patched(running.book.campaign.settings, body.settings))

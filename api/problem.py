@@ -75,7 +75,7 @@ CATALOGUE: dict[str, Entry] = {
     "unknown-call": Entry(404, "There is no such call", "Check the id; calls of deleted campaigns are gone."),
     "unknown-reservation": Entry(404, "There is no such reservation", "It lapsed, was released or disposed of."),
     "unknown-webhook": Entry(404, "There is no such webhook", "Check the id."),
-    "campaign-deleted": Entry(410, "The campaign is deleted", "Its ref is used up: create another under a new one."),
+    "campaign-deleted": Entry(409, "The campaign is deleted", "Its ref is used up: create another under a new one."),
     "campaign-ref-used": Entry(409, "The campaign ref was used before", "Choose a ref that was never used."),
     "campaign-stopping": Entry(409, "The campaign is stopping", "Start it when the notification says stopped."),
     "campaign-not-stopped": Entry(409, "The campaign is not stopped", "Stop it, wait for stopped, then delete it."),
@@ -132,9 +132,12 @@ CATALOGUE: dict[str, Entry] = {
 BY_FAULT = {Fault.INVALID: 422, Fault.ABSENT: 404, Fault.RULE: 409, Fault.STALE: 409, Fault.BUSY: 503}
 
 
-def of_refusal(refused: Refused) -> Problem:
+def of_refusal(refused: Refused, method: str) -> Problem:
+    """A deleted campaign is an illegal transition to who commands it, and gone to who reads it."""
     entry = CATALOGUE.get(refused.code)
     status = entry.status if entry else BY_FAULT[refused.fault]
+    if refused.code == "campaign-deleted" and method in ("GET", "HEAD"):
+        status = 410
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
     return Problem(status, refused.code, refused.detail, refused.field, headers)
 

@@ -219,7 +219,11 @@ def token(
         print(f"ringfold: a token of role {role} lives from 1 to {longest} seconds (see [tokens])", file=sys.stderr)
         sys.exit(2)
     keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
-    print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign))
+    try:
+        print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign))
+    except ValueError as error:
+        print(f"ringfold: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 @cli.command(name="log")

@@ -17,7 +17,9 @@ import msgspec
 
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PLAIN = r"^(?!.*\$\{)[^\x00-\x1f\x7f]*$"
+"""Text for people: anything but control characters and what a dialplan would evaluate."""
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -25,7 +27,7 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One way an agent may close a contact. Not final: it comes back after `retry_after_s`."""
 
     code: Code
-    label: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    label: Annotated[str, msgspec.Meta(max_length=200, pattern=PLAIN)] = ""
     engaged: bool = False
     final: bool = True
     retry_after_s: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 0
