@@ -59,7 +59,9 @@ class Actor:
         return len(self._mailbox)
 
     def post(self, observation: Any) -> None:
-        """Take a fact. Never refused: facts are bounded by the legs and timers that cause them."""
+        """Take a fact. Never refused: facts are bounded by the legs and timers that cause them. A lost log takes none."""
+        if self.lost is not None:
+            return
         self._mailbox.append((observation, None))
         self._arrived.set()
 

@@ -255,9 +255,10 @@ class Engine:
         """Submit a command to a campaign; returns its reply once it is durable. Raises Refused, NotOwner."""
         if self.draining and isinstance(command, Dial):
             raise no_room("draining", "the dialer is shutting down and takes no new calls")
-        reply = await self.campaign(ref).actor.submit(command)
-        if self.campaigns[ref].book.campaign.status is Status.DELETED:
-            await self._retire(ref)
+        running = self.campaign(ref)
+        reply = await running.actor.submit(command)
+        if running.book.campaign.status is Status.DELETED and self.campaigns.get(ref) is running:
+            await self._retire(ref)  # once, though several may have asked
         return reply
 
     async def create(self, command: Create) -> bool:
@@ -324,8 +325,7 @@ class Engine:
         if running is not None:
             running.actor.post(seen)
         elif isinstance(seen, LegCreated | LegReady):
-            log.warning("a leg that nobody knows", leg=seen.leg)
-            self._telephony.perform(HangUp(leg=seen.leg))
+            self._hang_up_stranger(seen.leg)
 
     def _pbx_up(self, up: PbxUp) -> None:
         self.claims.pbx_up, self.pbx_reason = True, ""
@@ -336,10 +336,17 @@ class Engine:
             if owner in by_campaign:
                 by_campaign[owner][leg.leg] = leg
             else:
-                log.warning("a leg that nobody knows", leg=leg.leg)
-                self._telephony.perform(HangUp(leg=leg.leg))
+                self._hang_up_stranger(leg.leg)
         for ref, legs in by_campaign.items():
             self.campaigns[ref].actor.post(Resync(at=up.at, legs=legs, restarted=up.restarted))
+
+    def _hang_up_stranger(self, leg: str) -> None:
+        """A leg of our making that no log knows. Whoever lost a log can't tell it from its new owner's: it lets it be."""
+        actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]
+        owned = all(one is not None and one.lost is None for one in actors)
+        log.warning("a leg that nobody knows", leg=leg, hung_up=owned)
+        if owned:
+            self._telephony.perform(HangUp(leg=leg))
 
     def _ring(self, ref: str, alarm: Alarm) -> None:
         running = self.campaigns.get(ref)
