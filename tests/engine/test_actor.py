@@ -1,0 +1,278 @@
+"""One mailbox, one loop: nothing is answered or done before it is durable, and nothing decided is lost."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from engine.actor import MAX_BATCH_MESSAGES, Actor, NotOwner
+from engine.core.effect import Effect
+from engine.core.refusal import Fault, Refused, against_rule
+from engine.core.telephony import HangUp
+from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
+
+
+class ScriptedLog:
+    """A log that writes when it is let, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.name = "campaign/c1"
+        self.recorded: list[Recorded] = []
+        self.appends: list[list[Append]] = []
+        self.failures: deque[Exception] = deque()
+        self.let = asyncio.Event()
+        self.let.set()
+
+    @property
+    def position(self) -> int:
+        return len(self.recorded)
+
+    def version(self, stream: str) -> int:
+        return sum(one.stream == stream for one in self.recorded)
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
+        await self.let.wait()
+        if self.failures:
+            raise self.failures.popleft()
+        self.appends.append(list(appends))
+        written: list[Recorded] = []
+        for one in appends:
+            assert one.expected in (ANY, self.version(one.stream)), one
+            for event in one.events:
+                last = Recorded(self.position + 1, one.stream, self.version(one.stream) + 1, event)
+                self.recorded.append(last)
+                written.append(last)
+        return written
+
+    async def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        yield self.recorded[after:]
+
+    async def close(self) -> None:
+        pass
+
+
+class Shop:
+    """An actor over a state that only counts: "stream:word" is recorded in the stream, "no" is refused, "fault" breaks."""
+
+    def __init__(self, mailbox_messages: int = 10_000) -> None:
+        self.log = ScriptedLog()
+        self.folded: list[str] = []
+        self.performed: list[tuple[str, int]] = []
+        self.told: list[str] = []
+        self.actor = Actor(self.log, self.decide, stream_of, self.perform, self.committed, mailbox_messages)
+
+    def decide(self, message: str) -> tuple[Sequence[Any], Sequence[Effect], Any]:
+        if message == "no":
+            raise against_rule("no", "not now")
+        if message == "fault":
+            raise ZeroDivisionError
+        events = message.split()
+        self.folded += events
+        return events, [HangUp(leg=one) for one in events], len(self.folded)
+
+    def perform(self, effects: Sequence[Effect], pos: int) -> None:
+        self.performed += [(one.leg, pos) for one in effects if isinstance(one, HangUp)]
+
+    def committed(self, name: str, recorded: Sequence[Recorded]) -> None:
+        self.told += [one.event for one in recorded]
+
+
+def stream_of(event: str) -> str:
+    return event.partition(":")[0]
+
+
+@asynccontextmanager
+async def open_shop(mailbox_messages: int = 10_000) -> AsyncIterator[Shop]:
+    shop = Shop(mailbox_messages)
+    task = asyncio.ensure_future(shop.actor.run())
+    try:
+        yield shop
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def some_turns(many: int = 10) -> None:
+    for _ in range(many):
+        await asyncio.sleep(0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def test_EX_02_nothing_is_answered_told_or_done_before_it_is_durable() -> None:
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        asked = asyncio.ensure_future(shop.actor.submit("a:1"))
+        await some_turns()
+        assert shop.folded == ["a:1"]  # decided
+        assert (asked.done(), shop.told, shop.performed) == (False, [], [])
+
+        shop.log.let.set()
+
+        assert await asked == 1
+        assert (shop.told, shop.performed) == (["a:1"], [("a:1", 1)])
+
+
+async def test_a_reply_that_changes_nothing_waits_for_what_it_was_read_from() -> None:
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        first = asyncio.ensure_future(shop.actor.submit("a:1"))
+        looked = asyncio.ensure_future(shop.actor.submit(""))
+        await some_turns()
+        assert not looked.done()
+        shop.log.let.set()
+        assert (await first, await looked) == (1, 1)
+
+
+async def test_a_refused_command_changes_nothing_and_its_neighbours_go_on() -> None:
+    async with open_shop() as shop:
+        answers = await asyncio.gather(
+            *(shop.actor.submit(one) for one in ("a:1", "no", "a:2")), return_exceptions=True
+        )
+        assert answers[0] == 1
+        assert isinstance(answers[1], Refused)
+        assert answers[2] == 2
+        assert [one.event for one in shop.log.recorded] == ["a:1", "a:2"]
+
+
+async def test_while_one_batch_is_written_the_next_collects_and_goes_as_one_append() -> None:
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        asked = [asyncio.ensure_future(shop.actor.submit("a:0"))]
+        await some_turns()
+        asked += [asyncio.ensure_future(shop.actor.submit(f"a:{place}")) for place in range(1, 50)]
+        await some_turns()
+        shop.log.let.set()
+        await asyncio.gather(*asked)
+        assert [sum(len(one.events) for one in appends) for appends in shop.log.appends] == [1, 49]
+
+
+async def test_a_batch_is_bounded() -> None:
+    async with open_shop() as shop:
+        await asyncio.gather(*(shop.actor.submit("a:1") for _ in range(MAX_BATCH_MESSAGES + 1)))
+        assert [sum(len(one.events) for one in appends) for appends in shop.log.appends] == [MAX_BATCH_MESSAGES, 1]
+
+
+async def test_events_stand_in_the_log_in_the_order_they_were_decided_across_streams() -> None:
+    async with open_shop() as shop:
+        await asyncio.gather(*(shop.actor.submit(one) for one in ("a:1 b:1 a:2", "b:2 b:3 a:3", "c:1")))
+        assert [one.event for one in shop.log.recorded] == "a:1 b:1 a:2 b:2 b:3 a:3 c:1".split()
+        assert len(shop.log.appends) == 1
+        assert shop.performed == [(event, 7) for event in shop.folded]
+
+
+async def test_a_full_mailbox_refuses_commands_but_never_facts() -> None:
+    async with open_shop(mailbox_messages=3) as shop:
+        shop.log.let.clear()
+        first = asyncio.ensure_future(shop.actor.submit("a:0"))
+        await some_turns()
+        waiting = [asyncio.ensure_future(shop.actor.submit(f"a:{place}")) for place in (1, 2, 3)]
+        await some_turns()
+
+        with pytest.raises(Refused) as refused:
+            await shop.actor.submit("a:4")
+        assert (refused.value.fault, refused.value.code) == (Fault.BUSY, "mailbox-full")
+        shop.actor.post("a:fact")
+
+        shop.log.let.set()
+        await asyncio.gather(first, *waiting)
+        await shop.actor.settled()
+        assert [one.event for one in shop.log.recorded] == ["a:0", "a:1", "a:2", "a:3", "a:fact"]
+
+
+async def test_a_store_that_is_away_loses_nothing_and_keeps_the_order() -> None:
+    async with open_shop() as shop:
+        shop.log.failures.extend([StoreUnavailable("away"), StoreUnavailable("still away")])
+        asked = [asyncio.ensure_future(shop.actor.submit(f"a:{place}")) for place in range(3)]
+        await some_turns()
+        asked.append(asyncio.ensure_future(shop.actor.submit("a:3")))
+        await asyncio.gather(*asked)
+        assert [one.event for one in shop.log.recorded] == ["a:0", "a:1", "a:2", "a:3"]
+        assert [leg for leg, _ in shop.performed] == ["a:0", "a:1", "a:2", "a:3"]
+
+
+async def test_EX_02_an_owner_who_was_fenced_does_nothing_any_more_and_says_so() -> None:
+    shop = Shop()
+    shop.log.failures.append(Fenced())
+    loop = asyncio.ensure_future(shop.actor.run())
+
+    with pytest.raises(NotOwner):
+        await shop.actor.submit("a:1")
+    await loop  # it ends without an error of its own
+
+    assert isinstance(shop.actor.lost, Fenced)
+    assert (shop.performed, shop.told) == ([], [])
+    with pytest.raises(NotOwner):
+        await shop.actor.submit("a:2")
+    shop.actor.post("a:fact")
+    assert shop.actor.waiting == 0  # facts for a lost log are let go, not gathered
+
+
+@pytest.mark.parametrize("failure", [WrongVersion("a", 1, 2), ZeroDivisionError()])
+async def test_a_log_that_fails_otherwise_ends_the_loop_with_the_failure(failure: Exception) -> None:
+    shop = Shop()
+    shop.log.failures.append(failure)
+    loop = asyncio.ensure_future(shop.actor.run())
+    with pytest.raises(NotOwner):
+        await shop.actor.submit("a:1")
+    with pytest.raises(type(failure)):
+        await loop
+    assert shop.performed == []
+
+
+async def test_a_message_that_breaks_the_core_leaves_nobody_waiting_and_nothing_half_done() -> None:
+    shop = Shop()
+    asked = [asyncio.ensure_future(shop.actor.submit(one)) for one in ("a:1", "fault", "a:2")]
+    await some_turns()
+    loop = asyncio.ensure_future(shop.actor.run())
+
+    answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+
+    assert all(isinstance(one, NotOwner) for one in answers)
+    with pytest.raises(ZeroDivisionError):
+        await loop
+    assert (shop.log.recorded, shop.performed) == ([], [])
+
+
+async def test_whoever_stopped_waiting_doesnt_stop_what_they_asked_for() -> None:
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        gone = asyncio.ensure_future(shop.actor.submit("a:1"))
+        await some_turns()
+        gone.cancel()
+        await some_turns()
+        shop.log.let.set()
+        assert await shop.actor.submit("a:2") == 2
+        assert [one.event for one in shop.log.recorded] == ["a:1", "a:2"]
+
+
+async def test_closing_answers_those_who_wait() -> None:
+    shop = Shop()
+    loop = asyncio.ensure_future(shop.actor.run())
+    shop.log.let.clear()
+    asked = [asyncio.ensure_future(shop.actor.submit("a:1"))]
+    await some_turns()
+    asked.append(asyncio.ensure_future(shop.actor.submit("a:2")))
+    await some_turns()
+    loop.cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(one, NotOwner) for one in answers)
+
+
+async def test_settled_means_decided_and_durable() -> None:
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        shop.actor.post("a:1")
+        settled = asyncio.ensure_future(shop.actor.settled())
+        await some_turns()
+        assert not settled.done()
+        shop.log.let.set()
+        await settled
+        assert shop.told == ["a:1"]

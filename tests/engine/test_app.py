@@ -1,0 +1,411 @@
+"""The engine over a store that outlives it: restarts, other owners, strangers at the PBX, draining, handing over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import engine.app
+from engine.actor import NotOwner
+from engine.app import Limits, log_of, replay
+from engine.core.agent import DefaultState, Line, Phone
+from engine.core.call import CallEnded, CallRequested, CallStatus
+from engine.core.campaign import Delete, Status, Stop
+from engine.core.contact import ContactStatus
+from engine.core.directory import RegisterAgent
+from engine.core.message import Allocate, Message
+from engine.core.outcome import Outcome
+from engine.core.process import step
+from engine.core.refusal import Refused
+from engine.core.telephony import (
+    BridgeLegs,
+    HangUp,
+    LegCreated,
+    LegEnded,
+    LegReady,
+    OriginateAgent,
+    OriginateContact,
+    PbxDown,
+    Settle,
+)
+from engine.ports import StoreUnavailable
+from tests.engine.shell import Shell, new_shell, started, until
+
+
+async def events(shell: Shell, ref: str = "c1") -> list[Any]:
+    return [one.event async for batch in shell.store.read(log_of(ref)) for one in batch]
+
+
+async def stop(shell: Shell, ref: str = "c1", force: bool = False) -> None:
+    await shell.engine.submit(ref, Stop(at=shell.clock.now, by="m", force=force))
+
+
+async def test_EX_02_the_intent_is_in_the_log_when_the_pbx_is_asked() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        durable: list[int] = []
+        shell.engine.followers.append(lambda _, recorded: durable.extend(one.pos for one in recorded))
+        asked_at: dict[str, int] = {}
+        perform = shell.pbx.perform
+        shell.pbx.perform = lambda effect: (asked_at.setdefault(effect.leg, max(durable)), perform(effect))[1]  # type: ignore[method-assign]
+
+        call = await shell.dial()
+
+        recorded = [one async for batch in shell.store.read(log_of("c1")) for one in batch]
+        (intent,) = [one.pos for one in recorded if isinstance(one.event, CallRequested)]
+        assert intent <= asked_at[call]
+        assert [one.leg for one in shell.pbx.all(OriginateContact)] == [call]
+
+
+async def test_a_restart_finds_everything_as_it_was() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        await shell.dial()
+        before, agent = shell.book().canonical(), shell.book().agents["a1"].leg
+    assert shell.pbx.all(HangUp) == []  # live legs stay up for whoever comes next
+
+    again = shell.again()
+    async with started(again):
+        assert (await replay(again.store.read(log_of("c1")))).canonical() == again.book().canonical()
+        assert again.pbx.all(OriginateContact) == []
+        assert {one.leg for one in again.pbx.all(Settle)} == {agent, next(iter(again.book().live))}
+    third = shell.again()
+    await third.engine.start()
+    assert third.book().canonical() != before  # the doubts are in the log too
+    await third.engine.stop()
+
+
+async def test_EX_02_a_call_that_lives_through_a_restart_is_adopted_and_ends_truthfully() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        call = await shell.dial()
+        agent = shell.book().agents["a1"].leg
+
+    again = shell.again()
+    async with started(again, shell.seen(agent), shell.seen(call)):
+        assert [one.leg for one in again.pbx.all(BridgeLegs)] == [call]
+        ended = LegEnded(leg=call, at=again.clock.now, cause=16, sip_code=0, answered=True, ringing=True, far_end=True)
+        again.engine.hear(ended)
+        await again.settled()
+        assert again.book().calls[call].outcome is Outcome.ABANDONED  # nothing proves that they shared audio
+        assert again.pbx.all(OriginateContact) == []
+
+
+@pytest.mark.parametrize("snapshot_every_events", [1, 100_000])
+async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every_events: int) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=snapshot_every_events))
+    async with started(shell):
+        await shell.running()
+        await shell.next()
+        before = shell.book().canonical()
+        await asyncio.sleep(0.05)
+    assert ((await shell.store.snapshot("book.v1", log_of("c1"))) is not None) is (snapshot_every_events == 1)
+
+    again = shell.again()
+    await again.engine.start()
+    assert again.book().canonical() == before
+    await again.engine.stop()
+
+
+async def test_OM_07_EX_06_a_reservation_ends_on_time_though_the_engine_was_restarted() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running(reservation_timeout_s=60)
+        held = await shell.next()
+        agent = shell.book().agents["a1"].leg
+
+    again = shell.again()
+    again.clock.now = held.expires_at - 30
+    async with started(again, shell.seen(agent)):
+        assert held.id in again.book().reservations
+        await until(lambda: held.id not in again.book().reservations)
+        await again.settled()
+        (released,) = [one for one in await events(again) if type(one).__name__ == "ContactReleased"]
+        assert (released.reason, released.at) == ("expired", held.expires_at)
+
+
+async def test_OM_07_a_reservation_that_ran_out_while_nobody_watched_is_released_at_the_start() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running(reservation_timeout_s=60)
+        held = await shell.next()
+        agent = shell.book().agents["a1"].leg
+    again = shell.again()
+    again.clock.now = held.expires_at + 3_600_000
+    async with started(again, shell.seen(agent)):
+        await until(lambda: held.id not in again.book().reservations)
+
+
+# -- strangers --------------------------------------------------------------------------------------------------------
+
+
+async def test_legs_that_nobody_knows_are_hung_up() -> None:
+    stranger, another = "e" * 32, "f" * 32
+    shell = await new_shell()
+    async with started(shell, shell.seen(stranger)):
+        shell.engine.hear(LegCreated(leg=another, at=shell.clock.now, channel="PJSIP/x"))
+        shell.engine.hear(LegReady(leg=another, at=shell.clock.now, channel="PJSIP/x"))
+        ended = LegEnded(leg=another, at=1, cause=16, sip_code=0, answered=True, ringing=True, far_end=True)
+        shell.engine.hear(ended)
+        assert shell.pbx.asked == [HangUp(leg=stranger), HangUp(leg=another), HangUp(leg=another)]
+
+
+async def test_EX_02_an_owner_who_was_fenced_hangs_nothing_up_that_may_be_the_new_owners() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        await shell.store.segments.acquire(log_of("c1"), "one", 60_000)  # a second life of the same owner: epoch rises
+        with pytest.raises(NotOwner):
+            await shell.next()
+        shell.pbx.asked.clear()
+
+        shell.engine.hear(LegCreated(leg="e" * 32, at=shell.clock.now, channel="PJSIP/x"))
+        shell.up(shell.seen("e" * 32), shell.seen("f" * 32))
+
+        assert shell.pbx.asked == []
+
+
+async def test_nothing_is_dialled_while_the_pbx_is_away_and_the_reason_is_known() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        shell.engine.hear(PbxDown(at=shell.clock.now, reason="refused"))
+        assert shell.engine.pbx_reason == "refused"
+        with pytest.raises(Refused) as refused:
+            await shell.dial()
+        assert refused.value.code == "pbx-down"
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_that_breaks_one_campaign_leaves_the_others_alone_and_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+
+    shell = await new_shell()
+    monkeypatch.setattr(engine.app, "REOPEN_AFTER_MS", 10)
+    take = step
+
+    def poisoned(book: Any, message: Message, *rest: Any) -> Any:
+        done = take(book, message, *rest)
+        if isinstance(message, Stop):
+            raise ZeroDivisionError  # after it has changed the book and the claims
+        return done
+
+    async with started(shell):
+        await shell.running("c1")
+        await shell.create("c2")
+        before = shell.book("c1").canonical()
+        monkeypatch.setattr(engine.app, "step", poisoned)
+        broken = shell.engine.campaigns["c1"]
+
+        with pytest.raises(NotOwner):
+            await stop(shell, "c1")
+
+        monkeypatch.setattr(engine.app, "step", take)
+        await shell.engine.add_contacts("c2", shell.contacts("c2:k1"))
+        await until(lambda: shell.engine.campaigns["c1"] is not broken)
+        await shell.settled()
+        assert shell.book("c1").campaign.status is Status.RUNNING
+        assert shell.book("c1").contacts.by_ref["c1:k1"].status is ContactStatus.WAITING
+        assert shell.book("c1").agents["a1"].phone is Phone.UP
+        assert shell.pbx.all(Settle)[-1].leg == shell.book("c1").agents["a1"].leg  # what was missed is asked for
+        assert (await replay(shell.store.read(log_of("c1")))).canonical() == shell.book("c1").canonical()
+        assert shell.book("c1").canonical() == before
+        assert (await shell.next("c1")).contact == "c1:k1"
+
+
+async def test_a_call_that_never_became_durable_holds_no_number_and_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    shell = await new_shell()
+    monkeypatch.setattr(engine.app, "REOPEN_AFTER_MS", 10)
+    take = step
+
+    def poisoned(*given: Any) -> Any:
+        take(*given)
+        raise ZeroDivisionError
+
+    async with started(shell):
+        await shell.running()
+        await shell.next()
+        broken = shell.engine.campaigns["c1"]
+        monkeypatch.setattr(engine.app, "step", poisoned)
+        with pytest.raises(NotOwner):
+            await shell.dial()
+        monkeypatch.setattr(engine.app, "step", take)
+        await until(lambda: shell.engine.campaigns["c1"] is not broken)
+        await shell.settled()
+        assert (shell.engine.claims.numbers, shell.engine.claims.in_setup) == ({}, {})
+        assert shell.pbx.all(OriginateContact) == []
+
+
+async def test_a_store_that_is_away_for_a_while_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        opened = shell.engine.campaigns["c1"].actor.log
+        append, refusals = opened.append, [1, 2, 3]
+
+        async def flaky(appends: Any) -> Any:
+            if refusals:
+                refusals.pop()
+                raise StoreUnavailable("away")
+            return await append(appends)
+
+        monkeypatch.setattr(opened, "append", flaky)
+        call = await shell.dial()
+        assert refusals == []
+        assert [one.leg for one in shell.pbx.all(OriginateContact)] == [call]
+        assert (await replay(shell.store.read(log_of("c1")))).canonical() == shell.book().canonical()
+
+
+# -- an end -----------------------------------------------------------------------------------------------------------
+
+
+async def test_draining_takes_no_new_call_and_waits_for_the_live_one() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        call = await shell.dial()
+        draining = asyncio.ensure_future(shell.engine.drain(60_000))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Refused) as refused:
+            await shell.dial()
+        assert refused.value.code == "draining"
+        assert not draining.done()
+        shell.engine.hear(
+            LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=0, answered=False, ringing=True, far_end=True)
+        )
+        assert await asyncio.wait_for(draining, 5) is True
+
+
+async def test_draining_gives_up_in_time_and_hands_the_call_over() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        call = await shell.dial()
+        assert await shell.engine.drain(0) is False
+    assert shell.pbx.stopped
+    assert shell.pbx.all(HangUp) == []
+    again = shell.again(owner="two")  # the leases were given up: another owner needs no patience
+    await asyncio.wait_for(again.engine.start(), 5)
+    assert again.book().calls[call].status is CallStatus.REQUESTED
+    await again.engine.stop()
+
+
+async def test_stop_finishes_what_was_heard_before_it() -> None:
+    shell = await new_shell()
+    await shell.start()
+    await shell.running()
+    call = await shell.dial()
+    shell.engine.hear(
+        LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=0, answered=False, ringing=True, far_end=True)
+    )
+    await shell.engine.stop()
+    assert [one.outcome for one in await events(shell) if isinstance(one, CallEnded)] == [Outcome.BUSY]
+
+
+# -- campaigns and the directory ----------------------------------------------------------------------------------------
+
+
+async def test_TF_01_TF_02_a_ref_is_created_once_repeated_quietly_and_never_used_again() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        assert await shell.create("c1") is True
+        assert await shell.create("c1") is False
+        await shell.engine.submit("c1", Delete(at=shell.clock.now, by="m"))
+        with pytest.raises(Refused, match="used before"):
+            await shell.create("c1")
+        with pytest.raises(Refused, match="deleted"):
+            await shell.next("c1")
+    again = shell.again()
+    async with started(again):
+        assert again.engine.campaigns == {}
+        with pytest.raises(Refused, match="used before"):
+            await again.create("c1")
+
+
+async def test_two_who_delete_at_once_both_get_their_answer() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create()
+        delete = Delete(at=shell.clock.now, by="m")
+        answers = await asyncio.gather(*(shell.engine.submit("c1", delete) for _ in range(3)), return_exceptions=True)
+        assert answers == [None, None, None]
+        assert shell.engine.campaigns == {}
+
+
+async def test_TF_03_a_contact_ref_belongs_to_the_campaign_that_used_it_first() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create("c1")
+        await shell.create("c2")
+        assert await shell.engine.add_contacts("c1", shell.contacts("k1", "k2")) == ({"k1", "k2"}, {})
+        assert await shell.engine.add_contacts("c2", shell.contacts("k2", "k3")) == ({"k3"}, {"k2": "c1"})
+        assert await shell.engine.add_contacts("c1", shell.contacts("k1")) == (set(), {})
+
+
+async def test_an_agents_new_phone_reaches_the_campaigns_they_are_allocated_to() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create()
+        await shell.engine.register_agent(RegisterAgent(at=1, by="m", agent="a1", name="Ann", phone="desk1"))
+        allocate = Allocate(
+            at=1, by="m", agent="a1", phone="desk1", line=Line.NAILED, default_state=DefaultState.OFFLINE, weight=1
+        )
+        await shell.engine.submit("c1", allocate)
+        await shell.engine.register_agent(RegisterAgent(at=2, by="m", agent="a1", name="Ann", phone="desk2"))
+        assert shell.book().agents["a1"].phone_name == "desk2"
+
+
+async def test_the_phone_of_an_agent_on_the_line_is_not_changed() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        with pytest.raises(Refused) as refused:
+            await shell.engine.register_agent(RegisterAgent(at=2, by="m", agent="a1", name="Ann", phone="desk2"))
+        assert refused.value.code == "agent-present"
+        assert "a1" not in shell.engine.directory.agents
+
+
+# -- the announcement ---------------------------------------------------------------------------------------------------
+
+
+class Herald:
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+        self.asked: list[tuple[str, int]] = []
+
+    async def announced(self, log: str, pos: int) -> None:
+        self.asked.append((log, pos))
+        await self.sent.wait()
+
+
+@pytest.mark.parametrize("well", [True, False])
+async def test_TF_34_audio_follows_the_announcement_but_does_not_wait_for_ever(well: bool) -> None:
+    shell = await new_shell(Limits(announce_timeout_ms=60_000 if well else 1))
+    herald = shell.engine.announcer = Herald()
+    async with started(shell):
+        await shell.running()
+        call = await shell.dial()
+        await shell.hear_ready(call)
+        await asyncio.sleep(0)
+        assert herald.asked == [(log_of("c1"), shell.engine.campaigns["c1"].actor.log.position)]
+        if well:
+            assert shell.pbx.all(BridgeLegs) == []
+            herald.sent.set()
+        await until(lambda: bool(shell.pbx.all(BridgeLegs)))
+
+
+async def test_a_stop_that_is_forced_hangs_the_live_call_up_at_the_pbx() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running()
+        call = await shell.dial()
+        await stop(shell, force=True)
+        assert HangUp(leg=call) in shell.pbx.asked
+        assert len(shell.pbx.all(OriginateAgent)) == 1
