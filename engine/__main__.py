@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ TIMED_ROLES = (Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
 """Roles of people; systems' tokens may live longer."""
 
 WATCH_EVERY_S = 1
+STOP_WITHIN_S = 10
 
 cli = App(name="ringfold", help="An event-sourced outbound dialer.")
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="Settings file (TOML); none: defaults.")]
@@ -178,8 +180,17 @@ async def _serve(service: Service) -> int:
     try:
         return await _until_told(service, told)
     finally:
-        await service.stop()
+        await _stop(service)
+
+
+async def _stop(service: Service) -> None:
+    """A store that is away keeps nobody from stopping: what wasn't durable was never answered."""
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await service.stop()
         log.info("stopped")
+    except TimeoutError:
+        log.error("stopped without having written everything: the store did not answer", seconds=STOP_WITHIN_S)
 
 
 async def _until_told(service: Service, told: asyncio.Queue[int]) -> int:
@@ -308,10 +319,10 @@ def _settings(config: Path | None) -> Settings:
         sys.exit(2)
 
 
-def _print_until_closed(work: "asyncio.Future[None] | object") -> None:
+def _print_until_closed(work: Coroutine[Any, Any, None]) -> None:
     """Run a printing command; a reader that closes the pipe (`| head`) ends it quietly."""
     try:
-        asyncio.run(work)  # type: ignore[arg-type]
+        asyncio.run(work)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
