@@ -1,13 +1,17 @@
-"""The HTTP surface, put together: one middleware from the token to the answer, one table of routes."""
+"""The HTTP surface, put together: one middleware from the token to the answer, one table of routes.
+
+Who asks is settled before anything else: a stranger isn't even told which addresses there are.
+"""
 
 import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from api import agent, call, campaign, event, health, webhook
-from api.problem import RETRY_AFTER_S, Problem, of_refusal
+from api.problem import Problem, of_refusal
 from api.route import Call, HttpLimits, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
@@ -16,17 +20,21 @@ from engine.core.refusal import Refused
 from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(campaign.ROUTES, agent.ROUTES, call.ROUTES, event.ROUTES, webhook.ROUTES, health.ROUTES)
+PRINCIPAL = web.RequestKey("principal", Principal)
+FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
 
 def make_app(engine: Engine, feed: Feed, keys: KeyRing, limits: HttpLimits, trunks: frozenset[str]) -> web.Application:
     service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks)
     app = web.Application(
-        middlewares=[answers], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
+        middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _bound(service, route))
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, route.path, _bound(service, route))
     return app
 
 
@@ -37,9 +45,9 @@ async def _headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "ringfold"
 
 
-def _bound(service: Service, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _bound(service: Service, route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = _principal(service, request)
+        principal = request[PRINCIPAL]
         if principal.role not in route.roles:
             log.warning("forbidden", role=principal.role, subject=principal.subject, path=request.path)
             raise Problem(403, "forbidden", f"the role {principal.role} may not do this")
@@ -66,34 +74,42 @@ def _principal(service: Service, request: web.Request) -> Principal:
     return principal
 
 
-@web.middleware
-async def answers(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+def _answers(service: Service) -> Middleware:
     """Whatever happens becomes a problem with a trace id; only what nobody foresaw is logged with its traceback."""
-    trace_id = secrets.token_hex(8)
-    try:
-        return await handler(request)
-    except Problem as problem:
-        return problem.response(trace_id)
-    except Refused as refused:
-        return of_refusal(refused, request.method).response(trace_id)
-    except (NotOwner, StoreUnavailable) as lost:
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return Problem(503, "unavailable", str(lost), headers=headers).response(trace_id)
-    except web.HTTPNotFound:
-        return Problem(404, "not-found", f"there is nothing at {request.path[:200]}").response(trace_id)
-    except web.HTTPMethodNotAllowed as error:
-        allow = ", ".join(sorted(error.allowed_methods))
-        detail = f"{request.method} is not one of {allow}"
-        return Problem(405, "method-not-allowed", detail, headers={"Allow": allow}).response(trace_id)
-    except web.HTTPException:
-        raise
-    except Exception:
-        log.exception("unforeseen", trace_id=trace_id, method=request.method, path=request.path)
-        return Problem(500, "internal", "something failed here; the operator's log knows the trace_id").response(
-            trace_id
-        )
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        trace_id = secrets.token_hex(8)
+        try:
+            request[PRINCIPAL] = _principal(service, request)
+            return await handler(request)
+        except FORESEEN as error:
+            return _problem_of(error, request).response(trace_id)
+        except Exception:
+            log.exception("unforeseen", trace_id=trace_id, method=request.method, path=request.path)
+            detail = "something failed here; the operator's log knows the trace_id"
+            return Problem(500, "internal", detail).response(trace_id)
+
+    return answer
+
+
+def _problem_of(error: Exception, request: web.Request) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case Refused():
+            return of_refusal(error, request.method)
+        case web.HTTPNotFound():
+            return Problem(404, "not-found", f"there is nothing at {request.path[:200]!r}")
+        case web.HTTPMethodNotAllowed():
+            allow = ", ".join(sorted(error.allowed_methods))
+            return Problem(
+                405, "method-not-allowed", f"{request.method} is not one of {allow}", headers={"Allow": allow}
+            )
+        case web.HTTPException():
+            return Problem(error.status, "bad-request", error.reason)
+        case _:
+            return Problem(503, "unavailable", str(error))
 
 
 __all__ = ["ROUTES", "HttpLimits", "make_app"]

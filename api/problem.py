@@ -24,9 +24,7 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.field = status, code, field
-        # It may quote what was sent, and that may be megabytes.
-        self.detail = detail if len(detail) <= MAX_DETAIL_CHARS else detail[:MAX_DETAIL_CHARS] + "…"
+        self.status, self.code, self.field, self.detail = status, code, quoted(field), quoted(detail)
         self.headers = headers or {}
 
     def response(self, trace_id: str) -> web.Response:
@@ -40,9 +38,16 @@ class Problem(Exception):
         }
         if self.field:
             body["errors"] = [{"field": self.field, "reason": self.detail}]
+        headers = {"Retry-After": str(RETRY_AFTER_S), **self.headers} if self.status == 503 else self.headers
         return web.Response(
-            body=msgspec.json.encode(body), status=self.status, headers=self.headers, content_type=MEDIA_TYPE
+            body=msgspec.json.encode(body), status=self.status, headers=headers, content_type=MEDIA_TYPE
         )
+
+
+def quoted(text: str, most: int = MAX_DETAIL_CHARS) -> str:
+    """What was sent, fit to be sent back: it may be megabytes, or hold what no UTF-8 can (halves of surrogate pairs)."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= most else text[:most] + "…"
 
 
 class Entry(NamedTuple):
@@ -53,6 +58,7 @@ class Entry(NamedTuple):
 
 CATALOGUE: dict[str, Entry] = {
     "malformed-json": Entry(400, "The body is not JSON", "Send one JSON document in UTF-8, each key once."),
+    "bad-request": Entry(400, "The request can't be read", "Check its framing, its encoding and its headers."),
     "invalid-request": Entry(422, "A value is missing, unknown or out of range", "Mend the field that `errors` names."),
     "unauthenticated": Entry(
         401, "No valid token", "Send `Authorization: Bearer` with a token that `ringfold token` made."
@@ -138,8 +144,7 @@ def of_refusal(refused: Refused, method: str) -> Problem:
     status = entry.status if entry else BY_FAULT[refused.fault]
     if refused.code == "campaign-deleted" and method in ("GET", "HEAD"):
         status = 410
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-    return Problem(status, refused.code, refused.detail, refused.field, headers)
+    return Problem(status, refused.code, refused.detail, refused.field)
 
 
 def invalid(field: str, reason: str) -> Problem:

@@ -129,7 +129,7 @@ class KeyRing:
             payload = json.loads(payload_bytes, object_pairs_hook=_no_duplicates)
             claims = msgspec.convert(payload, _Claims)
             expires, issued = datetime.fromisoformat(claims.exp), datetime.fromisoformat(claims.iat)
-        except (ValueError, TypeError, pyseto.VerifyError, pyseto.DecryptError) as error:
+        except (ValueError, TypeError, RecursionError, pyseto.VerifyError, pyseto.DecryptError) as error:
             raise TokenRefused(type(error).__name__) from error
         now = datetime.now(UTC)
         if expires.tzinfo is None or issued.tzinfo is None or expires <= now:
