@@ -22,7 +22,8 @@ from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer
 from engine.core.message import AddContacts, Allocate, Command, Dial, Message, Resync
-from engine.core.process import resume, step
+from engine.core.process import step
+from engine.core.reaction import resume
 from engine.core.refusal import Refused, absent, against_rule, no_room
 from engine.core.telephony import (
     BridgeLegs,
@@ -232,8 +233,13 @@ class Engine:
 
     def _side_ended(self, task: asyncio.Task[None]) -> None:
         self._side.discard(task)
-        if not task.cancelled() and task.exception() is not None and self.failed is not None and not self.failed.done():
-            self.failed.set_exception(task.exception() or RuntimeError(task.get_name()))
+        if task.cancelled() or self.failed is None or self.failed.done():
+            return
+        error = task.exception()
+        if error is None and task.get_name() == DIRECTORY and not self.draining:
+            error = NotOwner("the directory's log belongs to another process now")
+        if error is not None:
+            self.failed.set_exception(error)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

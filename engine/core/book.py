@@ -70,9 +70,6 @@ class Book:
         held = self.reservations.get(agent.reservation)
         return self.calls[held.call] if held is not None and held.phase is Phase.DIALING else None
 
-    def in_setup(self) -> int:
-        return sum(self.calls[one].status in calls.IN_SETUP for one in self.live)
-
     def apply(self, event: Event) -> None:
         if isinstance(event, CallEvent):
             self._apply_call(event)

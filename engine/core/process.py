@@ -1,11 +1,10 @@
 """One message in, events and effects out: the process that ties the aggregates of a campaign together.
 
-`step` decides on a message, folds what it decided into the book, and then lets the consequences follow: what must now
-happen because of how things stand, whoever brought it about (`follow`). `react` says what each event asks of the
-outside world, `resume` what a book read back from its log asks of it, `resync` what a returned PBX does.
+`step` decides on a message, folds what it decided into the book, lets the consequences follow (`consequence`), and gathers
+what all that asks of the outside world (`reaction`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from engine.core import agent as agents
@@ -16,71 +15,45 @@ from engine.core.agent import (
     Agent,
     AgentAbsent,
     AgentAllocated,
-    AgentArriving,
     AgentAsked,
     AgentLeaving,
-    AgentPresent,
-    AgentRemoved,
-    AgentStatus,
-    AgentStatusChanged,
     AgentWithdrawn,
     DefaultState,
     Line,
     Phone,
-    PhoneCalled,
-    PhoneClosing,
-    PhoneDoubted,
     PhoneDown,
     PhoneOverdue,
-    PhoneUp,
     Presence,
     Wanted,
 )
 from engine.core.book import Book, Event
 from engine.core.call import (
-    BridgeFailed,
     Call,
-    CallConnected,
-    CallDoubted,
     CallEnded,
     CallOverdue,
-    CallRequested,
     CallStatus,
-    Doubt,
     HangupRequested,
 )
 from engine.core.campaign import (
-    AgentsReady,
-    CampaignStarting,
-    Completed,
-    Drained,
     Start,
     Status,
     StopForced,
 )
 from engine.core.claims import Claims
-from engine.core.effect import CancelTimer, Effect, ReservationDue, SetTimer
+from engine.core.consequence import follow
+from engine.core.effect import Effect, ReservationDue
 from engine.core.message import Allocate, AskAgent, HangUpCall, Message, Resync, Withdraw
 from engine.core.outcome import Outcome, Party
+from engine.core.reaction import bridge, react
 from engine.core.refusal import absent, against_rule, no_room
-from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved, Phase, ReservationExtended
 from engine.core.telephony import (
-    BridgeLegs,
     HangUp,
     LegAnswered,
     LegCreated,
     LegObservation,
     LegReady,
     LegSeen,
-    OriginateAgent,
-    OriginateContact,
-    Settle,
 )
-
-APPEARANCE_MS = 2_000
-"""How long a leg may take to appear at the PBX after it was asked for."""
-SILENCE_MARGIN_MS = 10_000
-"""How long after its ring time-out the PBX is asked about a leg that nothing was heard of."""
 
 
 class Step(NamedTuple):
@@ -95,7 +68,7 @@ def step(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]
     for event in events:
         book.apply(event)
         claims.follow(book, event)
-    done = [*events, *_follow(book, message.at, events, claims, new_id)]
+    done = [*events, *follow(book, message.at, events, claims, new_id)]
     effects = [*effects, *(effect for event in done for effect in react(book, event))]
     return Step(done, effects, reply)
 
@@ -214,11 +187,20 @@ def _let_go(call: Call, at: int, party: Party, by: str) -> Event:
 def _hear(book: Book, seen: LegObservation) -> Step:
     call = book.calls.get(seen.leg)
     if call is not None:
-        return Step(list(calls.decide(call, seen)), _insist(call.hung_up_by is not None or call.bridge_failed, seen))
+        return Step(list(calls.decide(call, seen)), _repeat(book, call, seen))
     agent = book.agents.get(book.phones.get(seen.leg, ""))
     if agent is None:
         return Step([], [])
     return Step(_phone_fell(book, agent, list(agents.decide(agent, seen))), _insist(agent.phone is Phone.CLOSING, seen))
+
+
+def _repeat(book: Book, call: Call, seen: LegObservation) -> list[Effect]:
+    """Say again what the PBX may not have heard: that the call is to end, or to be bridged."""
+    if call.hung_up_by is not None or call.bridge_failed:
+        return _insist(True, seen)
+    if isinstance(seen, LegSeen) and seen.ready and not seen.bridged and call.status is CallStatus.CONNECTED:
+        return bridge(book, call)
+    return []
 
 
 def _insist(unwanted: bool, seen: LegObservation) -> list[Effect]:
@@ -252,17 +234,13 @@ def _resync(book: Book, message: Resync) -> Step:
         seen = message.legs.get(agent.leg)
         heard = agents.decide(agent, seen) if seen else agents.unlisted(agent, message.at, message.restarted)
         events += _phone_fell(book, agent, list(heard))
-        if seen and agent.phone is Phone.CLOSING:
-            effects.append(HangUp(leg=agent.leg))
+        effects += _insist(agent.phone is Phone.CLOSING, seen) if seen else []
     for call in [book.calls[one] for one in book.live]:
         if any(isinstance(one, CallEnded) and one.call == call.id for one in events):
             continue
         seen = message.legs.get(call.id)
         events += calls.decide(call, seen) if seen else calls.unlisted(call, message.at, message.restarted)
-        if seen and (call.hung_up_by is not None or call.bridge_failed):
-            effects.append(HangUp(leg=call.id))
-        elif seen and seen.ready and not seen.bridged and call.status is CallStatus.CONNECTED:
-            effects += _bridge(book, call)
+        effects += _repeat(book, call, seen) if seen else []
     return Step(events, effects)
 
 
@@ -274,217 +252,3 @@ def _allocated(book: Book, agent: str) -> Agent:
     if agent not in book.agents:
         raise absent("allocation", agent)
     return book.agents[agent]
-
-
-# -- follow: what must happen because of how things stand -------------------------------------------------------------
-
-
-def _follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id: Callable[[], str]) -> Iterable[Event]:
-    """Yield consequences, each already applied, until nothing more follows."""
-    touched = _touched(book, events)
-    while True:
-        for name in touched:
-            while True:
-                agent = book.agents.get(name)
-                consequences = _agent_next(book, agent, at, claims, new_id) if agent else []
-                if not consequences:
-                    break
-                for event in consequences:
-                    book.apply(event)
-                    claims.follow(book, event)
-                    yield event
-        lifecycle = _campaign_next(book, at)
-        if not lifecycle:
-            return
-        for moved in lifecycle:
-            book.apply(moved)
-            yield moved
-        touched = list(book.agents)
-
-
-def _touched(book: Book, events: Iterable[Event]) -> list[str]:
-    """Agents whose situation the events may have changed."""
-    named: dict[str, None] = {}
-    for event in events:
-        if isinstance(event, CampaignStarting | campaigns.CampaignStopping):
-            return list(book.agents)
-        agent = getattr(event, "agent", None)
-        if agent is not None:
-            named[agent] = None
-    return list(named)
-
-
-def _campaign_next(book: Book, at: int) -> tuple[campaigns.CampaignEvent, ...]:
-    match book.campaign.status:
-        case Status.STARTING if not book.arriving:
-            return campaigns.decide(book.campaign, AgentsReady(at=at))
-        case Status.RUNNING if (
-            book.campaign.settings.stop_when_completed and len(book.contacts) and not book.contacts.open
-        ):
-            return campaigns.decide(book.campaign, Completed(at=at))
-        case Status.STOPPING if not book.live and not book.attending:
-            return campaigns.decide(book.campaign, Drained(at=at))
-        case _:
-            return ()
-
-
-def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Callable[[], str]) -> list[Event]:
-    """The next thing that follows for one agent; nothing once they are where they should be."""
-    held = book.reservations.get(agent.reservation)
-    if held is not None and held.phase is not Phase.DIALING:
-        moved = preview.reconsider(book, agent, held, at)
-        if moved:
-            return moved
-    status = agents.status_of(agent, held)
-    if status is not agent.status:
-        return [AgentStatusChanged(at=at, agent=agent.id, status=status, reason=agent.reason)]
-    live = book.campaign.status in (Status.STARTING, Status.RUNNING)
-    wants_in = live and agent.wanted is not Wanted.OFFLINE and not agent.withdrawn
-    call = book.call_of(agent)
-    if call is not None and call.status is CallStatus.ENDED:
-        call = None
-    match agent.presence:
-        case Presence.ABSENT if wants_in:
-            return _arrive(agent, at, claims.agents.get(agent.id, book.campaign.ref), book.campaign.ref)
-        case Presence.ABSENT if agent.phone in (Phone.UP, Phone.CALLING) and call is None:
-            return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
-        case Presence.ABSENT if agent.withdrawn and held is None and agent.phone is Phone.DOWN:
-            return [AgentRemoved(at=at, agent=agent.id)]
-        case Presence.ARRIVING if not wants_in:
-            return [AgentLeaving(at=at, agent=agent.id, reason=_why_out(book, agent))]
-        case Presence.ARRIVING if agent.line is Line.ON_DEMAND or agent.phone is Phone.UP:
-            return [AgentPresent(at=at, agent=agent.id)]
-        case Presence.ARRIVING if agent.phone is Phone.DOWN:
-            return [PhoneCalled(at=at, agent=agent.id, leg=new_id())]
-        case Presence.PRESENT if not wants_in and (call is None or call.status is CallStatus.AWAITING_AGENT):
-            cancelled = _cancelled(call, at) if call else []
-            return [*cancelled, AgentLeaving(at=at, agent=agent.id, reason=_why_out(book, agent))]
-        case Presence.PRESENT if agent.line is Line.ON_DEMAND:
-            return _on_demand(agent, call, at)
-        case Presence.LEAVING if agent.phone in (Phone.UP, Phone.CALLING):
-            return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
-        case Presence.LEAVING if agent.phone is Phone.DOWN and call is None:
-            return [AgentAbsent(at=at, agent=agent.id, reason=agent.reason)]
-        case _:
-            return []
-
-
-def _arrive(agent: Agent, at: int, claimed_by: str, here: str) -> list[Event]:
-    if claimed_by == here:
-        return [AgentArriving(at=at, agent=agent.id)]
-    reason = f"active-in:{claimed_by}"
-    return [
-        AgentAbsent(at=at, agent=agent.id, reason=reason),
-        AgentStatusChanged(at=at, agent=agent.id, status=AgentStatus.OFFLINE, reason=reason),
-    ]
-
-
-def _why_out(book: Book, agent: Agent) -> str:
-    if agent.withdrawn:
-        return "removed"
-    if agent.wanted is Wanted.OFFLINE:
-        return agent.reason or "requested"
-    return f"campaign-{book.campaign.status}"
-
-
-def _cancelled(call: Call, at: int) -> list[Event]:
-    return [calls.end(call, at, Outcome.CANCELLED, Party.DIALER, "the agent or the campaign stopped first")]
-
-
-def _on_demand(agent: Agent, call: Call | None, at: int) -> list[Event]:
-    """An on-demand agent's phone lives as long as the call it is for."""
-    if call is None:
-        closing = agent.phone in (Phone.UP, Phone.CALLING)
-        return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)] if closing else []
-    if call.status is CallStatus.AWAITING_AGENT and agent.phone is Phone.UP:
-        return [preview.request(call, at, agent.leg)]
-    return []
-
-
-# -- react: what an event asks of the outside world -------------------------------------------------------------------
-
-
-def react(book: Book, event: Event) -> list[Effect]:
-    """Effects of one event, once it is durable. `book` is the state after the batch."""
-    settings = book.campaign.settings
-    match event:
-        case PhoneCalled():
-            ring_ms = settings.agent_ring_timeout_s * 1_000
-            phone = book.agents[event.agent].phone_name
-            overdue = PhoneOverdue(at=0, agent=event.agent, leg=event.leg)
-            return [
-                OriginateAgent(leg=event.leg, phone=phone, ring_timeout_ms=ring_ms, caller_id=settings.caller_id),
-                SetTimer(key=f"phone/{event.agent}", due=event.at + ring_ms + SILENCE_MARGIN_MS, alarm=overdue),
-            ]
-        case PhoneUp():
-            return [CancelTimer(key=f"phone/{event.agent}")]
-        case PhoneDown():
-            return [CancelTimer(key=f"phone/{event.agent}")]
-        case PhoneClosing():
-            return [HangUp(leg=event.leg)]
-        case PhoneDoubted():
-            return [Settle(leg=event.leg, delay_ms=APPEARANCE_MS)]
-        case CallRequested():
-            return _dial(book, event)
-        case CallConnected():
-            return _bridge(book, book.calls[event.call])
-        case BridgeFailed() | HangupRequested():
-            return [HangUp(leg=event.call)]
-        case CallDoubted():
-            return [Settle(leg=event.call, delay_ms=0 if event.why is Doubt.SILENCE else APPEARANCE_MS)]
-        case CallEnded():
-            return [CancelTimer(key=f"call/{event.call}")]
-        case ContactReserved() | ReservationExtended():
-            due = ReservationDue(at=0, reservation=event.reservation)
-            return [SetTimer(key=f"reservation/{event.reservation}", due=event.expires_at, alarm=due)]
-        case ContactReleased() | ContactDisposed():
-            return [CancelTimer(key=f"reservation/{event.reservation}")]
-        case _:
-            return []
-
-
-def _dial(book: Book, event: CallRequested) -> list[Effect]:
-    settings = book.campaign.settings
-    ring_ms = settings.ring_timeout_s * 1_000
-    return [
-        OriginateContact(
-            leg=event.call,
-            trunk=event.trunk,
-            number=book.contacts.by_ref[event.contact].numbers[event.number],
-            ring_timeout_ms=ring_ms,
-            caller_id=settings.caller_id,
-        ),
-        CancelTimer(key=f"reservation/{event.reservation}"),
-        SetTimer(
-            key=f"call/{event.call}",
-            due=event.at + ring_ms + SILENCE_MARGIN_MS,
-            alarm=CallOverdue(at=0, call=event.call),
-        ),
-    ]
-
-
-def _bridge(book: Book, call: Call) -> list[Effect]:
-    agent = book.agents.get(call.agent)
-    if agent is None or agent.leg != call.agent_leg or agent.phone is not Phone.UP:
-        return [HangUp(leg=call.id)]  # the agent left while the contact picked up
-    return [BridgeLegs(leg=call.id, agent_leg=agent.leg, agent_channel=agent.channel)]
-
-
-def resume(book: Book) -> list[Effect]:
-    """Timers of a book read back from its log. Legs are left to `Resync`: first the PBX must tell what lives."""
-    effects: list[Effect] = []
-    settings = book.campaign.settings
-    for held in book.reservations.values():
-        if held.phase is Phase.OFFERED:
-            due = ReservationDue(at=0, reservation=held.id)
-            effects.append(SetTimer(key=f"reservation/{held.id}", due=held.expires_at, alarm=due))
-    for call in (book.calls[one] for one in book.live):
-        if call.status in calls.IN_SETUP:
-            latest = call.requested_at + settings.ring_timeout_s * 1_000 + SILENCE_MARGIN_MS
-            effects.append(SetTimer(key=f"call/{call.id}", due=latest, alarm=CallOverdue(at=0, call=call.id)))
-    for agent in (book.agents[one] for one in book.phones.values()):
-        if agent.phone is Phone.CALLING:
-            latest = agent.since + settings.agent_ring_timeout_s * 1_000 + SILENCE_MARGIN_MS
-            overdue = PhoneOverdue(at=0, agent=agent.id, leg=agent.leg)
-            effects.append(SetTimer(key=f"phone/{agent.id}", due=latest, alarm=overdue))
-    return effects

@@ -39,7 +39,8 @@ from engine.core.message import (
 )
 from engine.core.outcome import Party
 from engine.core.personal import Details, Person
-from engine.core.process import resume, step
+from engine.core.process import step
+from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
 from engine.core.telephony import (

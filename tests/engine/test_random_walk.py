@@ -38,7 +38,8 @@ from engine.core.message import (
 )
 from engine.core.outcome import Outcome, Party
 from engine.core.personal import Details, Person
-from engine.core.process import resume, step
+from engine.core.process import step
+from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Phase
 from engine.core.telephony import HangUp, LegCreated, LegObservation, LegReady, OriginateContact

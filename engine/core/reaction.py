@@ -1,0 +1,124 @@
+"""What an event asks of the outside world, once it is durable; and what a book read back from its log asks of it."""
+
+from engine.core import call as calls
+from engine.core.agent import (
+    Phone,
+    PhoneCalled,
+    PhoneClosing,
+    PhoneDoubted,
+    PhoneDown,
+    PhoneOverdue,
+    PhoneUp,
+)
+from engine.core.book import Book, Event
+from engine.core.call import (
+    BridgeFailed,
+    Call,
+    CallConnected,
+    CallDoubted,
+    CallEnded,
+    CallOverdue,
+    CallRequested,
+    Doubt,
+    HangupRequested,
+)
+from engine.core.effect import CancelTimer, Effect, ReservationDue, SetTimer
+from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved, Phase, ReservationExtended
+from engine.core.telephony import (
+    BridgeLegs,
+    HangUp,
+    OriginateAgent,
+    OriginateContact,
+    Settle,
+)
+
+APPEARANCE_MS = 2_000
+"""How long a leg may take to appear at the PBX after it was asked for."""
+SILENCE_MARGIN_MS = 10_000
+"""How long after its ring time-out the PBX is asked about a leg that nothing was heard of."""
+
+
+def react(book: Book, event: Event) -> list[Effect]:
+    """Effects of one event, once it is durable. `book` is the state after the batch."""
+    settings = book.campaign.settings
+    match event:
+        case PhoneCalled():
+            ring_ms = settings.agent_ring_timeout_s * 1_000
+            phone = book.agents[event.agent].phone_name
+            overdue = PhoneOverdue(at=0, agent=event.agent, leg=event.leg)
+            return [
+                OriginateAgent(leg=event.leg, phone=phone, ring_timeout_ms=ring_ms, caller_id=settings.caller_id),
+                SetTimer(key=f"phone/{event.agent}", due=event.at + ring_ms + SILENCE_MARGIN_MS, alarm=overdue),
+            ]
+        case PhoneUp():
+            return [CancelTimer(key=f"phone/{event.agent}")]
+        case PhoneDown():
+            return [CancelTimer(key=f"phone/{event.agent}")]
+        case PhoneClosing():
+            return [HangUp(leg=event.leg)]
+        case PhoneDoubted():
+            return [Settle(leg=event.leg, delay_ms=APPEARANCE_MS)]
+        case CallRequested():
+            return _dial(book, event)
+        case CallConnected():
+            return bridge(book, book.calls[event.call])
+        case BridgeFailed() | HangupRequested():
+            return [HangUp(leg=event.call)]
+        case CallDoubted():
+            return [Settle(leg=event.call, delay_ms=0 if event.why is Doubt.SILENCE else APPEARANCE_MS)]
+        case CallEnded():
+            return [CancelTimer(key=f"call/{event.call}")]
+        case ContactReserved() | ReservationExtended():
+            due = ReservationDue(at=0, reservation=event.reservation)
+            return [SetTimer(key=f"reservation/{event.reservation}", due=event.expires_at, alarm=due)]
+        case ContactReleased() | ContactDisposed():
+            return [CancelTimer(key=f"reservation/{event.reservation}")]
+        case _:
+            return []
+
+
+def _dial(book: Book, event: CallRequested) -> list[Effect]:
+    settings = book.campaign.settings
+    ring_ms = settings.ring_timeout_s * 1_000
+    return [
+        OriginateContact(
+            leg=event.call,
+            trunk=event.trunk,
+            number=book.contacts.by_ref[event.contact].numbers[event.number],
+            ring_timeout_ms=ring_ms,
+            caller_id=settings.caller_id,
+        ),
+        CancelTimer(key=f"reservation/{event.reservation}"),
+        SetTimer(
+            key=f"call/{event.call}",
+            due=event.at + ring_ms + SILENCE_MARGIN_MS,
+            alarm=CallOverdue(at=0, call=event.call),
+        ),
+    ]
+
+
+def bridge(book: Book, call: Call) -> list[Effect]:
+    agent = book.agents.get(call.agent)
+    if agent is None or agent.leg != call.agent_leg or agent.phone is not Phone.UP:
+        return [HangUp(leg=call.id)]  # the agent left while the contact picked up
+    return [BridgeLegs(leg=call.id, agent_leg=agent.leg, agent_channel=agent.channel)]
+
+
+def resume(book: Book) -> list[Effect]:
+    """Timers of a book read back from its log. Legs are left to `Resync`: first the PBX must tell what lives."""
+    effects: list[Effect] = []
+    settings = book.campaign.settings
+    for held in book.reservations.values():
+        if held.phase is Phase.OFFERED:
+            due = ReservationDue(at=0, reservation=held.id)
+            effects.append(SetTimer(key=f"reservation/{held.id}", due=held.expires_at, alarm=due))
+    for call in (book.calls[one] for one in book.live):
+        if call.status in calls.IN_SETUP:
+            latest = call.requested_at + settings.ring_timeout_s * 1_000 + SILENCE_MARGIN_MS
+            effects.append(SetTimer(key=f"call/{call.id}", due=latest, alarm=CallOverdue(at=0, call=call.id)))
+    for agent in (book.agents[one] for one in book.phones.values()):
+        if agent.phone is Phone.CALLING:
+            latest = agent.since + settings.agent_ring_timeout_s * 1_000 + SILENCE_MARGIN_MS
+            overdue = PhoneOverdue(at=0, agent=agent.id, leg=agent.leg)
+            effects.append(SetTimer(key=f"phone/{agent.id}", due=latest, alarm=overdue))
+    return effects
