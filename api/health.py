@@ -36,7 +36,7 @@ async def metrics(call: Call) -> web.Response:
     gauge("pbx_up", "1 while the PBX is connected", engine.claims.pbx_up)
     gauge("campaigns", "campaigns that are not deleted", len(running))
     gauge("live_calls", "calls that have not ended", sum(len(one.book.live) for one in running))
-    gauge("calls_in_setup", "calls dialled and not answered", len(engine.claims.in_setup))
+    gauge("calls_in_setup", "calls asked for and not answered", len(engine.claims.in_setup))
     gauge("agents_present", "agents who are not absent", sum(len(one.book.attending) for one in running))
     gauge("mailbox_messages", "messages waiting to be decided on", sum(one.actor.waiting for one in running))
     gauge("log_events", "events in all campaigns' logs", sum(one.actor.log.position for one in running))

@@ -25,9 +25,10 @@ from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
 from config import logging as logs
 from config.settings import InvalidSettings, Settings, load
-from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of, replay
+from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.book import Book, Event
 from engine.core.directory import DirectoryEvent
+from engine.recovery import replay
 from eventstore import Codec, Store, dump, open_store, verify
 
 LogEvent = Event | DirectoryEvent | FeedEvent

@@ -7,8 +7,8 @@ the legs stay, and the next owner adopts them.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.book import Book, Columns, Event, restore, stream_of
+from engine.core.book import Book, Event, stream_of
 from engine.core.campaign import Create, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
@@ -47,11 +47,11 @@ from engine.ports import (
     StoreUnavailable,
     Telephony,
 )
+from engine.recovery import SNAPSHOT, pack, read_book
 from engine.timer import Timers
 
 DIRECTORY = "directory"
 CAMPAIGN_PREFIX = "campaign/"
-SNAPSHOT = "book.v1"
 REOPEN_AFTER_MS = 1_000
 STANDBY_RETRY_MS = 200
 STANDBY_SAY_EVERY = 50
@@ -392,32 +392,4 @@ class Engine:
             self._spawn(self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed), f"snapshot {ref}")
 
 
-async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
-    """The book of a log: the newest snapshot and what came after. Returns it with the snapshot's position."""
-    book, pos = Book(), 0
-    saved = await store.snapshot(SNAPSHOT, opened.name)
-    if saved is not None:
-        pos, packed = saved
-        values = {name: await store.decode(packed[name], type_) for name, type_ in get_type_hints(Columns).items()}
-        book = restore(Columns(**values))
-    async for batch in opened.read(pos):
-        for one in batch:
-            book.apply(one.event)
-    return book, pos
-
-
-def pack(store: EventStore, columns: Columns) -> dict[str, bytes]:
-    """Columns as a snapshot keeps them."""
-    return {name: store.encode(getattr(columns, name)) for name in Columns.__struct_fields__}
-
-
-async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:
-    """The book of a log from its first event on, whatever snapshots say."""
-    book = Book()
-    async for batch in read:
-        for one in batch:
-            book.apply(one.event)
-    return book
-
-
-__all__ = ["DIRECTORY", "Engine", "Fenced", "Limits", "NotOwner", "Refused", "Running", "log_of", "read_book", "replay"]
+__all__ = ["DIRECTORY", "Engine", "Limits", "NotOwner", "Refused", "Running", "log_of"]

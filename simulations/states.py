@@ -335,8 +335,8 @@ INTRODUCTION = """\
 
 Written by `python -m simulations states` from what the core answers; don't edit it by hand. A cell names the events
 that a message leads to in a state. `–` says nothing at all: a repeated command, a fact that is no news. Commands may be
-refused, facts never are. What follows from an event for others (`follow`) and outside (`react`) is told in
-`engine/core/process.py`."""
+refused, facts never are. What follows for others is in `engine/core/consequence.py`, what is asked of the PBX and the
+timers in `engine/core/reaction.py`."""
 
 
 def document() -> str:

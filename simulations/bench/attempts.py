@@ -1,7 +1,8 @@
 """Complete call attempts a second through the whole engine against the simulated PBX.
 
-The PBX runs in a process of its own; its far ends answer, talk for a moment, and hang up. Here run the engine, its SQLite log with
-every event durable, the AMI connection and the feed; agents are coroutines that ask, dial, and dispose without thinking.
+The PBX runs in a process of its own; its far ends answer, talk for a moment, and hang up. Here run the engine, its SQLite
+log with every event durable, the AMI connection and the feed; agents are coroutines that ask, dial, and dispose without
+thinking.
 """
 
 import asyncio

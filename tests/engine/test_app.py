@@ -7,7 +7,7 @@ import pytest
 
 import engine.app
 from engine.actor import NotOwner
-from engine.app import Limits, log_of, replay
+from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Status, Stop
@@ -29,6 +29,7 @@ from engine.core.telephony import (
     Settle,
 )
 from engine.ports import StoreUnavailable
+from engine.recovery import replay
 from tests.engine.shell import Shell, new_shell, started, until
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 
 from config.settings import Engine as EngineSettings
-from engine.app import SNAPSHOT, log_of, replay
+from engine.app import log_of
+from engine.recovery import SNAPSHOT, replay
 from simulations.pbx import SimulatedPbx
 from tests.conftest import ami_of
 from tests.service.test_preview import act, take

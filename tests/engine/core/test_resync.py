@@ -258,3 +258,13 @@ def test_what_a_pbx_says_of_legs_that_are_nobodys_is_ignored() -> None:
     for hear in (talk.created, talk.ringing, talk.answered, talk.ready, talk.bridged, talk.absent, talk.rejected):
         assert hear(stranger).effects == []
     assert talk.when(CallOverdue(at=talk.at, call=stranger)).told == []
+
+
+def test_EX_02_a_contact_found_waiting_when_asked_about_gets_the_bridge() -> None:
+    """The bridge got lost with the connection, and the leg comes back by its own settlement, not by the list."""
+    talk, call, _ = in_call(CallStatus.CONNECTED)
+
+    said = talk.when(talk.seen(call, ready=True))
+
+    assert [one.leg for one in said.effects if isinstance(one, BridgeLegs)] == [call]
+    assert said.told == []
