@@ -1,4 +1,4 @@
-"""Looking at logs: a readable dump, a check that nothing is missing or altered, a move to another store."""
+"""Looking at logs: a readable dump, a check that nothing is missing or altered."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from engine.core.personal import Person
+from engine.ports import StoreUnavailable
 from eventstore.codec import Codec
-from eventstore.log import chained, read
-from eventstore.store import SegmentStore
+from eventstore.log import chained, learn_keys, read
+from eventstore.store import Segment, SegmentStore
 
 PAGE_SEGMENTS = 64
-COPY_TTL_MS = 60_000
+SECRET_FIELDS = ("secret", "token")
+"""Whoever reads a log needn't be able to act with what it holds."""
 
 
 class Report(msgspec.Struct):
@@ -30,12 +32,13 @@ class Report(msgspec.Struct):
 async def dump(
     store: SegmentStore, codec: Codec, log: str, after: int = 0, stream: str | None = None, personal: bool = False
 ) -> AsyncIterator[str]:
-    """A line an event: position, time, stream and version, tag, fields."""
+    """A line an event: position, time, stream and version, tag, fields. Secrets are never shown."""
     async for batch in read(store, codec, log, after):
         for one in batch:
             if stream is not None and one.stream != stream:
                 continue
             fields = msgspec.to_builtins(one.event, enc_hook=_shown if personal else _masked)
+            fields |= {name: "<secret>" for name in SECRET_FIELDS if name in fields}
             tag, at = fields.pop("type"), fields.pop("at", 0)
             time = datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds")
             said = " ".join(f"{key}={msgspec.json.encode(value).decode()}" for key, value in fields.items())
@@ -70,44 +73,33 @@ async def verify(store: SegmentStore, codec: Codec, log: str) -> Report:
                 report.faults.append(f"segment {segment.seq}: its checksum doesn't fit its data and those before it")
             seq, pos, epoch, before = segment.seq, segment.pos + segment.n - 1, segment.epoch, segment.hash
             report.segments += 1
-            _verify_events(codec, log, segment.codec, segment.data, segment.pos, segment.n, versions, report)
+            await _verify_events(store, codec, segment, versions, report)
     head = await store.head(log)
     if head is not None and (head.seq, head.pos) != (seq, pos):
         report.faults.append(f"the head says segment {head.seq} at {head.pos}, the last one is {seq} at {pos}")
+    elif head is not None and head.hash != before:
+        report.faults.append("the head's checksum is not the last segment's")
     report.streams = len(versions)
     return report
 
 
-def _verify_events(
-    codec: Codec, log: str, packing: int, data: bytes, pos: int, n: int, versions: dict[str, int], report: Report
+async def _verify_events(
+    store: SegmentStore, codec: Codec, segment: Segment, versions: dict[str, int], report: Report
 ) -> None:
     try:
-        events = codec.decode(codec.unpack(packing, data), log, pos)
+        lines = codec.unpack(segment.codec, segment.data)
+        await learn_keys(store, codec, lines)
+        events = codec.decode(lines, report.log, segment.pos)
+    except StoreUnavailable:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever damage does to it, the report goes on
-        report.faults.append(f"segment at {pos} can't be read: {error}")
+        report.faults.append(f"segment at {segment.pos} can't be read: {error}")
         return
-    if len(events) != n:
-        report.faults.append(f"segment at {pos} holds {len(events)} events, not {n}")
+    if len(events) != segment.n:
+        report.faults.append(f"segment at {segment.pos} holds {len(events)} events, not {segment.n}")
     for one in events:
         expected = versions.get(one.stream, 0) + 1
         if one.version != expected:
             report.faults.append(f"position {one.pos}: {one.stream} version {one.version}, not {expected}")
         versions[one.stream] = one.version
     report.events += len(events)
-
-
-async def copy_log(source: SegmentStore, target: SegmentStore, codec: Codec, log: str) -> int:
-    """Copy a log's segments and the keys that they need, as they are; returns how many segments."""
-    head = await target.acquire(log, "copy", COPY_TTL_MS)
-    if head is None or head.seq:
-        raise ValueError(f"log {log!r} is not empty at the target")
-    count = pos = 0
-    while page := await source.segments(log, pos, PAGE_SEGMENTS):
-        for segment in page:
-            keys = await source.keys(codec.subjects(codec.unpack(segment.codec, segment.data)))
-            moved = msgspec.structs.replace(segment, epoch=head.epoch)
-            if not await target.append(log, moved, keys):
-                raise ValueError(f"somebody else took log {log!r} at the target")
-            pos, count = segment.pos + segment.n - 1, count + 1
-    await target.release(log, head.epoch)
-    return count

@@ -9,11 +9,12 @@ from engine.ports import Recorded, StoreUnavailable
 from eventstore import inspection
 from eventstore.codec import Codec
 from eventstore.inspection import Report
-from eventstore.log import Log, read
+from eventstore.log import Log, learn_keys, read
 from eventstore.memory import MemoryStore
 from eventstore.postgres import PostgresStore
 from eventstore.sqlite import SqliteStore
 from eventstore.store import SegmentStore
+from eventstore.transfer import copy_store
 
 DEFAULT_TTL_MS = 10_000
 
@@ -52,9 +53,7 @@ class Store:
         return self.codec.encode_value(value)
 
     async def decode(self, data: bytes, type_: Any) -> Any:
-        missing = self.codec.keys.missing(self.codec.subjects(data))
-        if missing:
-            self.codec.keys.learn(missing, await self.segments.keys(missing))
+        await learn_keys(self.segments, self.codec, data)
         return self.codec.decode_value(data, type_)
 
     async def shred(self, subject: str) -> bool:
@@ -91,4 +90,8 @@ async def verify(store: Store, log: str) -> Report:
     return await inspection.verify(store.segments, store.codec, log)
 
 
-__all__ = ["Store", "StoreUnavailable", "dump", "open_store", "verify"]
+def copy(source: Store, target: Store) -> AsyncIterator[tuple[str, int]]:
+    return copy_store(source.segments, target.segments, source.codec)
+
+
+__all__ = ["Store", "StoreUnavailable", "copy", "dump", "open_store", "verify"]

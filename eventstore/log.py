@@ -261,14 +261,19 @@ async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> 
         page = await store.segments(name, after, PAGE_SEGMENTS)
         for segment in page:
             lines = codec.unpack(segment.codec, segment.data)
-            subjects = codec.keys.missing(codec.subjects(lines))
-            if subjects:
-                codec.keys.learn(subjects, await store.keys(subjects))
+            await learn_keys(store, codec, lines)
             recorded = codec.decode(lines, name, segment.pos)
             yield recorded[max(0, after + 1 - segment.pos) :]
             after = segment.pos + segment.n - 1
         if len(page) < PAGE_SEGMENTS:
             return
+
+
+async def learn_keys(store: SegmentStore, codec: Codec, lines: bytes) -> None:
+    """Fetch the keys that the lines' personal data need and that aren't known yet."""
+    subjects = codec.keys.missing(codec.subjects(lines))
+    if subjects:
+        codec.keys.learn(subjects, await store.keys(subjects))
 
 
 def chained(before: bytes, data: bytes) -> bytes:

@@ -82,6 +82,9 @@ class MemoryStore:
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
         self._checkpoints[name, log] = pos
 
+    async def checkpoints(self) -> Sequence[tuple[str, str, int]]:
+        return [(name, log, pos) for (name, log), pos in self._checkpoints.items()]
+
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         return self._snapshots.get((name, log))
 

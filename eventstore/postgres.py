@@ -139,6 +139,11 @@ class PostgresStore:
         async with self._connection() as connection:
             await connection.execute(query, name, log, pos)
 
+    async def checkpoints(self) -> Sequence[tuple[str, str, int]]:
+        async with self._connection() as connection:
+            rows = await connection.fetch("select name, log, pos from es_checkpoint order by name, log")
+        return [(row[0], row[1], row[2]) for row in rows]
+
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         async with self._connection() as connection:
             rows = await connection.fetch(SNAPSHOT, name, log)

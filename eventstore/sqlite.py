@@ -206,6 +206,11 @@ class SqliteStore:
 
         await self._write(work)
 
+    async def checkpoints(self) -> Sequence[tuple[str, str, int]]:
+        return await self._read(
+            lambda: self._read_from.execute("select name, log, pos from es_checkpoint order by name, log").fetchall()
+        )
+
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         def work() -> tuple[int, Mapping[str, bytes]] | None:
             rows = self._read_from.execute(

@@ -12,9 +12,9 @@ import pytest
 
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import Codec, Store, open_store, verify
-from eventstore.inspection import copy_log
 from eventstore.log import Log
 from eventstore.store import Disconnected, Segment, SegmentStore
+from eventstore.transfer import copy_log
 from tests.eventstore.events import Counted, TestEvent, met
 
 KINDS = ["memory", "sqlite", "postgres"]
@@ -277,6 +277,7 @@ async def test_checkpoints_and_snapshots(opener: Opener) -> None:
     await store.save_checkpoint("f", "a", 5)
     await store.save_checkpoint("f", "a", 7)
     assert (await store.checkpoint("f", "a"), await store.checkpoint("f", "b")) == (7, 0)
+    assert list(await store.segments.checkpoints()) == [("f", "a", 7)]
     assert await store.snapshot("s", "a") is None
     await store.save_snapshot("s", "a", 5, {"x": b"1" * 1_000, "y": b""})
     await store.save_snapshot("s", "a", 9, {"x": b"2", "y": b"3"})
