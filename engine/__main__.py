@@ -29,7 +29,7 @@ from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.book import Book, Event
 from engine.core.directory import DirectoryEvent
 from engine.recovery import replay
-from eventstore import Codec, Store, dump, open_store, verify
+from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
 
 LogEvent = Event | DirectoryEvent | FeedEvent
 """Everything that any log may hold."""
@@ -290,6 +290,30 @@ def verify_logs(*names: str, config: Config = None) -> None:
 async def digest_by_replay(store: Store, name: str) -> str:
     book = await replay(store.read(name))
     return f", state {blake2b(book.canonical(), digest_size=16).hexdigest()}"
+
+
+@cli.command(name="copy")
+def copy_logs(*, to: str, config: Config = None) -> None:
+    """Copy everything to another, empty store, given by its URL; the service must be stopped. Then check the copy."""
+
+    async def run() -> int:
+        source = await open_log_store(_settings(config))
+        target = await open_store(to, Codec(LogEvent))
+        faults = 0
+        try:
+            async for name, _ in copy(source, target):
+                report = await verify(target, name)
+                faults += len(report.faults)
+                print(report)
+        except TransferRefused as error:
+            print(f"ringfold: {error}", file=sys.stderr)
+            return 1
+        finally:
+            await source.close()
+            await target.close()
+        return 1 if faults else 0
+
+    sys.exit(asyncio.run(run()))
 
 
 @cli.command

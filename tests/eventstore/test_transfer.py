@@ -1,15 +1,21 @@
 """Moving to another store: all or nothing that could be taken for all."""
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from adapters.notify.event import FeedEvent, FeedOpened
 from engine.core.personal import Details
 from engine.ports import Append, Recorded
 from eventstore import Codec, Store, TransferRefused, copy, open_store, verify
 from eventstore.memory import MemoryStore
 from tests.eventstore.events import Counted, Met, TestEvent, met
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -99,3 +105,24 @@ async def test_a_service_that_starts_meanwhile_spoils_the_copy() -> None:
     await log.close()
     with pytest.raises(TransferRefused, match="copy again"):
         assert [one async for one in copy(source, await open_store("memory:", Codec(TestEvent)))] == [("a", 1)]
+
+
+def ringfold(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    """The command, with its store given by the environment."""
+    command = [sys.executable, "-m", "engine", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "RINGFOLD_STORE__URL": url}, capture_output=True, text=True, check=False
+    )
+
+
+async def test_the_command_copies_and_says_what(tmp_path: Path) -> None:
+    url, to = f"sqlite:///{tmp_path / 'from.db'}", f"sqlite:///{tmp_path / 'to.db'}"
+    store = await open_store(url, Codec(FeedEvent))
+    log = await store.open_log("feed")
+    await log.append([Append("feed", 0, [FeedOpened(feed="one")])])
+    refused = ringfold("copy", "--to", to, url=url)
+    assert (refused.returncode, refused.stderr) == (1, "ringfold: log 'feed' is in use: stop the service first\n")
+    await log.close()
+    await store.close()
+    done = ringfold("copy", "--to", to, url=url)
+    assert (done.returncode, done.stdout) == (0, "feed: 1 events in 1 segments, 1 streams, whole\n")
