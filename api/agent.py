@@ -134,7 +134,7 @@ async def patch(call: Call) -> web.Response:
 def _campaign_of(call: Call, agent: str, named: str | None) -> str:
     """The campaign that is meant, if the principal may act in it."""
     ref = named or _likely(call, agent)
-    _check_mine(call, ref, call.engine.campaign(ref))
+    call.named(ref)
     return ref
 
 
@@ -151,9 +151,11 @@ def _likely(call: Call, agent: str) -> str:
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
-            raise Problem(
-                409, "agent-ambiguous", f"agent {agent!r} is allocated to {', '.join(candidates)}", "campaign"
+            known = [ref for ref in candidates if call.may_see(ref, call.engine.campaigns[ref])]
+            detail = (
+                f"agent {agent!r} may be meant in {len(candidates)} campaigns, of yours: {', '.join(known) or 'none'}"
             )
+            raise Problem(409, "agent-ambiguous", detail, "campaign")
     if len(having) == 1:
         return having[0]
     raise Problem(409, "agent-not-active", f"no running campaign has agent {agent!r}", "campaign")
@@ -162,11 +164,6 @@ def _likely(call: Call, agent: str) -> str:
 def _holds(running: Running, agent: str) -> bool:
     known = running.book.agents.get(agent)
     return known is not None and bool(known.reservation)
-
-
-def _check_mine(call: Call, ref: str, running: Running) -> None:
-    if not call.may_see(ref, running):
-        raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
 
 
 async def next_contact(call: Call) -> web.Response:
@@ -198,7 +195,7 @@ def _holding(call: Call, named: str | None) -> tuple[str, str, str]:
         held = running.book.reservations.get(reservation)
         if held is not None:
             if call.principal.role is not Role.AGENT:
-                _check_mine(call, ref, running)
+                call.named(ref)
             return reservation, ref, named or held.agent
     raise Problem(409, "reservation-lost", "this reservation lapsed, was released, or was disposed of")
 

@@ -1,5 +1,6 @@
 """Calls: their records, and hanging one up."""
 
+import msgspec
 from aiohttp import web
 
 from api import view
@@ -11,6 +12,12 @@ from engine.core.message import HangUpCall
 from engine.core.outcome import Party
 
 READERS = frozenset(Role)
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """A body that says nothing: what it says would be lost."""
+
+
 ENDERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
 
 
@@ -35,6 +42,7 @@ async def show(call: Call) -> web.Response:
 
 async def hang_up(call: Call) -> web.Response:
     ref, _, name = _found(call)
+    await call.body(Nothing)
     party = Party.AGENT if call.principal.role is Role.AGENT else Party.DIALER
     await call.engine.submit(ref, HangUpCall(at=call.at, by=call.by, party=party, call=name))
     return taken(call)

@@ -66,6 +66,7 @@ CATALOGUE: dict[str, Entry] = {
     "forbidden": Entry(403, "The token's role may not do this", "Use a token of a role that may."),
     "not-found": Entry(404, "There is no such address", "Check the path."),
     "method-not-allowed": Entry(405, "The address doesn't know the method", "Use one that `Allow` names."),
+    "body-too-slow": Entry(408, "The body didn't come in time", "Send it again, in smaller requests."),
     "body-too-large": Entry(413, "The body is too large", "Send it in several requests."),
     "unsupported-media-type": Entry(
         415, "The body's type isn't known here", "Send application/json, or NDJSON for contacts."

@@ -3,6 +3,7 @@
 A route without roles can't be written down: what isn't said is forbidden.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +15,7 @@ from aiohttp import web
 from api.problem import Problem, invalid
 from api.token import KeyRing, Principal, Role
 from engine.app import Engine, Running
+from engine.core.campaign import Status
 from engine.ports import Feed
 
 T = TypeVar("T")
@@ -35,6 +37,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_s: int = 30
     max_streams: int = 2_000
     heartbeat_s: int = 15
+    max_upload_s: int = 60
+    """How long a body may take to come."""
     max_page_rows: int = 1_000
 
 
@@ -78,8 +82,8 @@ class Call(NamedTuple):
     def ref(self) -> str:
         return self.part("ref", REF, "campaign")
 
-    def may_see(self, ref: str, running: Running) -> bool:
-        """Whether the principal may know of a campaign."""
+    def may_see(self, ref: str, running: Running | None) -> bool:
+        """Whether the principal may know of a campaign, or that there is none of this ref."""
         match self.principal.role:
             case Role.ADMINISTRATOR:
                 return True
@@ -88,26 +92,37 @@ class Call(NamedTuple):
             case Role.SUPERVISOR:
                 return ref in self.principal.campaigns
             case Role.AGENT:
-                return self.principal.subject in running.book.agents
+                return running is not None and self.principal.subject in running.book.agents
 
     def campaign(self) -> tuple[str, Running]:
         """The campaign of the path, if the principal may see it."""
         ref = self.ref()
-        running = self.engine.campaign(ref)
-        if not self.may_see(ref, running):
+        return ref, self.named(ref)
+
+    def named(self, ref: str) -> Running:
+        """A campaign, if the principal may see it: else not even whether there is one."""
+        if not self.may_see(ref, self.engine.campaigns.get(ref)):
             raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
-        return ref, running
+        running = self.engine.campaign(ref)
+        if running.book.campaign.status is Status.ABSENT:  # its creation is under way
+            raise Problem(404, "unknown-campaign", f"there is no campaign {ref!r}")
+        return running
 
     async def body(self, type_: type[T]) -> T:
         """The JSON body as a struct; every refusal names the field."""
         return decode(await self.raw(), type_, self.request)
 
     async def raw(self) -> bytes:
+        limits = self.service.limits
         try:
-            return await self.request.read()
+            async with asyncio.timeout(limits.max_upload_s):
+                return await self.request.read()
         except web.HTTPRequestEntityTooLarge:
-            limit = self.service.limits.max_body_bytes
-            raise Problem(413, "body-too-large", f"a body has at most {limit} bytes") from None
+            raise Problem(413, "body-too-large", f"a body has at most {limits.max_body_bytes} bytes") from None
+        except TimeoutError:
+            raise Problem(408, "body-too-slow", f"a body comes within {limits.max_upload_s} s") from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Problem(400, "bad-request", f"the body can't be read: {error}") from None
 
     def limit(self) -> int:
         most = self.service.limits.max_page_rows
@@ -151,15 +166,15 @@ def parsed(raw: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def converted(value: Any, type_: type[T]) -> T:
-    """A decoded value as `type_`. Raises Problem naming the field."""
+def converted(value: Any, type_: type[T], whole: str = "body") -> T:
+    """A decoded value as `type_`. Raises Problem naming the field, or `whole` when the value itself is wrong."""
     try:
-        check_text(value, "")
+        check_text(value, "", whole)
         return msgspec.convert(value, type_)
     except RecursionError:
-        raise invalid("body", "is nested too deeply") from None
+        raise invalid(whole, "is nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise _named(error) from None
+        raise _named(error, whole) from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,30 +189,30 @@ def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def check_text(value: Any, path: str) -> None:
+def check_text(value: Any, path: str, whole: str) -> None:
     """No control characters anywhere: they have no business in names and numbers, and reach logs and headers."""
     if isinstance(value, str):
         if CONTROL.search(value):
-            raise invalid(path or "body", "has a control character")
+            raise invalid(path or whole, "has a control character")
         if SURROGATE.search(value):
-            raise invalid(path or "body", "has half of a surrogate pair")
+            raise invalid(path or whole, "has half of a surrogate pair")
     elif isinstance(value, dict):
         for key, one in value.items():
-            check_text(key, f"{path}.{key!r}")
-            check_text(one, f"{path}.{key}" if path else key)
+            check_text(key, f"{path}.{key!r}" if path else repr(key), whole)
+            check_text(one, f"{path}.{key}" if path else key, whole)
     elif isinstance(value, list):
         for index, one in enumerate(value):
-            check_text(one, f"{path}[{index}]")
+            check_text(one, f"{path}[{index}]", whole)
 
 
-def _named(error: msgspec.ValidationError) -> Problem:
+def _named(error: msgspec.ValidationError, whole: str) -> Problem:
     """msgspec says `… - at `$.a.b``; unknown and missing fields stand in the reason."""
     reason, _, path = str(error).partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     named = re.search(r"(?:unknown|required) field `([^`]*)`", reason)
     if named:
         field = f"{field}.{named[1]}".lstrip(".")
-    return invalid(field or "body", reason[:1].lower() + reason[1:])
+    return invalid(field or whole, reason[:1].lower() + reason[1:])
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -3,6 +3,8 @@
 import json
 from typing import Any, NamedTuple
 
+from multidict import CIMultiDictProxy
+
 from api.token import Role
 from simulations.pbx import SimulatedPbx
 from tests.world import World
@@ -12,7 +14,7 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 class Answer(NamedTuple):
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDictProxy[str]
     raw: bytes
 
     @property
@@ -53,7 +55,7 @@ async def ask(
     async with service.session.request(
         method, service.base + path, data=raw, headers=given, skip_auto_headers=["Content-Type"]
     ) as answer:
-        return Answer(answer.status, dict(answer.headers), await answer.read())
+        return Answer(answer.status, answer.headers, await answer.read())
 
 
 def problem(answer: Answer, status: int, code: str) -> None:
