@@ -1,6 +1,7 @@
 """The feed: every notification in order, by long poll or as a stream."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -10,24 +11,28 @@ from aiohttp_sse import sse_response
 from api.problem import Problem, invalid
 from api.route import REF, Call, Route, reply, roles
 from api.token import Role
-from engine.ports import BadCursor, Notification
+from engine.ports import BadCursor, Notification, StoreUnavailable
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 STREAM_PAGE = 500
+MAX_TYPES = 50
+TYPE = re.compile(r"[a-z_.]{1,64}")
 
 
 async def events(call: Call) -> web.StreamResponse:
     campaign = _campaign(call)
     types = tuple(one for one in call.request.query.get("types", "").split(",") if one)
+    if len(types) > MAX_TYPES or not all(TYPE.fullmatch(one) for one in types):
+        raise invalid("types", f"up to {MAX_TYPES} types of notifications, separated by commas")
     after = call.request.query.get("after", "now")
-    if "text/event-stream" in call.request.headers.get("Accept", ""):
+    if call.request.method == "GET" and "text/event-stream" in call.request.headers.get("Accept", ""):
         return await _stream(call, call.request.headers.get("Last-Event-ID", after), campaign, types)
     wait_s = call.number("wait", default=0, least=0, most=call.service.limits.max_wait_s)
     with _stream_slot(call):
         try:
             found, cursor = await call.service.feed.read(after, call.limit(), campaign, types, wait_s * 1_000)
-        except BadCursor as error:
-            raise invalid("after", str(error) or "not a cursor of this feed") from None
+        except BadCursor:
+            raise invalid("after", "not a cursor of this feed") from None
     return reply({"events": found, "cursor": cursor})
 
 
@@ -65,10 +70,11 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
     with _stream_slot(call):
         try:
             found, cursor = await feed.read(after, STREAM_PAGE, campaign, types)
-        except BadCursor as error:
-            raise invalid("after", str(error) or "not a cursor of this feed") from None
+        except BadCursor:
+            raise invalid("after", "not a cursor of this feed") from None
         async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
-            with contextlib.suppress(ConnectionResetError, TimeoutError):  # the client has gone, or reads no more
+            # The client has gone or reads no more; or the store can't be read: then the client comes back with its cursor.
+            with contextlib.suppress(ConnectionResetError, TimeoutError, StoreUnavailable):
                 while response.is_connected() and _still_good(call):
                     for one in found:
                         await response.send(_text(one), id=one.cursor)

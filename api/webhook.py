@@ -25,12 +25,12 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
 
     url: Annotated[str, msgspec.Meta(max_length=2_000)]
     secret: Annotated[str, msgspec.Meta(max_length=200)]
-    types: tuple[TypeName, ...] = ()
-    campaigns: tuple[Ref, ...] = ()
+    types: Annotated[tuple[TypeName, ...], msgspec.Meta(max_length=100)] = ()
+    campaigns: Annotated[tuple[Ref, ...], msgspec.Meta(max_length=1_000)] = ()
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
-    after: str
+    after: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 async def put(call: Call) -> web.Response:
@@ -127,8 +127,8 @@ async def replay(call: Call) -> web.Response:
     body = await call.body(Replay)
     try:
         await call.service.feed.replay(known.id, body.after)
-    except BadCursor as error:
-        raise invalid("after", str(error) or "not a cursor of this feed") from None
+    except BadCursor:
+        raise invalid("after", "not a cursor of this feed") from None
     return reply({"command_id": call.engine.chance.new_id()}, 202)
 
 
