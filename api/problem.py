@@ -10,6 +10,8 @@ from engine.core.refusal import Fault, Refused
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 MAX_DETAIL_CHARS = 500
+UNREADABLE = ("bad-request", "body-too-slow")
+"""After these nobody knows where the next request on the connection would begin: it is closed."""
 
 
 class Problem(Exception):
@@ -39,9 +41,12 @@ class Problem(Exception):
         if self.field:
             body["errors"] = [{"field": self.field, "reason": self.detail}]
         headers = {"Retry-After": str(RETRY_AFTER_S), **self.headers} if self.status == 503 else self.headers
-        return web.Response(
+        response = web.Response(
             body=msgspec.json.encode(body), status=self.status, headers=headers, content_type=MEDIA_TYPE
         )
+        if self.code in UNREADABLE:
+            response.force_close()
+        return response
 
 
 def quoted(text: str, most: int = MAX_DETAIL_CHARS) -> str:

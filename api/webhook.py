@@ -69,8 +69,9 @@ def _check(body: Endpoint) -> None:
         _ = parts.port
     except ValueError as error:
         raise invalid("url", str(error)) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
-        raise invalid("url", "an absolute http or https address without user or fragment is expected")
+    blank = any(char.isspace() for char in body.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment or blank:
+        raise invalid("url", "an absolute http or https address without user, fragment or blanks is expected")
     prefix, _, encoded = body.secret.partition("_")
     try:
         size = len(base64.b64decode(encoded, validate=True))
