@@ -1,5 +1,6 @@
 """What went wrong, as RFC 9457 problems: every one in one table, with cause and cure."""
 
+import sys
 from typing import Any, NamedTuple
 
 import msgspec
@@ -97,9 +98,6 @@ CATALOGUE: dict[str, Entry] = {
     "campaign-not-running": Entry(409, "The campaign is not running", "Start it and wait for running."),
     "revision-mismatch": Entry(412, "Somebody else changed it first", "Read it again and repeat with the new ETag."),
     "contact-immutable": Entry(409, "Contacts can't be edited or moved", "Cancel it, and add another under a new ref."),
-    "contact-ref-used": Entry(
-        409, "The contact ref belongs to another campaign", "Contact refs are unique over all campaigns."
-    ),
     "contact-final": Entry(409, "The contact is disposed of", "Nothing is left to do with it."),
     "contact-in-call": Entry(
         409, "The contact is in a call or its wrap-up", "Hang up and dispose, or release it first."
@@ -168,3 +166,7 @@ def catalogue_page() -> str:
         "names the field where one is to blame. A refused request changed nothing.\n\n"
         f"| code | status | what it means | what to do |\n|---|---|---|---|\n{rows}\n"
     )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(catalogue_page())
