@@ -184,11 +184,10 @@ class Log:
         self._seq, self._pos, self._hash = segment.seq, segment.pos + segment.n - 1, segment.hash
 
     async def _append_once(self, segment: Segment, keys: dict[str, bytes]) -> bool:
-        """Exactly once, whatever becomes of the connection: before trying again, look whether it is there.
+        """Exactly once, whatever becomes of the connection: a second try is refused where the first has landed.
 
-        A refusal after a first try is looked at too: that try may have been on its way still, and have landed meanwhile.
+        So what a refusal means is seen at the head: our segment is there, or another owner is.
         """
-        tried = False
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
             stop=stop_after_delay(SETTLE_WITHIN_S),
@@ -198,10 +197,7 @@ class Log:
         try:
             async for attempt in retrying:
                 with attempt:
-                    if tried and await self._landed(segment):
-                        return True
-                    again, tried = tried, True
-                    return await self._store.append(self.name, segment, keys) or (again and await self._landed(segment))
+                    return await self._store.append(self.name, segment, keys) or await self._landed(segment)
         except Disconnected as error:
             why = f"the store is away ({error}): what became of log {self.name!r} can't be settled"
             raise Fenced(why) from error
