@@ -3,6 +3,7 @@
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from api.problem import RETRY_AFTER_S
 from api.route import Call, Route, reply, roles
 from api.token import Role
 
@@ -22,7 +23,9 @@ async def ready(call: Call) -> web.Response:
     if engine.draining:
         missing.append("draining")
     missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in engine.campaigns.items() if one.actor.lost]
-    return reply({"ready": not missing, "missing": missing}, 503 if missing else 200)
+    if missing:
+        return reply({"ready": False, "missing": missing}, 503, {"Retry-After": str(RETRY_AFTER_S)})
+    return reply({"ready": True, "missing": []})
 
 
 async def metrics(call: Call) -> web.Response:

@@ -65,6 +65,10 @@ class Call(NamedTuple):
         return self.service.engine
 
     @property
+    def limits(self) -> HttpLimits:
+        return self.service.limits
+
+    @property
     def at(self) -> int:
         return self.engine.clock.now_ms()
 
@@ -113,7 +117,7 @@ class Call(NamedTuple):
         return decode(await self.raw(), type_, self.request)
 
     async def raw(self) -> bytes:
-        limits = self.service.limits
+        limits = self.limits
         try:
             async with asyncio.timeout(limits.max_upload_s):
                 return await self.request.read()

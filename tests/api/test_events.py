@@ -1,0 +1,186 @@
+"""The feed over HTTP: long polls wait and wake, streams resume where they were cut off, without gap or repeat."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from api.token import Role
+from simulations.pbx import SimulatedPbx
+from tests.api.asking import ask, problem, token_of
+from tests.conftest import ami_of
+from tests.world import World, running, settings_for
+
+EVENTS = "/v1/events"
+PATIENCE_S = 15
+
+
+class Stream:
+    """A client of server-sent events that keeps the last id, as browsers do."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+        self.last_id = ""
+
+    async def take(self, count: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        data = ""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found) < count:
+                line = (await self.answer.content.readline()).decode()
+                assert line, "the stream was closed"
+                name, _, value = line.rstrip("\r\n").partition(": ")
+                if name == "data":
+                    data = value
+                elif name == "id":
+                    self.last_id = value
+                elif not name and data:
+                    found.append(json.loads(data))
+                    data = ""
+        return found
+
+
+@asynccontextmanager
+async def stream(service: World, query: str, last_id: str | None = None) -> AsyncIterator[Stream]:
+    headers = {"Authorization": f"Bearer {token_of(service)}", "Accept": "text/event-stream"}
+    if last_id is not None:
+        headers["Last-Event-ID"] = last_id
+    async with service.session.get(f"{service.base}{EVENTS}?{query}", headers=headers) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        yield Stream(answer)
+
+
+async def name(service: World, *names: str) -> None:
+    for one in names:
+        await service.manager.call("PATCH", "/v1/campaigns/spring", {"name": one})
+
+
+async def test_a_long_poll_waits_and_wakes(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await service.told("spring", "campaign.created")
+    cursor = (await ask(service, "GET", f"{EVENTS}?after=now")).body["cursor"]
+    poll = asyncio.create_task(ask(service, "GET", f"{EVENTS}?after={cursor}&wait=25"))
+    await service.until(lambda: bool(service.service.notifier._feed._waiters))
+    assert not poll.done()
+    await name(service, "New")
+    async with asyncio.timeout(PATIENCE_S):
+        found = (await poll).body
+    assert [one["type"] for one in found["events"]] == ["campaign.renamed"]
+    following = (await ask(service, "GET", f"{EVENTS}?after={found['cursor']}")).body
+    assert following["events"] == []
+
+
+async def test_a_long_poll_for_what_does_not_happen_ends_empty(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await service.told("spring", "campaign.created")
+    poll = asyncio.create_task(ask(service, "GET", f"{EVENTS}?after=now&wait=1&types=call.ended"))
+    await name(service, "New")
+    found = (await poll).body
+    assert found["events"] == []
+    assert found["cursor"]
+
+
+async def test_TF_37_TF_38_the_feed_is_paged_without_gap_or_repeat(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await name(service, *(f"Name {one}" for one in range(10)))
+    await service.told("spring", "campaign.renamed", times=10)
+    seen: list[dict[str, Any]] = []
+    cursor = ""
+    while page := (await ask(service, "GET", f"{EVENTS}?after={cursor}&limit=3")).body:
+        assert len(page["events"]) <= 3
+        if not page["events"]:
+            break
+        seen += page["events"]
+        cursor = page["cursor"]
+    assert [one["seq"] for one in seen] == list(range(1, len(seen) + 1))
+    assert all(set(one) == {"id", "type", "time", "cursor", "campaign", "seq", "data"} for one in seen)  # TF-37
+    again = (await ask(service, "GET", f"{EVENTS}?after={seen[4]['cursor']}&limit=500")).body["events"]
+    assert again == seen[5:]
+
+
+async def test_TF_38_a_stream_resumes_where_it_was_cut_off(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await service.told("spring", "campaign.created")
+    async with stream(service, "after=") as first:
+        seen = await first.take(1)
+        await name(service, "A", "B", "C")
+        seen += await first.take(2)  # the third is on its way and lost
+    await name(service, "D", "E")
+    async with stream(service, "after=", last_id=first.last_id) as second:
+        seen += await second.take(3)
+        await name(service, "F")
+        seen += await second.take(1)
+    assert [one["seq"] for one in seen] == list(range(1, 8))
+    assert second.last_id == seen[-1]["cursor"]
+    polled = (await ask(service, "GET", f"{EVENTS}?after=&limit=500")).body["events"]
+    assert polled == seen  # the same bodies by either way
+
+
+async def test_a_stream_gives_what_was_asked_for(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await service.campaign("autumn", [], agents=())
+    async with stream(service, "campaign=spring&types=campaign.renamed") as one:
+        await service.manager.call("PATCH", "/v1/campaigns/autumn", {"name": "Not asked for"})
+        await service.manager.call("PATCH", "/v1/campaigns/spring", {"settings": {"max_lines": 3}})
+        await name(service, "Asked for")
+        assert [found["data"]["new"] for found in await one.take(1)] == ["Asked for"]
+
+
+async def test_a_client_that_goes_away_leaves_nothing(service: World) -> None:
+    """A stream's place is free again; a command of somebody who didn't wait for the answer is carried out."""
+    await service.campaign("spring", [], agents=())
+    for _ in range(3):
+        async with stream(service, "after=") as one:
+            await one.take(1)
+    await name(service, "News")  # it is by writing that a closed connection is found
+    gauge = "ringfold_event_streams"
+
+    async def open_streams() -> float:
+        raw = (await ask(service, "GET", "/metrics")).raw.decode()
+        return float(next(line for line in raw.splitlines() if line.startswith(gauge)).split()[1])
+
+    async with asyncio.timeout(PATIENCE_S):
+        while await open_streams() > 0:
+            await asyncio.sleep(0.05)
+    body = b'{"name": "By nobody"}'
+    _, writer = await asyncio.open_connection("127.0.0.1", service.service.port)
+    writer.write(
+        b"PATCH /v1/campaigns/spring HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer " + token_of(service).encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    await writer.drain()
+    writer.close()
+    await service.told("spring", "campaign.renamed", new="By nobody")
+
+
+@pytest.fixture
+async def narrow(tmp_path: Any, pbx: SimulatedPbx) -> AsyncIterator[World]:
+    """A service with room for one stream only."""
+    import msgspec
+
+    settings = settings_for(tmp_path, ami_of(pbx))
+    http = msgspec.structs.replace(settings.http, max_streams=1)
+    async with running(msgspec.structs.replace(settings, http=http)) as world:
+        yield world
+
+
+async def test_streams_are_bounded(narrow: World) -> None:
+    await narrow.campaign("spring", [], agents=())
+    await narrow.told("spring", "campaign.created")
+    async with stream(narrow, "after=") as one:
+        await one.take(1)
+        for headers in ({}, {"Accept": "text/event-stream"}):
+            answer = await ask(narrow, "GET", f"{EVENTS}?after=", headers=headers)
+            problem(answer, 503, "too-many-streams")
+            assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_agents_have_no_feed_and_crms_do(service: World) -> None:
+    await service.campaign("spring", [])
+    problem(await ask(service, "GET", EVENTS, token=token_of(service, Role.AGENT, "agent1")), 403, "forbidden")
+    assert (await ask(service, "GET", f"{EVENTS}?after=", token=token_of(service, Role.CRM, "crm"))).status == 200
