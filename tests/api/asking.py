@@ -1,9 +1,8 @@
 """Asking as any HTTP client may: raw bodies, no token, whole answers."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-from multidict import CIMultiDictProxy
 
 from api.token import Role
 from simulations.pbx import SimulatedPbx
@@ -14,7 +13,7 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 class Answer(NamedTuple):
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
     raw: bytes
 
     @property
