@@ -226,7 +226,7 @@ class Manager:
         return _list(action, "Channels will follow", items, "CoreShowChannelsComplete")
 
     def core_status(self, action: Action) -> bytes:
-        started = time.gmtime(self.exchange.now_s() - self.exchange.uptime_s())
+        started = time.gmtime(self.exchange.started_s)
         day, hour = time.strftime("%Y-%m-%d", started), time.strftime("%H:%M:%S", started)
         return response(
             action,

@@ -100,6 +100,11 @@ class Exchange:
         """The simulated wall clock, epoch seconds."""
         return EPOCH_S + self._loop.time()
 
+    @property
+    def started_s(self) -> float:
+        """When the PBX started, epoch seconds: the same however often it is asked."""
+        return EPOCH_S + self.started_at
+
     def uptime_s(self) -> int:
         return int(self._loop.time() - self.started_at)
 

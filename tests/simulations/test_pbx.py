@@ -399,6 +399,15 @@ async def test_reader_that_never_reads_is_given_up(pbx: SimulatedPbx) -> None:
     await helper.close()
 
 
+async def test_the_start_that_is_told_is_the_same_however_often_it_is_asked(pbx: SimulatedPbx, ami: Ami) -> None:
+    told = set()
+    for _ in range(12):
+        status = await ami.act("CoreStatus")
+        told.add((status["CoreStartupDate"], status["CoreStartupTime"]))
+        await asyncio.sleep(0.1)  # over a second in all: whole seconds of uptime and of the clock turn at two moments
+    assert len(told) == 1
+
+
 # -- time -----------------------------------------------------------------------------------------------------------
 
 
