@@ -37,10 +37,10 @@ test: $(VENV_STAMP) ## all tests; what can't run here says why
 check: check-lint check-format check-types check-imports check-rules ## lint, format, types, import directions, project rules
 
 check-lint: $(VENV_STAMP)
-	@echo "ruff check" && $(BIN)/ruff check --quiet .
+	@echo "ruff check" && $(BIN)/ruff check --no-cache --quiet .
 
 check-format: $(VENV_STAMP)
-	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
+	@echo "ruff format" && $(BIN)/ruff format --no-cache --quiet --check .
 
 check-types: $(VENV_STAMP)
 	@echo "mypy --strict" && $(BIN)/mypy --no-error-summary

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from api.token import KeyRing, Role
 
+from api.token import KeyRing, Role
 from simulations.client import Client
 
 READY_WITHIN_S = 30
