@@ -25,6 +25,10 @@ class Fenced(Exception):
     """Another owner has taken the log over: this one must stop acting on it at once."""
 
 
+class DamagedSnapshot(Exception):
+    """A part isn't what was written. The log is: read it from the beginning."""
+
+
 class StoreUnavailable(Exception):
     """The store can't be reached or its queue is full: try again later, nothing was written."""
 
@@ -61,7 +65,11 @@ class EventLog(Protocol):
         ...
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
-        """All or nothing; returns when durable. Raises WrongVersion, Fenced, StoreUnavailable. No events: no effect."""
+        """All or nothing; returns when durable. No events: no effect.
+
+        Raises WrongVersion, Fenced, StoreUnavailable; and, before anything is written, what the store's own codec raises
+        for an event that it can't store.
+        """
         ...
 
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
@@ -93,7 +101,7 @@ class EventStore(Protocol):
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        """The newest snapshot: (position, columns by name)."""
+        """The newest snapshot: (position, columns by name). Raises DamagedSnapshot."""
         ...
 
     async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None: ...

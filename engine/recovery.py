@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from engine.core.book import Book, Columns, restore
-from engine.ports import EventLog, EventStore, Recorded
+from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
 SNAPSHOT = "book.v1"
 """Name and form of the snapshots; another form gets another name."""
@@ -26,14 +26,14 @@ async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
 
 async def _newest(store: EventStore, name: str) -> tuple[Book, int]:
     """The book of the newest snapshot. One that can't be used costs time, no more: the log has everything."""
-    saved = await store.snapshot(SNAPSHOT, name)
-    if saved is None:
-        return Book(), 0
-    pos, packed = saved
     try:
+        saved = await store.snapshot(SNAPSHOT, name)
+        if saved is None:
+            return Book(), 0
+        pos, packed = saved
         values = {field: await store.decode(packed[field], type_) for field, type_ in get_type_hints(Columns).items()}
-    except (KeyError, msgspec.ValidationError) as error:
-        log.warning("snapshot of another form, reading the whole log", log=name, error=str(error))
+    except (DamagedSnapshot, KeyError, msgspec.ValidationError) as error:
+        log.warning("snapshot of no use, reading the whole log", log=name, error=str(error))
         return Book(), 0
     return restore(Columns(**values)), pos
 

@@ -5,11 +5,9 @@ from hashlib import blake2b
 
 import zstandard
 
+from engine.ports import DamagedSnapshot
+
 CHECK_BYTES = 8
-
-
-class DamagedSnapshot(Exception):
-    """A column isn't what was written. The log is: read it from the beginning."""
 
 
 def pack_parts(parts: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -251,7 +251,8 @@ def _telling(work: Callable[[], T]) -> T:
     try:
         return work()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in PASSING:  # the low byte is the kind, the rest its detail
+        code = getattr(error, "sqlite_errorcode", 0)  # absent where Python itself raised it
+        if code & 0xFF in PASSING:  # the low byte is the kind, the rest its detail
             raise Disconnected(str(error)) from error
         raise
 

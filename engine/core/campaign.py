@@ -17,7 +17,7 @@ import msgspec
 
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 
-PLAIN = r"^(?!.*\$\{)[^\x00-\x1f\x7f]*$"
+PLAIN = r"^(?!.*\$[{\[])[^\x00-\x1f\x7f]*$"
 """Text for people: anything but control characters and what a dialplan would evaluate."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]

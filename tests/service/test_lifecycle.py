@@ -46,7 +46,7 @@ async def test_TF_08_TF_09_asking_again_is_no_event(service: World) -> None:
     assert len(await service.notifications("spring")) == before
 
 
-async def test_TF_12_TF_22_stop_without_calls_and_the_agents_way(service: World) -> None:
+async def test_TF_12_TF_22_TF_25_stop_without_calls_and_the_agents_way(service: World) -> None:
     await service.campaign("spring", FAR, agents=("agent1", "agent2"))
     await service.run("spring")
     await service.ask("spring", "stopped")

@@ -1,5 +1,6 @@
 """A restart from a snapshot and what came after it is the same as a replay of everything."""
 
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -44,3 +45,20 @@ async def test_the_book_restored_from_a_snapshot_equals_the_replayed_one(tmp_pat
         assert book.contacts.counts == (await replay(store.read(log_of("spring")))).contacts.counts
         assert live  # the first life had a state to speak of
         await _work(world, 2)  # and it works on
+
+
+async def test_a_damaged_snapshot_costs_time_only(tmp_path: Path, pbx: SimulatedPbx) -> None:
+    settings = settings_for(tmp_path, ami_of(pbx))
+    settings = msgspec.structs.replace(settings, engine=EngineSettings(drain_timeout_s=5, snapshot_every_events=15))
+    async with running(settings) as world:
+        await world.campaign("spring", [[f"2555{place:04}"] for place in range(6)])
+        await world.run("spring")
+        await _work(world, 4)
+        held = await take(world.agent("agent1"))
+    database = sqlite3.connect(settings.store.url.removeprefix("sqlite:///"))
+    with database:
+        changed = database.execute("update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'ranks'").rowcount
+    database.close()
+    assert changed == 1
+    async with running(settings) as world:
+        assert (await take(world.agent("agent1")))["id"] == held["id"]
