@@ -57,7 +57,9 @@ async def test_a_damaged_snapshot_costs_time_only(tmp_path: Path, pbx: Simulated
         held = await take(world.agent("agent1"))
     database = sqlite3.connect(settings.store.url.removeprefix("sqlite:///"))
     with database:
-        changed = database.execute("update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'ranks'").rowcount
+        changed = database.execute(
+            "update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'ranks'"
+        ).rowcount
     database.close()
     assert changed == 1
     async with running(settings) as world:
