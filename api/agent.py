@@ -74,6 +74,9 @@ async def put(call: Call) -> web.Response:
     agent = call.request.match_info["agent"]
     if not AGENT_ID.fullmatch(agent):
         raise invalid("agent", "1 to 64 letters, digits and _ . -")
+    elsewhere = [ref for ref, one in _allocations(call, agent) if not call.may_see(ref, one)]
+    if call.principal.campaigns and elsewhere:  # their phone would change there too
+        raise Problem(403, "forbidden", f"agent {agent!r} is also in campaigns that are not yours")
     body = await call.body(Registration)
     created = agent not in call.engine.directory.agents
     register = RegisterAgent(at=call.at, by=call.by, agent=agent, name=body.name, phone=body.phone)
@@ -86,8 +89,7 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
-    everyone = call.principal.role is not Role.SUPERVISOR
-    shown = [one for one in call.engine.directory.agents if everyone or _supervised(call, one)]
+    shown = [one for one in call.engine.directory.agents if _may_know(call, one)]
     return reply({"agents": [_shown(call, one) for one in shown]})
 
 
@@ -96,15 +98,24 @@ def _self(call: Call) -> str:
     agent = call.part("agent", AGENT_ID, "agent")
     if call.principal.role is Role.AGENT and call.principal.subject != agent:
         raise Problem(403, "forbidden", "an agent's token acts for that agent only")
-    if call.principal.role is Role.SUPERVISOR and not _supervised(call, agent):
+    if call.principal.role is not Role.AGENT and not _may_know(call, agent):
         raise Problem(403, "forbidden", f"agent {agent!r} is in no campaign of yours")
     if agent not in call.engine.directory.agents:
         raise Problem(404, "unknown-agent", f"there is no agent {agent!r}")
     return agent
 
 
-def _supervised(call: Call, agent: str) -> bool:
-    return any(agent in one.book.agents and call.may_see(ref, one) for ref, one in call.engine.campaigns.items())
+def _may_know(call: Call, agent: str) -> bool:
+    """Whoever is bound to campaigns knows the agents of those, and, configuring them, those who are in none yet."""
+    supervisor = call.principal.role is Role.SUPERVISOR
+    if not supervisor and not call.principal.campaigns:
+        return True
+    allocations = _allocations(call, agent)
+    return any(call.may_see(ref, one) for ref, one in allocations) or not (supervisor or allocations)
+
+
+def _allocations(call: Call, agent: str) -> list[tuple[str, Running]]:
+    return [(ref, one) for ref, one in call.engine.campaigns.items() if agent in one.book.agents]
 
 
 def _shown(call: Call, agent: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from api.route import (
     Route,
     converted,
     parsed,
+    parsed_aside,
     reply,
     roles,
     taken,
@@ -32,6 +33,7 @@ from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, 
 from engine.core.contact import NewContact
 from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
 from engine.core.personal import Details, Person
+from engine.core.preview import CHUNK_CONTACTS
 
 ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
 NUMBER = re.compile(r"\+?[0-9]{2,20}")
@@ -207,7 +209,7 @@ async def withdraw(call: Call) -> web.Response:
 async def add_contacts(call: Call) -> web.Response:
     """All rows are checked before any is stored; what is wrong with one doesn't hinder the others."""
     ref, _ = call.campaign()
-    rows = _rows(call, await call.raw())
+    rows = await _rows(call, await call.raw())
     results: list[dict[str, Any]] = []
     good: dict[str, NewContact] = {}
     for place, raw in enumerate(rows, 1):
@@ -225,8 +227,13 @@ async def add_contacts(call: Call) -> web.Response:
         good[contact.ref] = contact
         results.append({"row": place, "ref": contact.ref, "status": "known"})
     if good:
-        command = AddContacts(at=call.at, by=call.by, contacts=tuple(good.values()))
-        new, clashes = await call.engine.add_contacts(ref, command)
+        new: set[str] = set()
+        clashes: dict[str, str] = {}
+        rest = iter(good.values())
+        while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
+            added, taken_refs = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))
+            new |= added
+            clashes |= taken_refs
         for result in results:
             if result["status"] != "known":
                 continue
@@ -244,17 +251,22 @@ def _rejected(row: int, ref: Any, field: str, reason: str) -> dict[str, Any]:
     return {"row": row, "ref": shown, "status": "rejected", "field": field, "reason": reason}
 
 
-def _rows(call: Call, raw: bytes) -> list[Any]:
+async def _rows(call: Call, raw: bytes) -> list[Any]:
     most = call.service.limits.max_rows_per_request
     if call.request.content_type in ("application/x-ndjson", "application/ndjson"):
         lines = [line for line in raw.split(b"\n") if line.strip()]
         if len(lines) > most:
             raise Problem(413, "body-too-large", f"a request has at most {most} rows")
-        return [_loose(line) for line in lines]
+        loose: list[Any] = []
+        for line in lines:
+            if len(loose) % ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            loose.append(_loose(line))
+        return loose
     if call.request.content_type != "application/json":
         raise Problem(415, "unsupported-media-type", f"{call.request.content_type!r}: send JSON or NDJSON")
     try:
-        rows = parsed(raw or b"[]")
+        rows = await parsed_aside(raw or b"[]")
     except ValueError as error:
         raise Problem(400, "malformed-json", f"the body is not JSON: {error}") from None
     if isinstance(rows, dict) and set(rows) <= {"contacts"}:

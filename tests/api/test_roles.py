@@ -198,3 +198,28 @@ async def test_a_head_is_a_get_without_its_body(service: World) -> None:
     assert (await ask(service, "HEAD", "/v1/campaigns/winter")).status == 404
     stream = await ask(service, "HEAD", "/v1/events", headers={"Accept": "text/event-stream"})
     assert stream.status == 200
+
+
+async def test_a_token_that_names_campaigns_is_for_those_alone_whatever_its_role(service: World) -> None:
+    await service.campaign("spring", [["15550001"]], agents=("agent1",))
+    await service.campaign("summer", [["15550002"]], agents=("agent1", "agent2"))
+    for role, subject in ((Role.AGENT, "agent1"), (Role.ADMINISTRATOR, "root"), (Role.CAMPAIGN_MANAGER, "m")):
+        bound = token_of(service, role, subject, "spring")
+        assert (await ask(service, "GET", "/v1/campaigns/spring", token=bound)).status == 200
+        problem(await ask(service, "GET", "/v1/campaigns/summer", token=bound), 403, "forbidden")
+    manager = token_of(service, Role.CAMPAIGN_MANAGER, "m", "spring")
+    problem(await ask(service, "DELETE", "/v1/campaigns/summer", token=manager), 403, "forbidden")
+    assert "summer" in service.service.engine.campaigns
+
+
+async def test_a_token_that_names_campaigns_changes_no_phone_that_rings_elsewhere(service: World) -> None:
+    await service.campaign("spring", [["15550001"]], agents=("agent1",))
+    await service.campaign("summer", [["15550002"]], agents=("agent1", "agent2"))
+    bound = token_of(service, Role.CAMPAIGN_MANAGER, "m", "spring")
+    body = {"name": "Ann", "phone": "agent9"}
+    problem(await ask(service, "PUT", "/v1/agents/agent1", body, token=bound), 403, "forbidden")
+    problem(await ask(service, "GET", "/v1/agents/agent2", token=bound), 403, "forbidden")
+    assert (await ask(service, "PUT", "/v1/agents/agent7", body, token=bound)).status == 201
+    listed = (await ask(service, "GET", "/v1/agents", token=bound)).body["agents"]
+    assert [one["agent"] for one in listed] == ["agent1", "agent7"]
+    assert service.service.engine.campaigns["summer"].book.agents["agent1"].phone_name == "agent1"
