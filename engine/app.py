@@ -16,8 +16,8 @@ import structlog
 from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.book import Book, Event, stream_of
-from engine.core.campaign import Create, Status
+from engine.core.book import Book, Columns, Event, stream_of
+from engine.core.campaign import Create, Delete, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer
@@ -116,7 +116,9 @@ class Engine:
         known = set(await self.store.logs())
         for ref, deleted in list(self.directory.campaigns.items()):
             if not deleted and log_of(ref) in known:
-                await self._open_campaign(ref, await self._own(log_of(ref)))
+                running = await self._open_campaign(ref, await self._own(log_of(ref)))
+                if running.book.campaign.status is Status.DELETED:
+                    await self._retire(ref)  # a crash came between
         await self._telephony.start(self.hear)
 
     async def drain(self, timeout_ms: int) -> bool:
@@ -178,6 +180,8 @@ class Engine:
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
         book, snapshot_pos = await read_book(self.store, opened)
+        if ref in self.campaigns:  # read again: until here nothing that it claimed could go to anybody else
+            self.claims.forget(self.campaigns[ref].book)
         self.claims.adopt(book)
 
         def decide(message: Message) -> tuple[list[Event], list[Effect], Any]:
@@ -188,7 +192,12 @@ class Engine:
                 self._perform(ref, effect, pos)
             self._snapshot_if_due(ref, pos)
 
-        actor = Actor(opened, decide, stream_of, perform, self._committed, self.limits.mailbox_messages)
+        def committed(name: str, recorded: Sequence[Recorded]) -> None:
+            for one in recorded:
+                self.claims.release(ref, one.event)
+            self._committed(name, recorded)
+
+        actor = Actor(opened, decide, stream_of, perform, committed, self.limits.mailbox_messages)
         running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
         self.campaigns[ref] = running
@@ -211,7 +220,6 @@ class Engine:
         lost = self.campaigns[ref].actor
         with contextlib.suppress(Fenced):
             await lost.log.close()
-        self.claims.forget(self.campaigns[ref].book)
         running: Running | None = None
         while running is None:
             await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
@@ -263,8 +271,8 @@ class Engine:
             raise no_room("draining", "the dialer is shutting down and takes no new calls")
         running = self.campaign(ref)
         reply = await running.actor.submit(command)
-        if running.book.campaign.status is Status.DELETED and self.campaigns.get(ref) is running:
-            await self._retire(ref)  # once, though several may have asked
+        if isinstance(command, Delete) and self.campaigns.get(ref) is running:
+            await self._retire(ref)  # durable by now; once, though several may have asked
         return reply
 
     async def create(self, command: Create) -> bool:
@@ -388,8 +396,15 @@ class Engine:
         running = self.campaigns.get(ref)
         if running is not None and pos - running.snapshot_pos >= self.limits.snapshot_every_events:
             running.snapshot_pos = pos
-            packed = pack(self.store, running.book.columns())
-            self._spawn(self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed), f"snapshot {ref}")
+            self._spawn(self._snapshot(ref, pos, running.book.columns()), f"snapshot {ref}")
+
+    async def _snapshot(self, ref: str, pos: int, columns: Columns) -> None:
+        """A snapshot that can't be saved costs time at the next start, no more."""
+        packed = await asyncio.to_thread(pack, self.store, columns)  # some microseconds a contact
+        try:
+            await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
+        except StoreUnavailable as error:
+            log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
 
 
 __all__ = ["DIRECTORY", "Engine", "Limits", "NotOwner", "Refused", "Running", "log_of"]

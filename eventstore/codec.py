@@ -101,10 +101,10 @@ class Codec:
         self._upcasters = dict(upcasters or {})
         self._encoder = msgspec.json.Encoder(enc_hook=self._seal)
         self._decoder = msgspec.json.Decoder(Line[events], dec_hook=self._open)
+        self._values = msgspec.json.Encoder(enc_hook=self._box_known)
         self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
         self._events = events
         self._sealed: list[str] = []
-        self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._decompressor = zstandard.ZstdDecompressor()
@@ -160,7 +160,8 @@ class Codec:
     # -- any value, for snapshots ---------------------------------------------------------------------------------------
 
     def encode_value(self, value: Any) -> bytes:
-        return self._encoder.encode(value)
+        """Of people in durable events only: it makes no key. From any thread."""
+        return self._values.encode(value)
 
     def decode_value(self, data: bytes, type_: Any) -> Any:
         return msgspec.json.decode(data, type=type_, dec_hook=self._open)
@@ -171,11 +172,20 @@ class Codec:
         if not isinstance(value, Person):
             raise NotImplementedError(type(value).__name__)  # msgspec's contract for a type that a hook doesn't know
         key = self.keys.sealing(value.subject) if value.details is not None else None
-        if key is None:
+        if key is not None:
+            self._sealed.append(value.subject)
+        return self._box(value, key)
+
+    def _box_known(self, value: Any) -> Any:
+        if not isinstance(value, Person):
+            raise NotImplementedError(type(value).__name__)  # as above
+        return self._box(value, self.keys.opening(value.subject))
+
+    def _box(self, value: Person, key: bytes | None) -> dict[str, str]:
+        if key is None or value.details is None:
             return {_SUBJECT: value.subject, "box": ""}
-        self._sealed.append(value.subject)
         nonce = os.urandom(NONCE_BYTES)
-        box = AESGCM(key).encrypt(nonce, self._details.encode(value.details), value.subject.encode())
+        box = AESGCM(key).encrypt(nonce, msgspec.json.encode(value.details), value.subject.encode())
         return {_SUBJECT: value.subject, "box": base64.b64encode(nonce + box).decode()}
 
     def _open(self, type_: Any, value: Any) -> Any:

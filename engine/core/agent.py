@@ -320,7 +320,8 @@ def unlisted(state: Agent, at: int, restarted: bool) -> tuple[AgentEvent, ...]:
     """The connection is back and this agent's leg is not among the living."""
     if state.phone is Phone.DOWN:
         return ()
-    if restarted:
+    # One still to appear may have been asked for after the PBX was back: only asking about it tells.
+    if restarted and state.phone is not Phone.CALLING:
         return (_down(state, at, "pbx-restarted"),)
     return (PhoneDoubted(at=at, agent=state.id, leg=state.leg, why="reconnected"),)
 

@@ -312,7 +312,9 @@ def unlisted(state: Call, at: int, restarted: bool) -> tuple[CallEvent, ...]:
     """The connection is back and this call's leg is not among the living."""
     if state.status in (CallStatus.ENDED, CallStatus.AWAITING_AGENT):
         return ()
-    if restarted:
+    # One still to appear may have been asked for after the PBX was back: only asking about it tells.
+    to_appear = state.status is CallStatus.REQUESTED and state.doubt is not Doubt.ORIGINATE_FAILED
+    if restarted and not to_appear:
         return (_ended_by_absence(state, at, "the PBX restarted"),)
     return (CallDoubted(at=at, call=state.id, why=Doubt.RECONNECTED),)
 

@@ -159,6 +159,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     stop_reason: str = ""
     forced: bool = False
+    created: CampaignCreated | None = None
+    """What was first asked for: asking so again is no change, whatever was edited since."""
     created_at: int = 0
     last_run_at: int = 0
     revision: int = 0
@@ -195,6 +197,7 @@ def evolve(state: Campaign, event: CampaignEvent) -> Campaign:
                 mode=event.mode,
                 settings=event.settings,
                 status=Status.CREATED,
+                created=event,
                 created_at=event.at,
                 revision=1,
             )
@@ -307,7 +310,11 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
                 "campaign-ref-used", f"campaign ref {state.ref!r} was used before and stays refused", "ref"
             )
         case Create(), _:
-            if (message.name, message.mode, message.settings) == (state.name, state.mode, state.settings):
+            body = (message.name, message.mode, message.settings)
+            first = state.created
+            if body == (state.name, state.mode, state.settings) or (
+                first is not None and body == (first.name, first.mode, first.settings)
+            ):
                 return ()
             raise against_rule("campaign-ref-used", f"campaign {state.ref!r} exists with another body", "ref")
         case ((Modify() | Start() | Stop() | Delete()), Status.ABSENT):

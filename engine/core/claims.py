@@ -1,12 +1,14 @@
 """What must hold across campaigns: one agent active in one campaign, one number in one unresolved call.
 
-Derived from all campaigns' events as they are applied, by the one process that owns the logs; never written down, so it
-can't disagree with them.
+Derived from all campaigns' events by the one process that owns the logs; never written down, so it can't disagree with
+them. A claim is made when it is decided and let go only when that is durable: what a crash would bring back can't be
+given to somebody else before.
 """
 
 from engine.core.agent import AgentAbsent, AgentArriving, PhoneCalled, PhoneDown
 from engine.core.book import Book, Event
 from engine.core.call import (
+    Call,
     CallAwaitingAgent,
     CallConnected,
     CallEnded,
@@ -15,11 +17,16 @@ from engine.core.call import (
 )
 
 
+def line_of(number: str) -> str:
+    """What two ways to write the same number have in common."""
+    return number.removeprefix("+")
+
+
 class Claims:
     def __init__(self, max_calls_in_setup: int) -> None:
         self.max_calls_in_setup = max_calls_in_setup
         self.numbers: dict[str, str] = {}
-        """Live call by the number it is for."""
+        """Live call by the number it is for, as `line_of` has it."""
         self.agents: dict[str, str] = {}
         """Campaign that an agent is active in."""
         self.legs: dict[str, str] = {}
@@ -27,63 +34,76 @@ class Claims:
         self.in_setup: dict[str, None] = {}
         """Calls not yet answered. One that waits for its agent counts: it is dialled without asking again."""
         self.pbx_up = False
+        self._lines: dict[str, str] = {}
+        """Number by live call: how to find what to let go when its contact is forgotten or erased."""
 
-    def follow(self, book: Book, event: Event) -> None:
-        """Take note of an event that `book` has just applied."""
+    def call_to(self, number: str) -> str | None:
+        """The live call to a number."""
+        return self.numbers.get(line_of(number))
+
+    def take(self, book: Book, event: Event) -> None:
+        """Claim what an event that `book` has just applied makes its own."""
         ref = book.campaign.ref
         match event:
             case CallAwaitingAgent():
-                self.numbers[_number(book, event)] = event.call
-                self.in_setup[event.call] = None
+                self._dial(book, event)
             case CallRequested():
-                self.numbers[_number(book, event)] = event.call
+                self._dial(book, event)
                 self.legs[event.call] = ref
-                self.in_setup[event.call] = None
+            case PhoneCalled():
+                self.legs[event.leg] = ref
+            case AgentArriving():
+                self.agents[event.agent] = ref
+            case _:
+                pass
+
+    def release(self, ref: str, event: Event) -> None:
+        """Let go of what an event gives up, now that it is durable. Events of a campaign come in order."""
+        match event:
             case CallConnected():
                 self.in_setup.pop(event.call, None)
             case CallEnded():
-                self.in_setup.pop(event.call, None)
-                self.legs.pop(event.call, None)
-                number = _number(book, event)
-                if self.numbers.get(number) == event.call:
-                    del self.numbers[number]
-            case PhoneCalled():
-                self.legs[event.leg] = ref
+                self._hung_up(event.call)
             case PhoneDown():
                 self.legs.pop(event.leg, None)
-            case AgentArriving():
-                self.agents[event.agent] = ref
-            case AgentAbsent():
-                if self.agents.get(event.agent) == ref:
-                    del self.agents[event.agent]
+            case AgentAbsent() if self.agents.get(event.agent) == ref:
+                del self.agents[event.agent]
             case _:
                 pass
 
     def forget(self, book: Book) -> None:
-        """Drop what a book claimed: it is about to be read again, and may have held what never became durable."""
+        """Drop what a book claimed: it has been read again, and may have held what never became durable."""
         ref = book.campaign.ref
         self.agents = {agent: one for agent, one in self.agents.items() if one != ref}
+        for call in [one for one in self._lines if one in book.calls]:
+            self._hung_up(call)
         self.legs = {leg: one for leg, one in self.legs.items() if one != ref}
-        self.numbers = {number: call for number, call in self.numbers.items() if call not in book.calls}
-        self.in_setup = {call: None for call in self.in_setup if call not in book.calls}
 
     def adopt(self, book: Book) -> None:
         """Take note of a book that was read back from its log."""
         ref = book.campaign.ref
         for agent in book.attending:
-            self.agents[agent] = ref
+            self.agents.setdefault(agent, ref)
         for leg in book.phones:
             self.legs[leg] = ref
-        for call_id in book.live:
-            call = book.calls[call_id]
-            self.numbers[_number(book, call)] = call_id
+        for call in (book.calls[one] for one in book.live):
+            self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:
-                self.legs[call_id] = ref
-            if call.connected_at == 0:
-                self.in_setup[call_id] = None
+                self.legs[call.id] = ref
+            if call.connected_at:
+                del self.in_setup[call.id]
 
+    def _dial(self, book: Book, call: Call | CallAwaitingAgent | CallRequested) -> None:
+        name = call.id if isinstance(call, Call) else call.call
+        numbers = book.contacts.by_ref[call.contact].numbers
+        line = line_of(numbers[call.number]) if call.number < len(numbers) else ""  # an erased person has none
+        self._lines[name] = line
+        self.numbers[line] = name
+        self.in_setup[name] = None
 
-def _number(book: Book, call: object) -> str:
-    contact, index = call.contact, call.number  # type: ignore[attr-defined]  # any event or state of a call has both
-    numbers = book.contacts.by_ref[contact].numbers
-    return numbers[index] if index < len(numbers) else ""  # an erased person has none
+    def _hung_up(self, call: str) -> None:
+        self.in_setup.pop(call, None)
+        self.legs.pop(call, None)
+        line = self._lines.pop(call, None)
+        if line is not None and self.numbers.get(line) == call:
+            del self.numbers[line]

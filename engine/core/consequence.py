@@ -55,7 +55,7 @@ def follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id:
                     break
                 for event in consequences:
                     book.apply(event)
-                    claims.follow(book, event)
+                    claims.take(book, event)
                     yield event
         lifecycle = _campaign_next(book, at)
         if not lifecycle:

@@ -134,14 +134,9 @@ class Contacts:
 
     def first(self, at: int) -> Contact | None:
         """The contact to deliver now, without taking it."""
-        while self._due:
-            due_at, rank, ref = self._due[0]
-            contact = self.by_ref[ref]
-            if contact.status is ContactStatus.RETRY and (contact.due_at, contact.rank) == (due_at, rank):
-                if due_at <= at:
-                    return contact
-                break
-            heappop(self._due)
+        due = self._next_retry()
+        if due is not None and due.due_at <= at:
+            return due
         while self._waiting:
             rank, ref = self._waiting[0]
             contact = self.by_ref[ref]
@@ -150,18 +145,19 @@ class Contacts:
             heappop(self._waiting)
         return None
 
-    def upcoming(self, at: int, limit: int) -> list[Contact]:
-        """The next contacts in order of delivery."""
-        ready = [one for one in self.by_ref.values() if one.status is ContactStatus.WAITING]
-        due = [one for one in self.by_ref.values() if one.status is ContactStatus.RETRY and one.due_at <= at]
-        due.sort(key=lambda one: (one.due_at, one.rank))
-        ready.sort(key=lambda one: one.rank)
-        return (due + ready)[:limit]
-
     def next_due_at(self) -> int | None:
         """When the earliest retry falls due."""
-        due = [one.due_at for one in self.by_ref.values() if one.status is ContactStatus.RETRY]
-        return min(due, default=None)
+        due = self._next_retry()
+        return due.due_at if due is not None else None
+
+    def _next_retry(self) -> Contact | None:
+        while self._due:
+            due_at, rank, ref = self._due[0]
+            contact = self.by_ref[ref]
+            if contact.status is ContactStatus.RETRY and (contact.due_at, contact.rank) == (due_at, rank):
+                return contact
+            heappop(self._due)
+        return None
 
     def load(self, contacts: Iterable[Contact], next_rank: int) -> None:
         for contact in contacts:

@@ -327,8 +327,9 @@ def _chosen(contact: Contact, number: str | None) -> int:
 
 
 def _free_line(book: Book, claims: Claims, number: str) -> None:
-    if number in claims.numbers:
-        raise against_rule("number-in-call", f"call {claims.numbers[number]} to this number is not over", "number")
+    in_call = claims.call_to(number)
+    if in_call is not None:
+        raise against_rule("number-in-call", f"call {in_call} to this number is not over", "number")
     if not claims.pbx_up:
         raise no_room("pbx-down", "the PBX is not connected")
     if len(book.live) >= book.campaign.settings.max_lines:

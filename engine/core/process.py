@@ -37,6 +37,7 @@ from engine.core.call import (
 from engine.core.campaign import (
     Start,
     Status,
+    Stop,
     StopForced,
 )
 from engine.core.claims import Claims
@@ -63,11 +64,14 @@ class Step(NamedTuple):
 
 
 def step(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]) -> Step:
-    """Decide, fold, follow. Raises Refused with nothing changed."""
+    """Decide, fold, follow. Raises Refused with nothing changed.
+
+    What the events give up is still claimed: whoever makes them durable tells `claims` to release it.
+    """
     events, effects, reply = _decide(book, message, claims)
     for event in events:
         book.apply(event)
-        claims.follow(book, event)
+        claims.take(book, event)
     done = [*events, *follow(book, message.at, events, claims, new_id)]
     effects = [*effects, *(effect for event in done for effect in react(book, event))]
     return Step(done, effects, reply)
@@ -101,7 +105,7 @@ def _decide(book: Book, message: Message, claims: Claims) -> Step:
         case AskAgent():
             return Step(_ask(book, message, claims), [])
         case HangUpCall():
-            return Step(_hang_up(book, message), [])
+            return _hang_up(book, message)
         case Start():
             return Step(_start(book, message), [])
         case _:
@@ -109,7 +113,8 @@ def _decide(book: Book, message: Message, claims: Claims) -> Step:
             forced = next((one for one in lifecycle if isinstance(one, StopForced)), None)
             if forced is not None:
                 lifecycle += [_let_go(book.calls[one], forced.at, Party.DIALER, forced.by) for one in book.live]
-            return Step(lifecycle, [])
+            again = isinstance(message, Stop) and message.force and forced is None and book.campaign.forced
+            return Step(lifecycle, [HangUp(leg=one) for one in book.live] if again else [])
 
 
 def _start(book: Book, start: Start) -> list[Event]:
@@ -146,7 +151,8 @@ def _allocate(book: Book, command: Allocate) -> list[Event]:
         by=command.by,
     )
     live = book.campaign.status in (Status.STARTING, Status.RUNNING)
-    if not live or command.default_state is DefaultState.OFFLINE:
+    new = known is None or known.withdrawn  # a change of weight or phone calls nobody from their break
+    if not live or not new or command.default_state is DefaultState.OFFLINE:
         return [allocated]
     asked = AgentAsked(at=command.at, agent=command.agent, wanted=Wanted.AVAILABLE, reason="", by=command.by)
     return [allocated, asked]
@@ -169,13 +175,16 @@ def _ask(book: Book, ask: AskAgent, claims: Claims) -> list[Event]:
     return [AgentAsked(at=ask.at, agent=agent.id, wanted=ask.wanted, reason=ask.reason, by=ask.by)]
 
 
-def _hang_up(book: Book, command: HangUpCall) -> list[Event]:
+def _hang_up(book: Book, command: HangUpCall) -> Step:
+    """Asked again, the PBX is told again: it may not have heard."""
     call = book.calls.get(command.call)
     if call is None:
         raise absent("call", command.call)
-    if call.status is CallStatus.ENDED or call.hung_up_by is not None:
-        return []
-    return [_let_go(call, command.at, command.party, command.by)]
+    if call.status is CallStatus.ENDED:
+        return Step([], [])
+    if call.hung_up_by is not None:
+        return Step([], [HangUp(leg=call.id)])
+    return Step([_let_go(call, command.at, command.party, command.by)], [])
 
 
 def _let_go(call: Call, at: int, party: Party, by: str) -> Event:

@@ -121,6 +121,8 @@ class Conversation:
             assert self.book.canonical() == before
             raise
         self.log += self.last.events
+        for event in self.last.events:
+            self.claims.release(self.ref, event)
         assert replayed(self.log).canonical() == self.book.canonical()
         assert restore(self.book.columns()).canonical() == self.book.canonical()
         return self.last
@@ -171,11 +173,16 @@ class Conversation:
         return self.when(CancelContact(at=self.at, by="m", contact=contact, reason="asked not to be called"))
 
     def allocate(
-        self, agent: str, line: Line = Line.NAILED, default: DefaultState = DefaultState.AVAILABLE, phone: str = ""
+        self,
+        agent: str,
+        line: Line = Line.NAILED,
+        default: DefaultState = DefaultState.AVAILABLE,
+        phone: str = "",
+        weight: int = 1,
     ) -> Said:
         phone = phone or f"desk-{agent}"
         return self.when(
-            Allocate(at=self.at, by="m", agent=agent, phone=phone, line=line, default_state=default, weight=1)
+            Allocate(at=self.at, by="m", agent=agent, phone=phone, line=line, default_state=default, weight=weight)
         )
 
     def withdraw(self, agent: str) -> Said:

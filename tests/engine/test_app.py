@@ -8,12 +8,12 @@ import pytest
 import engine.app
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
-from engine.core.agent import DefaultState, Line, Phone
+from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
 from engine.core.call import CallEnded, CallRequested, CallStatus
-from engine.core.campaign import Delete, Status, Stop
+from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
 from engine.core.directory import RegisterAgent
-from engine.core.message import Allocate, Message
+from engine.core.message import Allocate, AskAgent, Message
 from engine.core.outcome import Outcome
 from engine.core.process import step
 from engine.core.refusal import Refused
@@ -35,6 +35,19 @@ from tests.engine.shell import Shell, new_shell, started, until
 
 async def events(shell: Shell, ref: str = "c1") -> list[Any]:
     return [one.event async for batch in shell.store.read(log_of(ref)) for one in batch]
+
+
+async def _allocate(shell: Shell, ref: str) -> None:
+    allocate = Allocate(
+        at=shell.clock.now,
+        by="m",
+        agent="a1",
+        phone="desk1",
+        line=Line.NAILED,
+        default_state=DefaultState.AVAILABLE,
+        weight=1,
+    )
+    await shell.engine.submit(ref, allocate)
 
 
 async def stop(shell: Shell, ref: str = "c1", force: bool = False) -> None:
@@ -264,6 +277,89 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(monkeypatch: pytes
         assert (await replay(shell.store.read(log_of("c1")))).canonical() == shell.book().canonical()
 
 
+async def _break(shell: Shell, monkeypatch: pytest.MonkeyPatch, ref: str) -> None:
+    """A fault of ours in one campaign: its log has to be read again."""
+
+    def poisoned(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engine.app, "step", poisoned)
+    with pytest.raises(NotOwner):
+        await stop(shell, ref)
+    monkeypatch.setattr(engine.app, "step", step)
+
+
+async def test_EX_01_while_a_campaign_is_read_again_its_calls_and_agents_stay_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = await new_shell()
+    monkeypatch.setattr(engine.app, "REOPEN_AFTER_MS", 200)
+    async with started(shell):
+        await shell.running("c1")
+        await shell.dial("c1")
+        await shell.create("c2")
+        await _allocate(shell, "c2")
+        broken = shell.engine.campaigns["c1"]
+
+        await _break(shell, monkeypatch, "c1")
+        await asyncio.sleep(0.02)
+
+        assert shell.engine.claims.call_to("+5550") is not None
+        await shell.engine.submit("c2", Start(at=shell.clock.now, by="m"))
+        assert shell.book("c2").agents["a1"].presence is Presence.ABSENT
+        await until(lambda: shell.engine.campaigns["c1"] is not broken)
+        assert set(shell.engine.claims.numbers) == {"5550"}
+
+
+async def test_EX_01_what_a_crash_would_bring_back_is_given_to_nobody_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent leaves c1, and c1's write is still under way: c2 can't have them yet."""
+    shell = await new_shell()
+    async with started(shell):
+        await shell.running("c1")
+        await shell.create("c2")
+        await shell.engine.add_contacts("c2", shell.contacts("c2:k1"))
+        await _allocate(shell, "c2")
+        await shell.engine.submit("c2", Start(at=shell.clock.now, by="m"))
+        opened = shell.engine.campaigns["c1"].actor.log
+        append, written = opened.append, asyncio.Event()
+
+        async def slow(appends: Any) -> Any:
+            await written.wait()
+            return await append(appends)
+
+        monkeypatch.setattr(opened, "append", slow)
+        leg = shell.book("c1").agents["a1"].leg
+        shell.engine.hear(
+            LegEnded(leg=leg, at=shell.clock.now, cause=16, sip_code=0, answered=True, ringing=False, far_end=True)
+        )
+        await asyncio.sleep(0.02)
+        assert shell.book("c1").agents["a1"].presence is Presence.ABSENT  # decided, not yet durable
+        ask = AskAgent(at=shell.clock.now, by="m", agent="a1", wanted=Wanted.AVAILABLE, reason="")
+        with pytest.raises(Refused) as refused:
+            await shell.engine.submit("c2", ask)
+        assert refused.value.code == "agent-active-elsewhere"
+
+        written.set()
+        await shell.settled()
+        await shell.engine.submit("c2", ask)
+        assert shell.engine.claims.agents == {"a1": "c2"}
+
+
+async def test_a_snapshot_that_cant_be_saved_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=1))
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(shell.store, "save_snapshot", away)
+    async with started(shell):
+        await shell.running()
+        await asyncio.sleep(0.05)
+        assert shell.engine.failed is not None
+        assert not shell.engine.failed.done()
+        assert (await shell.next()).contact == "c1:k1"
+
+
 # -- an end -----------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +407,56 @@ async def test_stop_finishes_what_was_heard_before_it() -> None:
 
 
 # -- campaigns and the directory ----------------------------------------------------------------------------------------
+
+
+async def test_TF_01_the_body_that_created_a_campaign_may_be_put_again_whatever_was_edited_since() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create("c1", max_lines=7)
+        await shell.engine.submit("c1", Modify(at=1, by="m", name="Summer", settings={"max_lines": 9}))
+        assert await shell.create("c1", max_lines=7) is False
+        assert shell.book("c1").campaign.name == "Summer"
+        with pytest.raises(Refused, match="another body"):
+            await shell.create("c1", max_lines=8)
+
+
+async def test_TF_16_a_delete_that_waits_behind_others_is_answered_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create("c1")
+        opened = shell.engine.campaigns["c1"].actor.log
+        append = opened.append
+
+        async def slow(appends: Any) -> Any:
+            await asyncio.sleep(0.02)
+            return await append(appends)
+
+        monkeypatch.setattr(opened, "append", slow)
+        edit = asyncio.create_task(shell.engine.submit("c1", Modify(at=1, by="m", name="Summer")))
+        await asyncio.sleep(0.01)
+        delete = asyncio.create_task(shell.engine.submit("c1", Delete(at=2, by="m")))
+        await asyncio.gather(edit, delete)
+        assert type((await events(shell))[-1]).__name__ == "CampaignDeleted"
+        assert shell.engine.campaigns == {}
+
+
+async def test_TF_16_a_crash_between_delete_and_its_tombstone_in_the_directory_is_mended_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create("c1")
+
+        async def never(_: str) -> None:
+            pass
+
+        monkeypatch.setattr(shell.engine, "_retire", never)
+        await shell.engine.submit("c1", Delete(at=2, by="m"))
+    again = shell.again()
+    async with started(again):
+        assert again.engine.campaigns == {}
+        with pytest.raises(Refused, match="deleted"):
+            again.engine.campaign("c1")
 
 
 async def test_TF_01_TF_02_a_ref_is_created_once_repeated_quietly_and_never_used_again() -> None:

@@ -45,7 +45,7 @@ seen, waiting in our dialplan   | – | up                   | –              
 seen, bridged                   | – | up                   | –               | –
 silence                         | – | ask silence          | –               | ask silence
 not listed after a reconnect    | – | ask reconnected      | ask reconnected | ask reconnected
-not listed, the PBX restarted   | – | restarted            | restarted       | restarted
+not listed, the PBX restarted   | – | ask reconnected      | restarted       | restarted
 """
 
 

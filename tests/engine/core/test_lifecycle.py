@@ -480,3 +480,37 @@ def test_EX_01_a_number_in_a_call_of_one_campaign_is_not_dialled_by_another() ->
     one.talking("a1")
     two.next("a2")
     assert two.refused(two.dial_message("a2")) == "number-in-call"
+
+
+def test_a_changed_weight_calls_nobody_from_their_break_and_a_changed_phone_nobody_who_is_off() -> None:
+    talk = Conversation()
+    talk.running("a1")
+    talk.ask("a1", Wanted.PAUSED, "lunch")
+    talk.allocate("a1", weight=5)
+    assert [one.wanted for one in talk.book.agents.values()] == [Wanted.PAUSED]
+    talk.ask("a1", Wanted.OFFLINE)
+    talk.ended(talk.leg("a1"), answered=True)
+    said = talk.allocate("a1", phone="desk-7")
+    assert said.none(OriginateAgent)
+    assert [one.wanted for one in talk.book.agents.values()] == [Wanted.OFFLINE]
+
+
+def test_a_hang_up_that_is_asked_for_again_is_said_again_to_the_pbx() -> None:
+    talk = Conversation()
+    talk.running("a1")
+    call = talk.talking("a1")
+    assert talk.hang_up("a1").one(HangUp).leg == call
+    again = talk.hang_up("a1")
+    assert (again.told, again.one(HangUp).leg) == ([], call)
+    talk.stop(force=True)
+    forced = talk.stop(force=True)
+    assert (forced.told, forced.one(HangUp).leg) == ([], call)
+
+
+def test_EX_01_two_ways_to_write_a_number_are_one_number() -> None:
+    talk = Conversation()
+    talk.running("a1", "a2", contacts={"k1": ["+5551"], "k2": ["5551"]})
+    talk.next("a1")
+    talk.dial("a1")
+    talk.next("a2")
+    assert talk.refused(talk.dial_message("a2")) == "number-in-call"
