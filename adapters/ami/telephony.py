@@ -87,9 +87,9 @@ class AmiTelephony:
             case OriginateAgent() | OriginateContact():
                 self._accept(effect)
             case Settle() if self._is_up:
-                self._settlement.after(effect, lambda: self._queue(effect))
-            case HangUp() if (unsent := self._outbox.withdraw(effect.leg)) is not None:
-                self._reject(unsent.leg, "withdrawn")
+                self._settlement.after(effect, lambda: self._ask_after(effect))
+            case HangUp() if self._withdraw(effect.leg):
+                pass
             case _ if self._is_up:
                 self._queue(effect)
             case _:
@@ -252,6 +252,18 @@ class AmiTelephony:
             self._reject(effect.leg, "overload")
         else:
             self._pump()
+
+    def _withdraw(self, leg: str) -> bool:
+        """Take back what was not sent: nothing is to hang up, nothing to ask, and it must not be dialled any more."""
+        unsent = self._outbox.withdraw(leg)
+        if unsent is not None:
+            self._reject(leg, "withdrawn")
+        return unsent is not None
+
+    def _ask_after(self, effect: Settle) -> None:
+        """The question overtakes originates: asked before its own one is sent, the PBX would call the leg absent."""
+        if not self._withdraw(effect.leg):
+            self._queue(effect)
 
     def _queue(self, effect: Urgent) -> None:
         if not self._is_up or self._client is None:

@@ -300,6 +300,37 @@ async def test_an_originate_that_still_waits_is_withdrawn_by_its_hangup(peer: Pe
     await telephony.stop()
 
 
+async def test_an_originate_that_still_waits_is_withdrawn_by_a_question_about_it(peer: Peer, engine: Engine) -> None:
+    """The question goes before originates: sent, it would call a leg absent that is dialled a moment later."""
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=5))  # the second is due in 0.2 s
+    await telephony.start(engine.seen.append)
+    telephony.perform(dial())
+    telephony.perform(dial(OTHER))
+
+    telephony.perform(Settle(leg=OTHER, delay_ms=20))
+    await soon(engine.legs)
+    await asyncio.sleep(0.4)
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(OTHER, "withdrawn")]
+    assert [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG]
+    assert [asked for asked in peer.of("Status") if asked.get("Channel") == OTHER] == []
+    await telephony.stop()
+
+
+async def test_a_question_about_an_originate_that_was_sent_in_time_is_asked(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=10))
+    await telephony.start(engine.seen.append)
+    telephony.perform(dial())
+    telephony.perform(dial(OTHER))
+
+    telephony.perform(Settle(leg=OTHER, delay_ms=300))
+    await soon(engine.legs)
+
+    assert [(type(seen), seen.leg) for seen in engine.legs()] == [(LegAbsent, OTHER)]
+    assert [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG, OTHER]
+    await telephony.stop()
+
+
 async def test_a_hangup_before_the_channel_exists_is_carried_out_when_it_does(
     peer: Peer, telephony: AmiTelephony, engine: Engine
 ) -> None:
