@@ -61,6 +61,13 @@ class Settlement:
         loop = asyncio.get_running_loop()
         self._graces[leg] = loop.call_later(ABSENCE_GRACE_MS / 1000, self._missing, leg)
 
+    def appeared(self, leg: str) -> bool:
+        """Its channel was made. True where it was just found missing: the question is open, and to be asked again."""
+        is_missing = leg in self._graces or leg in self._absent
+        self._cancel(self._graces, leg)
+        self._absent.discard(leg)
+        return is_missing
+
     def ended(self, leg: str) -> None:
         """Its Hangup came: nothing is left to ask."""
         self._cancel(self._delays, leg)

@@ -221,6 +221,8 @@ class AmiTelephony:
             if isinstance(observation, LegCreated) and observation.leg in self._doomed:
                 self._doomed.discard(observation.leg)
                 self._queue(HangUp(observation.leg))
+            if isinstance(observation, LegCreated) and self._settlement.appeared(observation.leg):
+                self._queue(Settle(leg=observation.leg, delay_ms=0))
             elif isinstance(observation, LegEnded):
                 self._doomed.discard(observation.leg)
                 self._settlement.ended(observation.leg)

@@ -487,6 +487,23 @@ async def test_absence_is_believed_only_after_a_late_hangup_had_its_time(
     assert telephony._settlement._graces == {}
 
 
+async def test_a_leg_that_appears_after_it_was_found_missing_is_asked_about_again(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An originate that had to wait its turn may be sent just before the question: its channel takes a moment."""
+    monkeypatch.setattr("adapters.ami.settlement.ABSENCE_GRACE_MS", 100)
+    telephony.perform(dial())
+    telephony.perform(Settle(leg=LEG, delay_ms=0))
+    await soon(lambda: LEG in telephony._settlement._graces)
+
+    peer.script["Status"] = lambda peer, action: status(action, LEG)
+    peer.say(event("Newchannel", LEG, "ChannelState: 0", "Context: ringfold-contact"))
+    await soon(lambda: engine.of(LegSeen))
+    await asyncio.sleep(0.15)
+
+    assert [type(seen) for seen in engine.legs()] == [LegCreated, LegSeen]
+
+
 async def test_an_absent_leg_is_looked_up_in_cel(peer: Peer, engine: Engine, tmp_path: Path) -> None:
     cel = tmp_path / "ringfold.csv"
     cel.write_text(
