@@ -19,7 +19,7 @@ class AmiSettings(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_max_ms: int = 5_000
     max_originates_per_second: int = 50
     max_pending_actions: int = 500
-    """Originates that wait to be sent; further ones are rejected as `overload`."""
+    """Contacts' originates that wait to be sent; further ones are rejected as `overload`."""
     cel_path: str = ""
     """The CSV that cel_custom writes for us; empty where there is none."""
 
@@ -29,6 +29,8 @@ class AmiSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 IN_FLIGHT_MAX_ACTIONS = 64
 """Sent and not yet answered. The PBX works them off one by one, so more would only wait there."""
+AGENTS_WAITING_MAX_ORIGINATES = 5_000
+"""Agents' originates that wait to be sent: as many as agents may be logged in at one start. Further ones are `overload`."""
 URGENT_MAX_ACTIONS = 16_384
 """Waiting bridges, hang-ups and questions. A PBX that lets so many wait is taken for dead."""
 ANSWER_TIMEOUT_MS = 10_000

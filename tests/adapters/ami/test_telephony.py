@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ami.client import AmiLoginRefused
+from adapters.ami.settings import IN_FLIGHT_MAX_ACTIONS
 from adapters.ami.telephony import AmiTelephony
 from engine.core.telephony import (
     BridgeLegs,
@@ -263,6 +264,25 @@ async def test_more_originates_than_may_wait_are_overload_and_a_hangup_still_has
         (f"{4:032x}", "overload"),
     ]
     assert len(peer.of("Originate")) == 1
+    await telephony.stop()
+
+
+async def test_a_thousand_agents_are_all_called_once_at_start_and_a_contact_needn_t_wait_for_them(
+    peer: Peer, engine: Engine
+) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=1_000))
+    await telephony.start(engine.seen.append)
+    agents = [f"{i:032x}" for i in range(1_000)]
+
+    for leg in agents:
+        telephony.perform(OriginateAgent(leg=leg, phone=f"p{leg}", ring_timeout_ms=20_000, caller_id=""))
+    telephony.perform(dial("f" * 32))
+    await soon(lambda: len(peer.of("Originate")) == 1_001)
+
+    asked = [one["ChannelId"] for one in peer.of("Originate")]
+    assert [leg for leg in asked if leg != "f" * 32] == agents
+    assert asked.index("f" * 32) <= IN_FLIGHT_MAX_ACTIONS  # what had gone before it was asked for, and no more
+    assert engine.legs() == []
     await telephony.stop()
 
 
