@@ -146,7 +146,7 @@ async def open_log_store(settings: Settings) -> Store:
     return await open_store(
         settings.store.url,
         Codec(LogEvent),
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",  # in containers every pid may be 1
         lease_ttl_ms=settings.store.lease_ttl_ms,
     )
 
