@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from adapters.ami.client import AmiLoginRefused
 from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
+from adapters.notify.crew import halt
 from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
 from config import logging as logs
@@ -28,6 +29,7 @@ from config.settings import InvalidSettings, Settings, load
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.book import Book, Event
 from engine.core.directory import DirectoryEvent
+from engine.ports import StoreUnavailable
 from engine.recovery import replay
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
 
@@ -62,12 +64,14 @@ class Service:
         self.settings = settings
         self.keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
         self.port = 0
-        self._runner: web.AppRunner | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        """How to let go of what was opened: of a part only, where the start failed or was cancelled."""
 
     async def start(self) -> None:
+        """Stand by until the logs can be had, then serve. Whatever it raises: `stop` lets go of what was opened."""
         settings = self.settings
         self.store = await open_log_store(settings)
+        self._closers.append(self.store.close)
         self.engine = Engine(
             self.store,
             AmiTelephony(ami_settings(settings)),
@@ -95,9 +99,12 @@ class Service:
         )
         self.engine.followers.append(self.notifier.follow)
         self.engine.announcer = self.notifier
+        self._closers += [self.notifier.stop, self.engine.stop]
+        await self.notifier.own()  # first: once the engine has its logs it connects to the PBX and dials
         await self.engine.start()
         await self.notifier.start()
-        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
+        watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
+        self._closers.append(lambda: halt(watching))
         await self._listen()
         log.info("serving", host=settings.http.host, port=self.port, store=self.store.kind)
 
@@ -111,11 +118,12 @@ class Service:
             heartbeat_s=http.heartbeat_s,
         )
         app = make_app(self.engine, self.notifier, self.keys, limits, frozenset(self.settings.dialing.trunks))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, http.host, http.port, reuse_address=True)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        self._closers.append(runner.cleanup)
+        await runner.setup()
+        site = web.TCPSite(runner, http.host, http.port, reuse_address=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.port = runner.addresses[0][1]
 
     def _book(self, name: str) -> Book | None:
         running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
@@ -133,13 +141,9 @@ class Service:
         return await self.engine.drain(self.settings.engine.drain_timeout_s * 1_000)
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self.engine.stop()
-        await self.notifier.stop()
-        await self.store.close()
+        """The last opened first, once each."""
+        while self._closers:
+            await self._closers.pop()()
 
 
 async def open_log_store(settings: Settings) -> Store:
@@ -173,14 +177,22 @@ async def _serve(service: Service) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.put_nowait, number)
+    starting, signalled = asyncio.ensure_future(service.start()), asyncio.ensure_future(told.get())
     try:
-        await service.start()
-    except (AmiLoginRefused, OSError) as error:
-        log.error("can't start", error=str(error))
-        return 1
-    try:
-        return await _until_told(service, told)
+        await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            log.info("told to stop before serving")
+            return 0
+        try:
+            starting.result()
+        except (AmiLoginRefused, OSError, StoreUnavailable) as error:
+            log.error("can't start", error=str(error))
+            return 1
+        return await _until_told(service, told, signalled)
     finally:
+        starting.cancel()
+        signalled.cancel()
+        await asyncio.gather(starting, signalled, return_exceptions=True)
         await _stop(service)
 
 
@@ -194,13 +206,11 @@ async def _stop(service: Service) -> None:
         log.error("stopped without having written everything: the store did not answer", seconds=STOP_WITHIN_S)
 
 
-async def _until_told(service: Service, told: asyncio.Queue[int]) -> int:
+async def _until_told(service: Service, told: asyncio.Queue[int], signalled: asyncio.Future[int]) -> int:
     assert service.engine.failed is not None
-    signalled = asyncio.ensure_future(told.get())
     waited: set[asyncio.Future[Any]] = {signalled, service.engine.failed}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if service.engine.failed.done():
-        signalled.cancel()
         log.error("a part failed for good", error=repr(service.engine.failed.exception()))
         return 1
     log.info("draining", seconds=service.settings.engine.drain_timeout_s)

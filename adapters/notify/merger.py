@@ -22,6 +22,8 @@ from engine.ports import ANY, Append, EventLog, EventStore, Recorded, StoreUnava
 
 CAMPAIGN_PREFIX = "campaign/"
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
+STANDBY_RETRY_MS = 200
+STANDBY_SAY_EVERY = 50
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +62,22 @@ class Merger:
         self._finishing = False
         self._log: EventLog | None = None
 
+    async def own(self) -> None:
+        """Become the feed's owner, however long another one keeps it: a second process stands by."""
+        waited = 0
+        while self._log is None:
+            try:
+                self._log = await self._store.open_log(FEED_LOG)
+            except StoreUnavailable as error:
+                if waited % STANDBY_SAY_EVERY == 0:
+                    log.warning("standing by", log=FEED_LOG, reason=str(error))
+                waited += 1
+                await asyncio.sleep(STANDBY_RETRY_MS / 1_000)
+
     async def open(self) -> None:
-        """Become the feed's owner and read its order back. Raises StoreUnavailable while another owner lives."""
-        self._log = await self._store.open_log(FEED_LOG)
+        """Read the order back, as the feed's owner. Raises StoreUnavailable while another owner lives."""
+        if self._log is None:
+            self._log = await self._store.open_log(FEED_LOG)
         feed = ""
         async for batch in self._log.read():
             for one in batch:

@@ -46,6 +46,10 @@ class Notifier:
         self._merging: asyncio.Task[None] | None = None
         self._stopped = False
 
+    async def own(self) -> None:
+        """Wait until the feed is ours: before `start`, by whoever has something to begin only then."""
+        await self._merger.own()
+
     async def start(self) -> None:
         """Read the order back, merge what is new since, then serve. Raises StoreUnavailable."""
         try:
