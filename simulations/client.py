@@ -9,6 +9,9 @@ import aiohttp
 
 RETRY_BUSY = 20
 """How often a 503 is tried again, after the time that it names."""
+RECONNECT_AFTER_S = 0.05
+LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+"""The connection ended before the answer did. Whether a command was acted on is then unknown: look before asking again."""
 
 
 class Problem(Exception):
@@ -32,7 +35,10 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """The decoded JSON answer, None for 204. Raises Problem. A 503 is tried again, for it says that nothing was done."""
+        """The decoded JSON answer, None for 204. Raises Problem, and LOST where no answer came.
+
+        A 503 is tried again, for it says that nothing was done; after a lost connection nobody knows, so nothing is.
+        """
         for attempt in range(RETRY_BUSY + 1):
             async with self._session.request(
                 method, self._base + path, json=body, headers={**self._headers, **(headers or {})}
@@ -65,6 +71,20 @@ class Client:
                 elif not text and data:
                     yield json.loads("\n".join(data))
                     data = []
+
+    async def follow(self, query: str, after: str = "") -> AsyncIterator[dict[str, Any]]:
+        """Notifications behind a cursor, across restarts of the service: from the last one seen, none left out."""
+        while True:
+            try:
+                async for event in self.events(f"after={after}&{query}"):
+                    after = event["cursor"]
+                    yield event
+            except LOST:
+                pass
+            except Problem as problem:
+                if problem.status != 503:
+                    raise
+            await asyncio.sleep(RECONNECT_AFTER_S)
 
 
 async def _decoded(answer: aiohttp.ClientResponse) -> Any:

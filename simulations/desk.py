@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from simulations.client import Client, Problem
+from simulations.client import LOST, Client, Problem
 
 CALL_LIMIT_S = 120
 
@@ -54,8 +55,11 @@ class Switchboard:
 
 
 class Agent:
+    """`lost` counts answers that a broken connection kept from this desk; `problems` are the refusals it worked through."""
+
     def __init__(self, name: str, client: Client, board: Switchboard, habits: Habits, seed: int) -> None:
         self.name = name
+        self.lost = 0
         self.problems: list[str] = []
         self._client = client
         self._board = board
@@ -63,23 +67,32 @@ class Agent:
         self._chance = random.Random(f"{seed}/{name}")
 
     async def work(self) -> None:
-        """Until the campaign stops."""
+        """Until the campaign stops. Whatever is lost on the way, the contact in hand says how far things are."""
         await self._board.running.wait()
         while not self._board.stopping.is_set():
             try:
                 answer = await self._client.call("POST", f"/v1/agents/{self.name}/next", {})
+                if answer is not None:
+                    await self._handle(answer["reservation"])
+                    continue
+            except LOST:
+                self.lost += 1
             except Problem as problem:
-                if problem.status != 409:
+                if problem.status not in (409, 503):
                     raise
-                answer = None  # the campaign stops, or the phone fell
-            if answer is None:
-                await asyncio.sleep(self._habits.idle_s)
-                continue
-            await self._handle(answer["reservation"])
+                self.problems.append(problem.code)  # lost to the clock, to the campaign's stop, to an outage: go on
+                if problem.code == "agent-not-available":
+                    await self._return()
+            await asyncio.sleep(self._habits.idle_s)
+
+    async def _return(self) -> None:
+        """The phone fell, or the campaign is over."""
+        with suppress(Problem, *LOST):
+            await self._client.call("PATCH", f"/v1/agents/{self.name}", {"state": "available"})
 
     async def _handle(self, held: dict[str, Any]) -> None:
         habits, path = self._habits, f"/v1/reservations/{held['id']}"
-        try:
+        if held["call"] is None:
             await self._pause(habits.look_s)
             dice = self._chance.random()
             if dice < habits.skip:
@@ -88,31 +101,34 @@ class Agent:
             if dice < habits.skip + habits.lapse:
                 await asyncio.sleep(habits.lapse_s)
                 return
-            outcome = await self._dial_all(path, held)
-            await self._pause(habits.wrapup_s)
-            if outcome is not None:
-                body = {"token": held["token"], "disposition": self._disposition(outcome)}
-                await self._client.call("POST", f"{path}/disposition", body)
-        except Problem as problem:
-            if problem.status != 409:
-                raise
-            self.problems.append(problem.code)  # lost to the clock or to the campaign's stop: go on with the next
+        outcome = await self._dial_all(path, held)
+        await self._pause(habits.wrapup_s)
+        if outcome is not None:
+            body = {"token": held["token"], "disposition": self._disposition(outcome)}
+            await self._client.call("POST", f"{path}/disposition", body)
 
     async def _dial_all(self, path: str, held: dict[str, Any]) -> str | None:
-        """Dial the contact's numbers in turn until one answers; returns the last outcome."""
-        outcome = None
-        for _ in held["numbers"]:
+        """Dial the contact's numbers in turn until one answers; returns the last outcome.
+
+        A contact met again after a lost connection may be in a call, past one, or between two.
+        """
+        outcome = await self._last_outcome(held["call"]) if held["call"] else None
+        untried = sum(one["last_outcome"] is None for one in held["numbers"]) - (held["phase"] == "dialing")
+        for _ in range(max(untried, outcome is None)):
+            if outcome == "answered":
+                break
             try:
                 answer = await self._client.call("POST", f"{path}/dial", {"token": held["token"]})
             except Problem as problem:
                 if problem.code in ("no-number-left", "number-in-call"):
                     break
                 raise
-            ended = await self._board.end_of(answer["call_id"])
-            outcome = str(ended["outcome"])
-            if outcome == "answered":
-                break
+            outcome = str((await self._board.end_of(answer["call_id"]))["outcome"])
         return outcome
+
+    async def _last_outcome(self, call: str) -> str:
+        record = await self._client.call("GET", f"/v1/calls/{call}")
+        return str(record["outcome"] or (await self._board.end_of(call))["outcome"])
 
     def _disposition(self, outcome: str) -> str:
         if outcome != "answered":

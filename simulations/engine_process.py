@@ -95,6 +95,16 @@ class EngineProcess:
             self._process.kill()
             await self._process.wait()
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself or by a signal; returns its exit status."""
+        assert self._process is not None
+        async with asyncio.timeout(STOP_WITHIN_S):
+            return await self._process.wait()
+
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL if that isn't heard. Returns the exit status."""
         if self._process is None:
