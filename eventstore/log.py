@@ -78,10 +78,16 @@ class Log:
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
         log = cls(store, codec, name, head, ttl_ms)
-        async for batch in read(store, codec, name):
-            for one in batch:
-                log._versions[one.stream] = one.version
-        log._start(log._keep_lease(), f"lease {name}")
+        log._start(log._keep_lease(), f"lease {name}")  # before anything else: a long log may take longer than a lease
+        try:
+            async for batch in read(store, codec, name):
+                for one in batch:
+                    log._versions[one.stream] = one.version
+        except BaseException:
+            await log.close()
+            raise
+        if log._lost is not None:
+            raise StoreUnavailable(f"log {name!r} was lost while it was read") from log._lost
         return log
 
     @property

@@ -1,7 +1,7 @@
 """The owner of a log: order, groups, bounds, and what goes wrong around it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -261,6 +261,58 @@ async def test_EX_02_an_owner_that_does_not_write_learns_of_its_loss_from_its_le
     await owner.append([one("s", 0, 1)])
     await stale.close()
     await owner.close()
+
+
+class Slow(MemoryStore):
+    """Reading takes as long as it is told to, or breaks off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_s = 0.0
+        self.fault: BaseException | None = None
+        self.reading = asyncio.Event()
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        self.reading.set()
+        await asyncio.sleep(self.read_s)
+        if self.fault is not None:
+            raise self.fault
+        return await super().segments(log, after_pos, limit)
+
+
+async def test_EX_02_a_log_that_takes_long_to_read_is_not_lost_meanwhile() -> None:
+    store = Slow()
+    store.read_s = 3 * SHORT_TTL_MS / 1_000
+    opening = asyncio.ensure_future(own(store, SHORT_TTL_MS))
+    await store.reading.wait()
+    await asyncio.sleep(2 * SHORT_TTL_MS / 1_000)  # longer than the lease, and the log isn't read yet
+    assert not opening.done()
+    with pytest.raises(StoreUnavailable):
+        await own(store, SHORT_TTL_MS, owner="other")
+    log = await opening
+    await log.append([one("s", 0, 1)])
+    await log.close()
+
+
+async def test_a_log_that_is_lost_while_it_is_read_is_not_handed_out() -> None:
+    store = Slow()
+    store.read_s = SHORT_TTL_MS / 1_000
+    opening = asyncio.ensure_future(own(store, SHORT_TTL_MS))
+    await store.reading.wait()
+    assert await store.acquire("a", "me", TTL_MS) is not None  # the same owner's name: taken over at once
+    with pytest.raises(StoreUnavailable, match="lost"):
+        await opening
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError(), Disconnected("away")])
+async def test_a_log_whose_reading_is_broken_off_is_given_back(fault: BaseException) -> None:
+    store = Slow()
+    store.fault = fault
+    with pytest.raises(type(fault)):
+        await own(store)
+    store.fault = None
+    log = await own(store, owner="other")
+    await log.close()
 
 
 async def test_close_finishes_what_was_accepted_and_refuses_what_comes_later() -> None:
