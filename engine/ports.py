@@ -60,6 +60,14 @@ class EventLog(Protocol):
         """Position of the last durable event, 0 when empty."""
         ...
 
+    @property
+    def holds(self) -> bool:
+        """Whether nobody else can own the log yet: false once the lease wasn't renewed in its time, or the log is lost.
+
+        Who no longer holds it may still append, if nobody has come; but must not act on what only the owner may judge.
+        """
+        ...
+
     def version(self, stream: str) -> int:
         """Version of a stream, accepted appends included; 0 when it doesn't exist."""
         ...

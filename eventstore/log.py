@@ -57,9 +57,13 @@ class Group:
 class Log:
     """Implements engine.ports.EventLog. Open it with `Log.own`."""
 
-    def __init__(self, store: SegmentStore, codec: Codec, name: str, head: Head, ttl_ms: int) -> None:
+    def __init__(
+        self, store: SegmentStore, codec: Codec, name: str, head: Head, ttl_ms: int, asked_at_s: float
+    ) -> None:
         self.name = name
         self.epoch = head.epoch
+        self._held_until_s = asked_at_s + ttl_ms / 1_000
+        """By the monotonic clock, and from before the store was asked: earlier than the lease ends there."""
         self._store, self._codec, self._ttl_ms = store, codec, ttl_ms
         self._seq, self._pos, self._hash = head.seq, head.pos, head.hash
         self._next_pos = head.pos + 1
@@ -74,10 +78,11 @@ class Log:
     @classmethod
     async def own(cls, store: SegmentStore, codec: Codec, name: str, owner: str, ttl_ms: int) -> "Log":
         """Take the log over. Raises StoreUnavailable while another owner's lease is live, or the store away."""
+        asked_at_s = time.monotonic()
         head = await store.acquire(name, owner, ttl_ms)
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
-        log = cls(store, codec, name, head, ttl_ms)
+        log = cls(store, codec, name, head, ttl_ms, asked_at_s)
         log._start(log._keep_lease(), f"lease {name}")  # before anything else: a long log may take longer than a lease
         try:
             async for batch in read(store, codec, name):
@@ -93,6 +98,10 @@ class Log:
     @property
     def position(self) -> int:
         return self._pos
+
+    @property
+    def holds(self) -> bool:
+        return self._lost is None and time.monotonic() < self._held_until_s
 
     def version(self, stream: str) -> int:
         return self._versions.get(stream, 0)
@@ -219,8 +228,11 @@ class Log:
         """Renew at a third of the lease's time. A store that is away doesn't end it: the append's condition does."""
         while self._lost is None:
             await asyncio.sleep(self._ttl_ms / 3_000)
+            asked_at_s = time.monotonic()
             with contextlib.suppress(Disconnected):
-                if not await self._store.renew(self.name, self.epoch, self._ttl_ms):
+                if await self._store.renew(self.name, self.epoch, self._ttl_ms):
+                    self._held_until_s = asked_at_s + self._ttl_ms / 1_000
+                else:
                     self._give_up(Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}"))
 
     def _give_up(self, error: BaseException) -> Exception:

@@ -25,6 +25,7 @@ class ScriptedLog:
         self.failures: deque[Exception] = deque()
         self.let = asyncio.Event()
         self.let.set()
+        self.holds = True
 
     @property
     def position(self) -> int:

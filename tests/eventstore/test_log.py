@@ -1,7 +1,8 @@
 """The owner of a log: order, groups, bounds, and what goes wrong around it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -280,7 +281,7 @@ class Slow(MemoryStore):
         return await super().segments(log, after_pos, limit)
 
 
-async def test_EX_02_a_log_that_takes_long_to_read_is_not_lost_meanwhile() -> None:
+async def test_a_log_that_takes_long_to_read_is_not_lost_meanwhile() -> None:
     store = Slow()
     store.read_s = 3 * SHORT_TTL_MS / 1_000
     opening = asyncio.ensure_future(own(store, SHORT_TTL_MS))
@@ -313,6 +314,87 @@ async def test_a_log_whose_reading_is_broken_off_is_given_back(fault: BaseExcept
     store.fault = None
     log = await own(store, owner="other")
     await log.close()
+
+
+class Cut(MemoryStore):
+    """Renewals and appends reach it only while `cut` is false; they may be slow to be answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+        self.answer_s = 0.0
+
+    async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
+        if self.cut:
+            raise Disconnected("cut off")
+        renewed = await super().renew(log, epoch, ttl_ms)
+        await asyncio.sleep(self.answer_s)
+        return renewed
+
+
+async def ticks(patience_s: float) -> AsyncIterator[None]:
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        yield
+        await asyncio.sleep(0.005)
+
+
+async def held_for(log: Log, patience_s: float) -> bool:
+    """Whether it is held all that time."""
+    async for _ in ticks(patience_s):
+        if not log.holds:
+            return False
+    return True
+
+
+async def test_an_owner_that_is_cut_off_no_longer_holds_when_another_can_own() -> None:
+    store = Cut()
+    log = await own(store, SHORT_TTL_MS)
+    assert await held_for(log, 2 * SHORT_TTL_MS / 1_000)
+
+    store.cut = True
+    while await store.acquire("a", "other", SHORT_TTL_MS) is None:
+        await asyncio.sleep(0.001)
+
+    assert not log.holds
+    await log.close()
+
+
+async def test_an_owner_that_comes_back_in_an_unclaimed_log_holds_it_again() -> None:
+    store = Cut()
+    log = await own(store, SHORT_TTL_MS)
+    store.cut = True
+    assert not await held_for(log, 5)
+
+    store.cut = False
+    async with asyncio.timeout(5):
+        while not log.holds:
+            await asyncio.sleep(0.005)
+    await log.close()
+    assert not log.holds
+
+
+async def test_a_renewal_counts_from_when_it_was_asked_for() -> None:
+    store = Cut()
+    log = await own(store, SHORT_TTL_MS)
+    store.answer_s = 2 * SHORT_TTL_MS / 1_000  # the lease it tells of has ended by then
+
+    assert not await held_for(log, 5)
+    assert not any([log.holds async for _ in ticks(3 * SHORT_TTL_MS / 1_000)])
+    await log.close()
+
+
+async def test_a_fenced_log_is_not_held() -> None:
+    store = MemoryStore()
+    stale = await own(store)
+    assert stale.holds
+    owner = await own(store)
+    with pytest.raises(Fenced):
+        await stale.append([one("s", 0, 1)])
+    assert not stale.holds
+    assert owner.holds
+    await stale.close()
+    await owner.close()
 
 
 async def test_close_finishes_what_was_accepted_and_refuses_what_comes_later() -> None:

@@ -14,6 +14,7 @@ from engine.ports import Append, EventLog, Recorded, StoreUnavailable
 class ShelfLog:
     def __init__(self, store: "Shelf", name: str) -> None:
         self.name = name
+        self.holds = True
         self._store = store
 
     @property
