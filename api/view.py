@@ -8,7 +8,7 @@ import msgspec
 from engine.app import Running
 from engine.core.agent import Agent
 from engine.core.book import Book
-from engine.core.call import Call
+from engine.core.call import Call, recording_of
 from engine.core.contact import Contact
 from engine.core.reservation import Reservation
 
@@ -109,6 +109,7 @@ def reservation(one: Reservation, book: Book, ref: str) -> dict[str, Any]:
 
 def call(one: Call, book: Book) -> dict[str, Any]:
     known = book.contacts.by_ref[one.contact].numbers
+    recording, fault = recording_of(one)
     return {
         "id": one.id,
         "campaign": book.campaign.ref,
@@ -130,4 +131,6 @@ def call(one: Call, book: Book) -> dict[str, Any]:
         "ended_at": time(one.ended_at),
         "ring_ms": one.ring_ms,
         "talk_ms": one.talk_ms,
+        "recording": recording or None,
+        "recording_fault": fault or None,
     }

@@ -62,6 +62,8 @@ class Ami(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Actions waiting to be sent; the next originate is refused."""
     cel_path: str = ""
     """The CSV file the PBX writes channel events to, where this process can read it; empty: none."""
+    recordings_path: str = ""
+    """The folder `monitor/ringfold` in the PBX's spool folder, where this process can read it; empty: none."""
 
     def __post_init__(self) -> None:
         if self.dead_after_ms <= self.ping_interval_ms:

@@ -42,11 +42,13 @@ from engine.core.telephony import (
     LegEnded,
     LegObservation,
     LegReady,
+    LegRecorded,
     LegRinging,
     LegSeen,
     LegState,
     OriginateFailed,
     OriginateRejected,
+    RecordingRefused,
 )
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "states.md"
@@ -130,6 +132,8 @@ def observations(leg: str = LEG) -> dict[str, LegObservation]:
         "ready": LegReady(leg=leg, at=LATER, channel="PJSIP/x-1"),
         "bridged": LegBridged(leg=leg, at=LATER),
         "bridge refused": BridgeRefused(leg=leg, at=LATER, result="NONEXISTENT"),
+        "recorded": LegRecorded(leg=leg, at=LATER),
+        "recording refused": RecordingRefused(leg=leg, at=LATER, result="NO-MIXMONITOR"),
         "ended unanswered, busy (17)": ended(17, answered=False),
         "ended unanswered, normal (16)": ended(16, answered=False),
         "ended answered, by the far end": ended(16, answered=True, far_end=True),
@@ -148,7 +152,9 @@ def observations(leg: str = LEG) -> dict[str, LegObservation]:
 # -- a call ---------------------------------------------------------------------------------------------------------
 
 
-def call_in(status: CallStatus, hung_up_by: Party | None = None, doubt: Doubt | None = None) -> Call:
+def call_in(
+    status: CallStatus, hung_up_by: Party | None = None, doubt: Doubt | None = None, recording: str = ""
+) -> Call:
     rank = calls.PROGRESS[status]
 
     def since(one: CallStatus) -> int:
@@ -170,6 +176,7 @@ def call_in(status: CallStatus, hung_up_by: Party | None = None, doubt: Doubt | 
         bridged_at=since(CallStatus.BRIDGED),
         hung_up_by=hung_up_by,
         doubt=doubt,
+        recording=recording,
     )
 
 
@@ -177,6 +184,7 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "as it goes": {},
     "being hung up by the agent": {"hung_up_by": Party.AGENT},
     "after the PBX said that the originate failed": {"doubt": Doubt.ORIGINATE_FAILED},
+    "to be recorded": {"recording": f"summer-24/2026-03-07/{LEG}.wav"},
 }
 
 

@@ -15,11 +15,13 @@ Action = Mapping[str, str]
 AGENT_CONTEXT = "ringfold-agent"
 CONTACT_CONTEXT = "ringfold-contact"
 BRIDGE_CONTEXT = "ringfold-bridge"
+RECORDING_VARIABLE = "RINGFOLD_RECORDING"
 
 LEG = re.compile(r"[0-9a-f]{32}")
 NUMBER = re.compile(r"\+?[0-9]{2,20}")
 RESOURCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CHANNEL = re.compile(r"[A-Za-z0-9]{1,16}/[A-Za-z0-9_.@+;:-]{1,128}")
+RECORDING = re.compile(r"(?:[A-Za-z0-9_-]{1,100}/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}\.wav)?")
 CALLER_ID = re.compile(r"|\+?[0-9]{2,20}|[A-Za-z0-9 _.+-]{1,64} <\+?[0-9]{2,20}>")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -45,6 +47,9 @@ def originate(effect: OriginateAgent | OriginateContact) -> Action:
     if not 0 < effect.ring_timeout_ms <= RING_MAX_MS:
         raise FieldRefused("ring_timeout_ms")
     caller_id = _checked("caller_id", CALLER_ID, effect.caller_id)
+    variables = f"__CALL_UUID={leg}"
+    if isinstance(effect, OriginateContact) and _checked("recording", RECORDING, effect.recording):
+        variables += f",{RECORDING_VARIABLE}={effect.recording.removesuffix('.wav')}"  # the dialplan adds it again
     action = {
         "Action": "Originate",
         "Channel": channel,
@@ -54,7 +59,7 @@ def originate(effect: OriginateAgent | OriginateContact) -> Action:
         "Exten": "s",
         "Priority": "1",
         "Timeout": str(effect.ring_timeout_ms),
-        "Variable": f"__CALL_UUID={leg}",
+        "Variable": variables,
     }
     return action | {"CallerID": caller_id} if caller_id else action
 

@@ -22,6 +22,8 @@ class AmiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Contacts' originates that wait to be sent; further ones are rejected as `overload`."""
     cel_path: str = ""
     """The CSV that cel_custom writes for us; empty where there is none."""
+    recordings_path: str = ""
+    """The PBX's folder of our recordings, as it is seen from here; empty where it isn't."""
 
     def __repr__(self) -> str:
         return f"AmiSettings({self.username!r} at {self.host}:{self.port})"  # never the secret

@@ -23,10 +23,12 @@ from engine.core.telephony import (
     LegEnded,
     LegObservation,
     LegReady,
+    LegRecorded,
     LegRinging,
     LegSeen,
     LegState,
     OriginateFailed,
+    RecordingRefused,
 )
 
 WANTED_EVENTS = frozenset(
@@ -188,6 +190,10 @@ class LegTracker:
                 result = message.get("result", "")
                 # SUCCESS comes after the talk, when the agent's side let go: the Hangup follows
                 return () if result == "SUCCESS" else (BridgeRefused(leg=leg, at=at, result=result),)
+            case "RingfoldRecording":
+                result = message.get("result", "")
+                is_made = result == "STARTED"
+                return (LegRecorded(leg=leg, at=at) if is_made else RecordingRefused(leg=leg, at=at, result=result),)
             case _:
                 return ()
 

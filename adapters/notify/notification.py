@@ -31,6 +31,8 @@ SILENT: frozenset[type] = frozenset(
         call.CallAwaitingAgent,  # the contact isn't being dialled yet
         call.CallPlaced,
         call.BridgeFailed,  # what comes of these is in the call's record
+        call.RecordingStarted,
+        call.RecordingFailed,
         call.HangupRequested,
         call.CallDoubted,
     }
@@ -212,12 +214,16 @@ def _call(ref: str, event: call.CallEvent) -> Fact | None:
                 "sip_code": event.sip_code,
                 "ring_ms": event.ring_ms,
                 "talk_ms": event.talk_ms,
+                "recording": event.recording or None,
+                "recording_fault": event.recording_fault or None,
             }
             return Fact(type="call.ended", at=event.at, data=ended, contact=event.contact, number=event.number)
         case (
             call.CallAwaitingAgent()
             | call.CallPlaced()
             | call.BridgeFailed()
+            | call.RecordingStarted()
+            | call.RecordingFailed()
             | call.HangupRequested()
             | call.CallDoubted()
         ):

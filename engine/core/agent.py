@@ -21,10 +21,12 @@ from engine.core.telephony import (
     LegEnded,
     LegObservation,
     LegReady,
+    LegRecorded,
     LegRinging,
     LegSeen,
     OriginateFailed,
     OriginateRejected,
+    RecordingRefused,
 )
 
 
@@ -312,6 +314,8 @@ def decide(state: Agent, seen: LegObservation | PhoneOverdue) -> tuple[AgentEven
             return _doubt(state, seen.at, "silence")
         case LegCreated() | LegRinging() | LegAnswered() | LegBridged() | BridgeRefused():
             return ()
+        case LegRecorded() | RecordingRefused():
+            return ()  # it is the contact's leg that is recorded
         case _:
             assert_never(seen)
 

@@ -25,11 +25,13 @@ from engine.core.telephony import (
     LegEnded,
     LegObservation,
     LegReady,
+    LegRecorded,
     LegRinging,
     LegSeen,
     LegState,
     OriginateFailed,
     OriginateRejected,
+    RecordingRefused,
 )
 
 
@@ -84,6 +86,8 @@ class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.request
     trunk: str
     by_choice: bool
     """A person chose this very number."""
+    recording: str = ""
+    """What the recording is to be called; empty: the call isn't recorded."""
 
 
 class CallPlaced(msgspec.Struct, frozen=True, kw_only=True, tag="call.placed.v1"):
@@ -116,6 +120,19 @@ class BridgeFailed(msgspec.Struct, frozen=True, kw_only=True, tag="call.bridge_f
     result: str
 
 
+class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="call.recording_started.v1"):
+    at: int
+    call: str
+
+
+class RecordingFailed(msgspec.Struct, frozen=True, kw_only=True, tag="call.recording_failed.v1"):
+    """The PBX can't record, and the call goes on without."""
+
+    at: int
+    call: str
+    result: str
+
+
 class HangupRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.hangup_requested.v1"):
     at: int
     call: str
@@ -130,7 +147,10 @@ class CallDoubted(msgspec.Struct, frozen=True, kw_only=True, tag="call.doubted.v
 
 
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call.ended.v1"):
-    """The call's record. Times in ms; `cause` Q.850 and `sip_code` as heard, 0 where nothing was."""
+    """The call's record. Times in ms; `cause` Q.850 and `sip_code` as heard, 0 where nothing was.
+
+    `recording` and `recording_fault` as `recording_of` tells them.
+    """
 
     at: int
     call: str
@@ -144,6 +164,8 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call.ended.v1"):
     sip_code: int
     ring_ms: int
     talk_ms: int
+    recording: str = ""
+    recording_fault: str = ""
 
 
 CallEvent = (
@@ -154,6 +176,8 @@ CallEvent = (
     | CallConnected
     | CallBridged
     | BridgeFailed
+    | RecordingStarted
+    | RecordingFailed
     | HangupRequested
     | CallDoubted
     | CallEnded
@@ -190,6 +214,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     sip_code: int = 0
     ring_ms: int = 0
     talk_ms: int = 0
+    recording: str = ""
+    recording_fault: str | None = None
+    """Empty once it was begun, None while nothing was heard of it."""
 
 
 def evolve(state: Call | None, event: CallEvent) -> Call:
@@ -220,6 +247,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 asked_at=state.asked_at if state else event.at,
                 requested_at=event.at,
                 hung_up_by=state.hung_up_by if state else None,
+                recording=event.recording,
             )
         case _:
             assert state is not None, event
@@ -234,6 +262,10 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
             return msgspec.structs.replace(state, status=CallStatus.BRIDGED, bridged_at=event.at)
         case BridgeFailed():
             return msgspec.structs.replace(state, bridge_failed=True)
+        case RecordingStarted():
+            return msgspec.structs.replace(state, recording_fault="")
+        case RecordingFailed():
+            return msgspec.structs.replace(state, recording_fault=event.result)
         case HangupRequested():
             return msgspec.structs.replace(state, hung_up_by=event.party)
         case CallDoubted():
@@ -250,9 +282,30 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 sip_code=event.sip_code,
                 ring_ms=event.ring_ms,
                 talk_ms=event.talk_ms,
+                recording=event.recording,
+                recording_fault=event.recording_fault,
             )
         case _:
             assert_never(event)
+
+
+UNHEARD = "unheard"
+"""They talked, and nothing was heard of the recording that was to be made: the PBX may have made it or not."""
+
+
+def recording_of(state: Call) -> tuple[str, str]:
+    """The name of the call's recording, empty where there is none; and what is wrong with it, empty if nothing is."""
+    if state.status is CallStatus.ENDED:
+        return state.recording, state.recording_fault or ""
+    match state.recording, state.recording_fault:
+        case "", _:
+            return "", ""
+        case name, None:
+            return (name, UNHEARD) if state.bridged_at else ("", "")
+        case name, "":
+            return name, ""
+        case _, fault:
+            return "", fault
 
 
 # -- decisions on observations ----------------------------------------------------------------------------------------
@@ -290,6 +343,11 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
             return _bridged(state, seen.at)
         case BridgeRefused():
             return (BridgeFailed(at=seen.at, call=state.id, result=seen.result),) if not state.bridge_failed else ()
+        case LegRecorded():
+            return (RecordingStarted(at=seen.at, call=state.id),) if _is_awaiting_recording(state) else ()
+        case RecordingRefused():
+            failed = RecordingFailed(at=seen.at, call=state.id, result=seen.result)
+            return (failed,) if _is_awaiting_recording(state) else ()
         case LegEnded():
             return (_ended_by_leg(state, seen),)
         case OriginateRejected():
@@ -321,6 +379,7 @@ def unlisted(state: Call, at: int, restarted: bool) -> tuple[CallEvent, ...]:
 
 def end(state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int = 0, sip_code: int = 0) -> CallEnded:
     rang_until = state.connected_at or at
+    recording, fault = recording_of(state)
     return CallEnded(
         at=at,
         call=state.id,
@@ -334,7 +393,13 @@ def end(state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int =
         sip_code=sip_code,
         ring_ms=rang_until - state.ringing_at if state.ringing_at else 0,
         talk_ms=at - state.bridged_at if state.bridged_at else 0,
+        recording=recording,
+        recording_fault=fault,
     )
+
+
+def _is_awaiting_recording(state: Call) -> bool:
+    return bool(state.recording) and state.recording_fault is None
 
 
 def _is_before(state: Call, status: CallStatus) -> bool:

@@ -54,6 +54,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dispositions: Annotated[tuple[Disposition, ...], msgspec.Meta(min_length=1, max_length=200)] = DEFAULT_DISPOSITIONS
     dispose_without_attempt: bool = False
     stop_when_completed: bool = True
+    record: bool = False
+    """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
+    agents_may_listen: bool = False
+    """Whether agents may hear the recordings of their own calls."""
 
     def disposition(self, code: str) -> Disposition | None:
         return next((one for one in self.dispositions if one.code == code), None)

@@ -124,7 +124,7 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
             cancelled = _cancelled(call, at) if call else []
             return [*cancelled, AgentLeaving(at=at, agent=agent.id, reason=_why_out(book, agent))]
         case Presence.PRESENT if agent.line is Line.ON_DEMAND:
-            return _on_demand(agent, call, at)
+            return _on_demand(book, agent, call, at)
         case Presence.LEAVING if agent.phone in (Phone.UP, Phone.CALLING):
             return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
         case Presence.LEAVING if agent.phone is Phone.DOWN and call is None:
@@ -155,11 +155,11 @@ def _cancelled(call: Call, at: int) -> list[Event]:
     return [calls.end(call, at, Outcome.CANCELLED, Party.DIALER, "the agent or the campaign stopped first")]
 
 
-def _on_demand(agent: Agent, call: Call | None, at: int) -> list[Event]:
+def _on_demand(book: Book, agent: Agent, call: Call | None, at: int) -> list[Event]:
     """An on-demand agent's phone lives as long as the call it is for."""
     if call is None:
         closing = agent.phone in (Phone.UP, Phone.CALLING)
         return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)] if closing else []
     if call.status is CallStatus.AWAITING_AGENT and agent.phone is Phone.UP:
-        return [preview.request(call, at, agent.leg)]
+        return [preview.request(book, call, at, agent.leg)]
     return []

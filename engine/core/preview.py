@@ -6,6 +6,7 @@ acted on any more.
 
 from typing import Any
 
+from engine.core import recording
 from engine.core.agent import Agent, AgentEvent, Line, Phone, PhoneCalled, Presence, Wanted
 from engine.core.book import Book, Event
 from engine.core.call import Call, CallAwaitingAgent, CallRequested, CallStatus
@@ -300,7 +301,7 @@ def _dial(book: Book, command: Dial, claims: Claims) -> tuple[list[Event], str]:
         by_choice=command.number is not None,
     )
     if agent.phone is Phone.UP:
-        return [_request(awaiting, command.call, command.at, agent.leg)], command.call
+        return [_request(book, awaiting, command.call, command.at, agent.leg)], command.call
     if agent.line is Line.NAILED:
         raise against_rule("agent-phone-down", f"the phone of agent {agent.id!r} is {agent.phone}")
     if agent.phone is not Phone.DOWN:
@@ -338,13 +339,14 @@ def _free_line(book: Book, claims: Claims, number: str) -> None:
         raise no_room("setup-limit", f"{claims.max_calls_in_setup} calls are being set up")
 
 
-def request(call: Call, at: int, agent_leg: str) -> CallRequested:
+def request(book: Book, call: Call, at: int, agent_leg: str) -> CallRequested:
     """The intent to dial, now that the agent's phone is there."""
     assert call.status is CallStatus.AWAITING_AGENT
-    return _request(call, call.id, at, agent_leg)
+    return _request(book, call, call.id, at, agent_leg)
 
 
-def _request(call: Call | CallAwaitingAgent, call_id: str, at: int, agent_leg: str) -> CallRequested:
+def _request(book: Book, call: Call | CallAwaitingAgent, call_id: str, at: int, agent_leg: str) -> CallRequested:
+    campaign = book.campaign
     return CallRequested(
         at=at,
         call=call_id,
@@ -355,4 +357,5 @@ def _request(call: Call | CallAwaitingAgent, call_id: str, at: int, agent_leg: s
         agent_leg=agent_leg,
         trunk=call.trunk,
         by_choice=call.by_choice,
+        recording=recording.name_of(campaign.ref, at, call_id) if campaign.settings.record else "",
     )

@@ -87,6 +87,7 @@ def _dial(book: Book, event: CallRequested) -> list[Effect]:
             number=book.contacts.by_ref[event.contact].numbers[event.number],
             ring_timeout_ms=ring_ms,
             caller_id=settings.caller_id,
+            recording=event.recording,
         ),
         CancelTimer(key=f"reservation/{event.reservation}"),
         SetTimer(

@@ -64,6 +64,21 @@ class BridgeRefused(msgspec.Struct, frozen=True, tag=True):
     result: str
 
 
+class LegRecorded(msgspec.Struct, frozen=True, tag=True):
+    """The PBX began to record the leg, both directions, as the originate asked."""
+
+    leg: str
+    at: int
+
+
+class RecordingRefused(msgspec.Struct, frozen=True, tag=True):
+    """The PBX can't record the leg and goes on without: `result` as the dialplan named it, such as NO-MIXMONITOR."""
+
+    leg: str
+    at: int
+    result: str
+
+
 class LegEnded(msgspec.Struct, frozen=True, tag=True):
     """The channel is gone.
 
@@ -123,6 +138,8 @@ LegObservation = (
     | LegReady
     | LegBridged
     | BridgeRefused
+    | LegRecorded
+    | RecordingRefused
     | LegEnded
     | OriginateRejected
     | OriginateFailed
@@ -166,13 +183,17 @@ class OriginateAgent(msgspec.Struct, frozen=True, tag=True):
 
 
 class OriginateContact(msgspec.Struct, frozen=True, tag=True):
-    """Dial a contact's number over a trunk; when it answers it waits for `BridgeLegs`."""
+    """Dial a contact's number over a trunk; when it answers it waits for `BridgeLegs`.
+
+    `recording` is what the conversation's recording is to be called (`engine.core.recording`); empty: none is made.
+    """
 
     leg: str
     trunk: str
     number: str
     ring_timeout_ms: int
     caller_id: str
+    recording: str = ""
 
 
 class BridgeLegs(msgspec.Struct, frozen=True, tag=True):

@@ -79,6 +79,11 @@ class Asterisk:
         return self._folders.log / "cel-custom" / "ringfold.csv"
 
     @property
+    def recordings_path(self) -> Path:
+        """Where the shipped dialplan's recordings go."""
+        return self._folders.var / "monitor" / "ringfold"
+
+    @property
     def log_path(self) -> Path:
         return self._folders.log / "messages.log"
 

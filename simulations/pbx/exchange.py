@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -13,6 +14,7 @@ from simulations.pbx.bridge import CONVERSATION, HOLDING, Bridge
 from simulations.pbx.cel import Cel
 from simulations.pbx.leg import Leg
 from simulations.pbx.originate import Originate
+from simulations.pbx.recording import Recordings
 from simulations.pbx.script import Script
 
 MAX_ORIGINATES_KEPT = 1_000_000
@@ -42,6 +44,7 @@ class Exchange:
         publish: Callable[[str, Callable[[], bytes]], None],
         version: int,
         cel: Cel,
+        monitor: Path | None = None,
     ) -> None:
         self.script = script
         self.chance = random.Random(seed)
@@ -57,6 +60,7 @@ class Exchange:
         self._seed = seed
         self._cel = cel
         self._loop = asyncio.get_running_loop()
+        self.recordings = Recordings(monitor, lambda: self._loop.time() / self.time_scale)
         self._attempts: Counter[str] = Counter()
         self._names = self._uids = 0
         self._legs: dict[str, Leg] = {}
@@ -86,6 +90,7 @@ class Exchange:
         self._cel.write(leg.uid, event, self.now_s(), leg.name, **extra)
 
     def gone(self, leg: Leg) -> None:
+        self.recordings.stop(leg.uid)
         self._legs.pop(leg.uid.lower(), None)
         self._by_name.pop(leg.name, None)
         self._uid_lengths[len(leg.uid)] -= 1
@@ -127,6 +132,7 @@ class Exchange:
         """The process died and is back: nothing of what was lives, and nobody was told."""
         for leg in self.legs:
             leg.vanish()
+        self.recordings.lose()
         self._legs.clear()
         self._by_name.clear()
         self._uid_lengths.clear()

@@ -4,7 +4,8 @@ The dialplan is the one the product ships, step by step:
 
     ringfold-agent    Answer, UserEvent RingfoldReady, BridgeWait for ever
     ringfold-contact  UserEvent RingfoldReady, Wait(10), Hangup
-    ringfold-bridge   Bridge(AGENTCHAN), UserEvent RingfoldBridge, Hangup
+    ringfold-bridge   where RINGFOLD_RECORDING says so MixMonitor and UserEvent RingfoldRecording;
+                      Bridge(AGENTCHAN), UserEvent RingfoldBridge, Hangup
 
 Per leg the events keep the order of the real PBX. OriginateResponse doesn't: it comes by another way, at a random point
 around the fact that it tells.
@@ -21,6 +22,7 @@ from typing import Protocol
 from simulations.pbx.bridge import Bridge, Publish
 from simulations.pbx.channel import CAUSES, RINGING, UP, Channel, dial_event, event
 from simulations.pbx.originate import REFUSALS, SIP_OF_OWN_CAUSE, Originate, Refusal
+from simulations.pbx.recording import Recordings
 from simulations.pbx.script import Kind, Outcome
 
 CONTACT_WAIT_MS = 10_000
@@ -35,6 +37,7 @@ class House(Protocol):
     publish: Publish
     tells_sip_code: bool
     tells_cause_of_ring_out: bool
+    recordings: Recordings
 
     def later(self, delay_ms: float, act: Callable[[], None]) -> asyncio.TimerHandle: ...
     def record(self, leg: Leg, event: str, /, **extra: str | int) -> None: ...
@@ -196,8 +199,9 @@ class Leg(Channel):
         self._house.holding().enter(self)
 
     def _bridge_step(self) -> None:
+        self._record_step()
         target = self.get("AGENTCHAN")
-        self.step("ringfold-bridge", 1, "Bridge", f"{target},x")
+        self.step("ringfold-bridge", 8, "Bridge", f"{target},x")
         agent = self._house.find(target) if target else None
         if agent is None or agent is self or not agent.runs_dialplan:
             self._bridged_step("NONEXISTENT" if agent is not self else "LOOP")
@@ -205,13 +209,25 @@ class Leg(Channel):
         self.resume = lambda: self._bridged_step("SUCCESS")
         self.join(agent)
 
+    def _record_step(self) -> None:
+        name = self.get("RINGFOLD_RECORDING")
+        self.step("ringfold-bridge", 1, "GotoIf")
+        if name and not self._house.recordings.can_be_made:
+            self.step("ringfold-bridge", 3, "UserEvent")
+            self._user_event("RingfoldRecording", b"Result: NO-MIXMONITOR\r\n")
+        elif name:
+            self._house.recordings.start(self.uid, name)
+            self.step("ringfold-bridge", 6, "UserEvent")
+            self._user_event("RingfoldRecording", b"Result: STARTED\r\n")
+            self.set("RINGFOLD_RECORDING", "")
+
     def _bridged_step(self, result: str) -> None:
-        self.step("ringfold-bridge", 2, "UserEvent")
+        self.step("ringfold-bridge", 9, "UserEvent")
         self._user_event("RingfoldBridge", b"Result: %b\r\n" % result.encode())
         self._hangup_step()
 
     def _hangup_step(self) -> None:
-        self.step(self.context, 3, "Hangup")
+        self.step(self.context, 10 if self.context == "ringfold-bridge" else 3, "Hangup")
         self.hangup_source = self.hangup_source or "dialplan/builtin"
         self.end(16)
 

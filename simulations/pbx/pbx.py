@@ -39,7 +39,7 @@ class SimulatedPbx:
     """`time_scale` multiplies every duration of calls: 0.01 makes a minute 0.6 s. `event_lag_ms` (shortest, longest) is
     how far events lag behind responses, as on a busy PBX; not scaled. `segmented` cuts all output into small pieces.
     `version` 16 leaves out what only 22 tells. The login's penalty and time-out are not scaled. `cel_path` is where the
-    channel event log is written, if anywhere.
+    channel event log is written, if anywhere; `monitor` the folder of recordings, without which none can be made.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class SimulatedPbx:
         login_timeout_ms: float = 5000,
         version: int = 22,
         cel_path: Path | None = None,
+        monitor: Path | None = None,
     ) -> None:
         self.script = script or Script()
         self.login_penalty_ms = login_penalty_ms
         self.login_timeout_ms = login_timeout_ms
         self.segmented = segmented
         self.cel_path = cel_path
+        self.monitor = monitor
         self._seed, self._time_scale, self._version = seed, time_scale, version
         self._users = {user.name: user for user in users}
         self._lag_ms = event_lag_ms
@@ -79,7 +81,9 @@ class SimulatedPbx:
         """Listen on the loopback; returns the port."""
         self._loop = asyncio.get_running_loop()
         self._cel = Cel(self.cel_path)
-        self.exchange = Exchange(self.script, self._seed, self._time_scale, self._publish, self._version, self._cel)
+        self.exchange = Exchange(
+            self.script, self._seed, self._time_scale, self._publish, self._version, self._cel, self.monitor
+        )
         self._manager = Manager(self.exchange, self._loop.call_soon, self._publish_at_once)
         self._server = await self._loop.create_server(self.session, "127.0.0.1", port)
         self._port = int(self._server.sockets[0].getsockname()[1])

@@ -1,5 +1,6 @@
 """Nothing that a contact, a CRM or a configuration contains can become more than one value of one header."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,33 @@ def test_a_contact_is_originated_straight_over_the_trunk_under_its_own_id() -> N
         "Variable": f"__CALL_UUID={LEG}",
         "CallerID": "Ringfold <+15550000>",
     }
+
+
+def test_a_recordings_name_goes_with_the_originate_without_its_suffix() -> None:
+    effect = msgspec.structs.replace(contact(), recording=f"summer-24/2026-03-07/{LEG}.wav")
+
+    asked = action.originate(effect)
+
+    assert asked["Variable"] == f"__CALL_UUID={LEG},RINGFOLD_RECORDING=summer-24/2026-03-07/{LEG}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"../2026-03-07/{LEG}.wav",
+        f"a.b/2026-03-07/{LEG}.wav",
+        f"/a/2026-03-07/{LEG}.wav",
+        f"a,b=c/2026-03-07/{LEG}.wav",
+        f"${{X}}/2026-03-07/{LEG}.wav",
+        f"a/2026-03-07/{LEG}.wav\n",
+        f"a/2026-03-07/{LEG}",
+        f"a/2026-03-07/{LEG}.wav,,reboot",
+        f"{'a' * 101}/2026-03-07/{LEG}.wav",
+    ],
+)
+def test_a_recordings_name_of_another_form_never_reaches_the_pbx(name: str) -> None:
+    with pytest.raises(FieldRefused, match="recording"):
+        action.originate(msgspec.structs.replace(contact(), recording=name))
 
 
 def test_an_agent_is_rung_at_the_phone() -> None:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ami.translate import LegTracker, audio_bridges, seen
-from engine.core.telephony import BridgeRefused, LegEnded, LegObservation, LegReady, LegSeen, LegState
+from engine.core.telephony import (
+    BridgeRefused,
+    LegEnded,
+    LegObservation,
+    LegReady,
+    LegRecorded,
+    LegSeen,
+    LegState,
+    RecordingRefused,
+)
 from tests.adapters.ami.recording import AT, NAMES, load, messages, names, observe, of, originated
 
 ANSWERED = ["LegCreated", "LegRinging", "LegAnswered", "LegReady"]
@@ -103,6 +112,22 @@ def test_an_agent_who_has_left_is_a_refused_bridge_and_not_yet_an_end(name: str)
     assert BridgeRefused(leg=contact, at=AT, result="NONEXISTENT") in observations
     assert names(observations)[-1] == "LegEnded"
     assert "LegBridged" not in names(observations)
+
+
+@pytest.mark.parametrize(
+    ("result", "seen"),
+    [
+        ("STARTED", LegRecorded(leg="c" * 32, at=AT)),
+        ("NO-MIXMONITOR", RecordingRefused(leg="c" * 32, at=AT, result="NO-MIXMONITOR")),
+    ],
+)
+def test_the_dialplan_tells_whether_it_records(result: str, seen: LegObservation) -> None:
+    tracker = LegTracker()
+    told = {"event": "UserEvent", "userevent": "RingfoldRecording", "uniqueid": "c" * 32, "result": result}
+
+    assert tracker.see(told, AT) == ()  # no leg of ours
+    tracker.expect("c" * 32)
+    assert tracker.see(told, AT) == (seen,)
 
 
 def test_legs_are_told_apart_by_their_own_id_although_the_bridge_merges_linkedid() -> None:

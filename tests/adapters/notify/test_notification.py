@@ -134,6 +134,8 @@ def test_the_call_record_says_how_it_ended() -> None:
         "sip_code": 200,
         "ring_ms": 10,
         "talk_ms": 20,
+        "recording": None,
+        "recording_fault": None,
     }
 
 

@@ -31,6 +31,8 @@ answered                        | – | –                    | –            
 ready                           | – | up                   | –               | –
 bridged                         | – | –                    | –               | –
 bridge refused                  | – | –                    | –               | –
+recorded                        | – | –                    | –               | –
+recording refused               | – | –                    | –               | –
 ended unanswered, busy (17)     | – | busy                 | busy            | closed
 ended unanswered, normal (16)   | – | cancelled            | cancelled       | closed
 ended answered, by the far end  | – | they hung up         | they hung up    | closed

@@ -43,6 +43,8 @@ WORDS = {
     "unknown": "call.ended (unknown by unknown)",
     "lost": "call.ended (abandoned by unknown)",
     "talked": "call.ended (answered by unknown)",
+    "made": "call.recording_started",
+    "not made": "call.recording_failed",
 }
 AS_IT_GOES = """
                                 awaiting_agent requested placed ringing connected bridged ended
@@ -52,6 +54,8 @@ answered                        | – | –         | –         | –         
 ready                           | – | connected | connected | connected | –         | –         | –
 bridged                         | – | at once   | at once   | at once   | joined    | –         | –
 bridge refused                  | – | no bridge | no bridge | no bridge | no bridge | no bridge | –
+recorded                        | – | –         | –         | –         | –         | –         | –
+recording refused               | – | –         | –         | –         | –         | –         | –
 ended unanswered, busy (17)     | – | busy      | busy      | busy      | busy      | busy      | –
 ended unanswered, normal (16)   | – | our end   | our end   | our end   | our end   | our end   | –
 ended answered, by the far end  | – | gave up   | gave up   | gave up   | gave up   | they left | –
@@ -87,13 +91,18 @@ FAILED = {
     "not listed, the PBX restarted": "| – | never was | unknown | unknown | lost | talked | –",
 }
 
+RECORDED = {
+    "recorded": "| – | made | made | made | made | made | –",
+    "recording refused": "| – | not made | not made | not made | not made | not made | –",
+}
+
 
 def _with(changes: dict[str, str]) -> str:
     lines = [line for line in AS_IT_GOES.splitlines() if line.split("|")[0].strip() not in changes]
     return "\n".join([*lines, *(f"{name} {answers}" for name, answers in changes.items())])
 
 
-TABLES = dict(zip(SITUATIONS, (AS_IT_GOES, _with(LET_GO), _with(FAILED)), strict=True))
+TABLES = dict(zip(SITUATIONS, (AS_IT_GOES, _with(LET_GO), _with(FAILED), _with(RECORDED)), strict=True))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
