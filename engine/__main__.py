@@ -363,7 +363,11 @@ def _print_until_closed(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main() -> None:
-    cli()
+    try:
+        cli()
+    except StoreUnavailable as error:
+        print(f"ringfold: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 __all__ = ["Service", "log_of", "main"]

@@ -25,6 +25,12 @@ LOST = (
     TimeoutError,
 )
 """The connection went, or the server can't work just now (no disk, no memory): it may or may not have happened."""
+SHUT = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""The server doesn't let us in: a wrong user or password, no such database, or one where we may not make tables."""
 
 ACQUIRE = """
 insert into es_log as held values ($1, 1, $2, now() + $3::bigint * interval '1 ms', 0, 0, '')
@@ -69,13 +75,16 @@ class PostgresStore:
     async def open(cls, url: str) -> "PostgresStore":
         """Raises StoreUnavailable."""
         try:
+            # No floor: the pool's own way of keeping one prints a traceback for every try while the server is away.
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=MAX_CONNECTIONS, command_timeout=COMMAND_TIMEOUT_S
+                url, min_size=0, max_size=MAX_CONNECTIONS, command_timeout=COMMAND_TIMEOUT_S
             )
             async with pool.acquire() as connection, connection.transaction():
                 await migrate(connection)
         except LOST as error:
             raise StoreUnavailable(f"PostgreSQL can't be reached: {error}") from error
+        except SHUT as error:
+            raise StoreUnavailable(f"PostgreSQL doesn't let us in: {error}") from error
         return cls(pool)
 
     @asynccontextmanager
