@@ -85,15 +85,23 @@ class Log:
         log = cls(store, codec, name, head, ttl_ms, asked_at_s)
         log._start(log._keep_lease(), f"lease {name}")  # before anything else: a long log may take longer than a lease
         try:
-            async for batch in read(store, codec, name):
-                for one in batch:
-                    log._versions[one.stream] = one.version
+            await log._read_versions()
         except BaseException:
             await log.close()
             raise
         if log._lost is not None:
             raise StoreUnavailable(f"log {name!r} was lost while it was read") from log._lost
         return log
+
+    async def _read_versions(self) -> None:
+        """Of all streams; events are left for those who understand them to decode."""
+        after, more = 0, True
+        while more:
+            page = await self._store.segments(self.name, after, PAGE_SEGMENTS)
+            for segment in page:
+                self._versions.update(self._codec.versions(self._codec.unpack(segment.codec, segment.data)))
+                after = segment.pos + segment.n - 1
+            more = len(page) == PAGE_SEGMENTS
 
     @property
     def position(self) -> int:

@@ -119,6 +119,21 @@ def test_appends_do_what_lists_in_a_dictionary_do(rounds: list[list[Any]], group
         logs.MAX_GROUP_EVENTS = before
 
 
+async def test_to_own_a_log_opens_no_event() -> None:
+    """Versions are read from the lines' heads: no key is fetched, nothing unsealed, and an event may be unknown."""
+    store = MemoryStore()
+    log = await own(store)
+    strange = 'p "ü"\\\n[1,2]'
+    await log.append([Append(strange, 0, [met("ann", "Ann"), met("ben", '","Ben"]')]), one("s", 0, 1, 2, 3)])
+    await log.append([Append(strange, 2, [met("ann", "Ann")])])
+    await log.close()
+    codec = Codec(Counted)
+    again = await Log.own(store, codec, "a", "me", TTL_MS)
+    assert (again.version(strange), again.version("s"), again.version("t")) == (3, 3, 0)
+    assert codec.keys.missing(["ann", "ben"]) == ["ann", "ben"]
+    await again.close()
+
+
 # -- groups and bounds ------------------------------------------------------------------------------------------------
 
 
