@@ -5,12 +5,13 @@ Who asks is settled before anything else: a stranger isn't even told which addre
 
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import agent, call, campaign, event, health, webhook
+from api import agent, call, campaign, event, health, recording, webhook
 from api.problem import Problem, of_refusal
 from api.route import Call, HttpLimits, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
@@ -19,15 +20,25 @@ from engine.app import Engine
 from engine.core.refusal import Refused
 from engine.ports import Feed, StoreUnavailable
 
-ROUTES = all_routes(campaign.ROUTES, agent.ROUTES, call.ROUTES, event.ROUTES, webhook.ROUTES, health.ROUTES)
+ROUTES = all_routes(
+    campaign.ROUTES, agent.ROUTES, call.ROUTES, recording.ROUTES, event.ROUTES, webhook.ROUTES, health.ROUTES
+)
 PRINCIPAL = web.RequestKey("principal", Principal)
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
 
-def make_app(engine: Engine, feed: Feed, keys: KeyRing, limits: HttpLimits, trunks: frozenset[str]) -> web.Application:
-    service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks)
+def make_app(
+    engine: Engine,
+    feed: Feed,
+    keys: KeyRing,
+    limits: HttpLimits,
+    trunks: frozenset[str],
+    recordings: Path | None = None,
+) -> web.Application:
+    """`recordings`: the folder from which recordings are served, if there is one."""
+    service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks, recordings=recordings)
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )

@@ -21,7 +21,8 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 ENDERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
 
 
-def _found(call: Call) -> tuple[str, Running, str]:
+def found(call: Call) -> tuple[str, Running, str]:
+    """The campaign and the id of the call that the path names, if the principal may know of it."""
     name = call.part("call", HEX_ID, "call")
     for ref, running in call.engine.campaigns.items():
         known = running.book.calls.get(name)
@@ -36,12 +37,12 @@ def _found(call: Call) -> tuple[str, Running, str]:
 
 
 async def show(call: Call) -> web.Response:
-    _, running, name = _found(call)
+    _, running, name = found(call)
     return reply(view.call(running.book.calls[name], running.book))
 
 
 async def hang_up(call: Call) -> web.Response:
-    ref, _, name = _found(call)
+    ref, _, name = found(call)
     await call.body(Nothing)
     party = Party.AGENT if call.principal.role is Role.AGENT else Party.DIALER
     await call.engine.submit(ref, HangUpCall(at=call.at, by=call.by, party=party, call=name))

@@ -86,6 +86,9 @@ CATALOGUE: dict[str, Entry] = {
     "unknown-allocation": Entry(404, "The agent is not allocated to the campaign", "Allocate the agent to it first."),
     "unknown-contact": Entry(404, "There is no such contact in the campaign", "Check the ref."),
     "unknown-call": Entry(404, "There is no such call", "Check the id; calls of deleted campaigns are gone."),
+    "no-recording": Entry(
+        404, "The call has no recording", "The detail says why; just after the call's end it may take a moment."
+    ),
     "unknown-reservation": Entry(404, "There is no such reservation", "It lapsed, was released or disposed of."),
     "unknown-webhook": Entry(404, "There is no such webhook", "Check the id."),
     "campaign-deleted": Entry(409, "The campaign is deleted", "Its ref is used up: create another under a new one."),

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -52,6 +53,7 @@ class Service(msgspec.Struct):
     keys: KeyRing
     limits: HttpLimits
     trunks: frozenset[str]
+    recordings: Path | None = None
     streams: int = 0
 
 

@@ -117,7 +117,15 @@ class Service:
             max_streams=http.max_streams,
             heartbeat_s=http.heartbeat_s,
         )
-        app = make_app(self.engine, self.notifier, self.keys, limits, frozenset(self.settings.dialing.trunks))
+        recordings = self.settings.ami.recordings_path
+        app = make_app(
+            self.engine,
+            self.notifier,
+            self.keys,
+            limits,
+            frozenset(self.settings.dialing.trunks),
+            Path(recordings) if recordings else None,
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         self._closers.append(runner.cleanup)
         await runner.setup()

@@ -28,6 +28,7 @@ MAY = {
         "POST /v1/reservations/{reservation}/release",
         "POST /v1/reservations/{reservation}/disposition",
         "GET /v1/calls/{call}",
+        "GET /v1/calls/{call}/recording",
         "POST /v1/calls/{call}/hangup",
         "GET /livez",
         "GET /readyz",
