@@ -111,12 +111,14 @@ async def stopped(world: World, ref: str) -> bytes:
 async def test_EX_02_a_campaign_from_create_to_stopped_over_a_restart(
     postgres_url: str, tmp_path: Path, pbx: SimulatedPbx, receiver: Receiver
 ) -> None:
-    """Given a restart while a call is up, then the call is adopted and the campaign goes on to its end."""
+    """Given a restart while two calls are up, then the one that goes on is adopted, and the one that ended has ended."""
     settings = on(postgres_url, tmp_path, pbx)
     async with running(settings) as world:
         assert world.service.store.kind == "postgres"
         await subscribe(world, receiver)
-        await world.campaign("spring", [["25550001", "15550002"], ["15550003"]])
+        await world.campaign(
+            "spring", [["25550001", "15550002"], ["15550003"], ["15550004"]], agents=("agent1", "agent2")
+        )
         await world.run("spring")
         agent = world.agent("agent1")
         held = await take(agent)
@@ -124,16 +126,22 @@ async def test_EX_02_a_campaign_from_create_to_stopped_over_a_restart(
         assert (await world.told("spring", "call.ended", call=busy))["data"]["outcome"] == "busy"
         call = (await act(agent, held, "dial"))["call_id"]
         await world.told("spring", "call.bridged", call=call)
-    assert {one.uid for one in pbx.live} >= {call}  # talking on, with nobody to listen
+        other = world.agent("agent2")
+        gone = (await act(other, await take(other, "agent2"), "dial"))["call_id"]
+        await world.told("spring", "call.bridged", call=gone)
+    assert {one.uid for one in pbx.live} >= {call, gone}  # talking on, with nobody to listen
+    assert pbx.hang_up(gone)
     async with running(settings) as world:
         agent = world.agent("agent1")
         assert (await take(agent))["id"] == held["id"]
+        unheard = await world.told("spring", "call.ended", call=gone)
+        assert (unheard["data"]["outcome"], unheard["data"]["ended_by"]) == ("answered", "unknown")
         assert (await world.manager.call("GET", f"/v1/calls/{call}"))["status"] == "bridged"
         await agent.call("POST", f"/v1/calls/{call}/hangup", {})
         ended = await world.told("spring", "call.ended", call=call)
         assert (ended["data"]["outcome"], ended["data"]["ended_by"]) == ("answered", "agent")
         await act(agent, held, "disposition", disposition="engaged")
-        assert (await take(agent))["contact"]["ref"] == "spring:2"
+        assert (await take(agent))["contact"]["ref"] == "spring:3"
         live = await stopped(world, "spring")
         await caught_up(world, receiver, "spring")
         await world.until(lambda: not pbx.live)
@@ -155,8 +163,9 @@ async def test_EX_02_the_database_crashes_mid_call_and_the_service_goes_on_by_it
         dialled = len(pbx.originates)
         async with fragile.crashed():
             dialling = asyncio.ensure_future(act(second, waiting, "dial"))
+            await asyncio.wait([dialling], timeout=0.3)
             assert pbx.hang_up(call)
-            await asyncio.wait([dialling], timeout=0.5)
+            await asyncio.wait([dialling], timeout=0.2)
             assert not dialling.done()
             assert len(pbx.originates) == dialled
         async with asyncio.timeout(PATIENCE_S):
