@@ -55,6 +55,8 @@ CAMPAIGN_PREFIX = "campaign/"
 REOPEN_AFTER_MS = 1_000
 STANDBY_RETRY_MS = 200
 STANDBY_SAY_EVERY = 50
+STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
+"""How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
 log = structlog.get_logger(__name__)
 
@@ -356,11 +358,24 @@ class Engine:
 
     def _hang_up_stranger(self, leg: str) -> None:
         """A leg of our making that no log knows. Whoever lost a log can't tell it from its new owner's: it lets it be."""
-        actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]
-        owned = all(one is not None and one.lost is None for one in actors)
-        log.warning("a leg that nobody knows", leg=leg, hung_up=owned)
-        if owned:
+        if self._holds_all():
+            log.warning("a leg that nobody knows", leg=leg, hung_up=True)
             self._telephony.perform(HangUp(leg=leg))
+        else:
+            self._spawn(self._look_again(leg), f"stranger {leg}")
+
+    async def _look_again(self, leg: str) -> None:
+        """Who was frozen hears the PBX before it hears that its lease ran out, and maybe that nobody took it."""
+        for _ in range(STRANGER_LOOKS):
+            await asyncio.sleep(STRANGER_LOOK_MS / 1_000)
+            if self._holds_all():
+                self._hang_up_stranger(leg)
+                return
+        log.warning("a leg that nobody knows", leg=leg, hung_up=False)
+
+    def _holds_all(self) -> bool:
+        actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]
+        return all(one is not None and one.lost is None and one.log.holds for one in actors)
 
     def _ring(self, ref: str, alarm: Alarm) -> None:
         running = self.campaigns.get(ref)

@@ -182,6 +182,26 @@ async def test_EX_02_an_owner_who_was_fenced_hangs_nothing_up_that_may_be_the_ne
         assert shell.pbx.asked == []
 
 
+async def test_EX_02_an_owner_whose_lease_ran_out_judges_strangers_only_when_it_is_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that was frozen can't know whether somebody else came meanwhile."""
+    shell = await new_shell()
+    monkeypatch.setattr(engine.app, "STRANGER_LOOK_MS", 5)
+    async with started(shell):
+        await shell.running()
+        shell.pbx.asked.clear()
+        frozen = shell.engine.campaigns["c1"].actor.log
+        monkeypatch.setattr(frozen, "_held_until_s", 0)
+
+        shell.engine.hear(LegCreated(leg="e" * 32, at=shell.clock.now, channel="PJSIP/x"))
+        await asyncio.sleep(0.03)
+        assert shell.pbx.asked == []
+
+        monkeypatch.undo()
+        await until(lambda: shell.pbx.asked == [HangUp(leg="e" * 32)])
+
+
 async def test_nothing_is_dialled_while_the_pbx_is_away_and_the_reason_is_known() -> None:
     shell = await new_shell()
     async with started(shell):
