@@ -1,4 +1,4 @@
-"""The engine as a process, killed in the middle of its work: what the PBX saw, what the feed told and what the log holds agree."""
+"""The engine as a process, killed in the middle of its work: PBX, feed, receiver and log agree about all that happened."""
 
 import asyncio
 import base64
@@ -8,6 +8,7 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from tests.service.test_preview import act, take
 
 CAMPAIGN = "spring"
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes here").decode()
-SPEED = 50
+SPEED = 80
 """How much faster than life people ring, talk and think."""
 AGENTS = 12
 CONTACTS = 60
-KILLS = 4
+KILLS = 3
 PATIENCE_S = 30
 JOB_LIMIT_S = 90
 HABITS = Habits(look_s=10 / SPEED, wrapup_s=10 / SPEED, skip=0.05, lapse=0.02, lapse_s=2.5, idle_s=0.05)
@@ -106,7 +107,7 @@ async def floor(folder: Path, script: Script, time_scale: float, drain_timeout_s
         "cel_path": str(cel),
         "max_originates_per_second": 200,
     }
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "ami": ami,
         "engine": {"drain_timeout_s": drain_timeout_s},
         "webhooks": {"allow_private_targets": True, "allow_http": True},
@@ -176,7 +177,7 @@ def assert_calls_are_what_the_pbx_saw(story: list[dict[str, Any]], pbx: Simulate
             spans[dialled.number].append(seen[dialled.leg])
     for number, calls in spans.items():
         calls.sort(key=lambda one: one.start_s)
-        assert all(early.end_s <= late.start_s for early, late in zip(calls, calls[1:], strict=False)), number
+        assert all(early.end_s <= late.start_s for early, late in pairwise(calls)), number
 
 
 def table_of(story: list[dict[str, Any]]) -> Table:
