@@ -2,7 +2,8 @@
 
 Permissions come from the list of commands that the login may use. That a context exists is shown by an originate over
 a channel technology that doesn't exist: an unknown context is refused at once, a known one fails harmlessly later.
-That events arrive is shown by a local channel that runs our waiting context inside the PBX for a moment.
+That events arrive is shown by a local channel that runs our waiting context inside the PBX for a moment; that recordings
+arrive, by one that the dialplan records.
 """
 
 import asyncio
@@ -13,7 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.ami.action import AGENT_CONTEXT, BRIDGE_CONTEXT, CONTACT_CONTEXT, Action, FieldRefused
+from adapters.ami.action import (
+    AGENT_CONTEXT,
+    BRIDGE_CONTEXT,
+    CONTACT_CONTEXT,
+    RECORDING_VARIABLE,
+    Action,
+    FieldRefused,
+)
 from adapters.ami.client import AmiClient, AmiLoginRefused, NotConnected, Unanswered
 from adapters.ami.settings import AmiSettings
 from adapters.ami.wire import Message
@@ -28,6 +36,8 @@ NEEDED = {
     "Status": "call",
     "CoreStatus": "reporting",
 }
+RECORDED = "check"
+"""The recording that a check leaves, overwritten by the next."""
 SHELL = ("Command", "ModuleLoad", "UpdateConfig")
 
 
@@ -71,6 +81,8 @@ async def check(settings: AmiSettings) -> list[Finding]:
         findings += await _events(client, heard)
         if settings.cel_path:
             findings.append(await asyncio.to_thread(_cel, settings.cel_path))
+        if settings.recordings_path:
+            findings.append(await _recording(client, heard, Path(settings.recordings_path) / f"{RECORDED}.wav"))
     except (NotConnected, Unanswered) as failure:
         findings.append(Finding(ok=False, what=f"the connection ended: {failure}", cure="see the PBX's own log"))
     finally:
@@ -171,6 +183,52 @@ def _cel(path: str) -> Finding:
         "the engine's user read the file; without it, calls that end while the connection is down end as unknown",
         warning=True,
     )
+
+
+async def _recording(client: AmiClient, heard: list[Message], file: Path) -> Finding:
+    """The dialplan records a channel that nobody speaks on; the file has to be new, and readable from here."""
+    before = await asyncio.to_thread(_changed_at, file)
+    leg = f"ringfold-check-{secrets.token_hex(8)}"
+    ours = (leg, f"{leg}-2")
+    asked = _originate(f"Local/s@{BRIDGE_CONTEXT}/n", CONTACT_CONTEXT)
+    ids = {"ChannelId": leg, "OtherChannelId": ours[1], "Variable": f"__{RECORDING_VARIABLE}={RECORDED}"}
+    await client.ask({**asked, **ids, "Timeout": "5000"})
+
+    def results() -> list[str]:
+        told = (one for one in heard if one.get("uniqueid") in ours and one.get("userevent") == "RingfoldRecording")
+        return [one.get("result", "") for one in told]
+
+    await _until(lambda: bool(results()))
+    what, cure = "", ""
+    if not results():
+        what = "the dialplan knows nothing of them"
+        cure = f"take over our extensions.conf as a whole and `dialplan reload`: [{BRIDGE_CONTEXT}] records"
+    elif results() != ["STARTED"]:
+        what = f"the PBX can't make them ({results()[0]})"
+        cure = "load app_mixmonitor.so, format_wav.so and func_module.so"
+    elif not await _arrived(file, before):
+        what = "a recording that the PBX began does not arrive"
+        cure = (
+            "set recordings_path to the folder ringfold in the folder monitor of the PBX's spool folder (astspooldir), let "
+            "the PBX write there, and let the engine's user read what it writes"
+        )
+    return Finding(ok=not what, what=f"recordings: {what or 'made and readable'}", cure=cure, warning=True)
+
+
+async def _arrived(file: Path, before: int) -> bool:
+    for _ in range(EVENTS_WAIT_MS // 20):
+        if await asyncio.to_thread(_changed_at, file) not in (0, before):
+            return await asyncio.to_thread(os.access, file, os.R_OK)
+        await asyncio.sleep(0.02)
+    return False
+
+
+def _changed_at(file: Path) -> int:
+    """When a file was last written, ns since the epoch; 0 where there is none to be seen."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _originate(channel: str, context: str) -> Action:

@@ -32,7 +32,7 @@ class Recordings:
 
     def start(self, leg: str, name: str) -> None:
         assert self._monitor is not None
-        path = self._monitor / FOLDER / (re.sub(r"[^A-Za-z0-9_/-]", "", name) + ".wav")
+        path = Path(f"{self._monitor}/{FOLDER}/{re.sub(r'[^A-Za-z0-9_/-]', '', name)}.wav")  # by text, as it does it
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(HEADER_OF_NOTHING)
         self._running[leg] = (path, self._now_s())

@@ -4,9 +4,12 @@ Numbers and phones are those of tests/simulations/flows.py.
 """
 
 import asyncio
+import struct
 import time
 import uuid
+import wave
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,14 +27,15 @@ class Address(msgspec.Struct, frozen=True):
     port: int
     username: str
     secret: str
+    recordings: Path
     trunk: str = "carrier"
 
 
 @pytest.fixture
-async def simulated() -> AsyncIterator[Address]:
+async def simulated(tmp_path: Path) -> AsyncIterator[Address]:
     user = User()
-    pbx = SimulatedPbx(seed=11, users=[user])
-    yield Address(await pbx.start(), user.name, user.secret)
+    pbx = SimulatedPbx(seed=11, users=[user], monitor=tmp_path)
+    yield Address(await pbx.start(), user.name, user.secret, tmp_path / "ringfold")
     await pbx.stop()
 
 
@@ -52,7 +56,7 @@ def address(request: pytest.FixtureRequest, simulated: Address) -> Address:
     if request.param == "simulated":
         return simulated
     real: Asterisk = request.getfixturevalue("real")
-    return Address(real.ami_port, real.username, real.secret, real.trunk)
+    return Address(real.ami_port, real.username, real.secret, real.recordings_path, real.trunk)
 
 
 @pytest.fixture
@@ -377,6 +381,91 @@ async def test_linkedid_is_not_a_call_id(ami: Ami, address: Address, agent: str,
     await bridge(ami, channel, contact)
     entered = await ami.event("BridgeEnter", contact)
     assert (entered["Uniqueid"], entered["Linkedid"]) == (contact, agent)
+
+
+# -- recording ------------------------------------------------------------------------------------------------------
+
+
+async def recorded_contact_answers(ami: Ami, address: Address, contact: str, name: str) -> None:
+    variables = {"Variable": f"__CALL_UUID={contact},RINGFOLD_RECORDING={name}"}
+    await ami.originate(f"PJSIP/15551234@{address.trunk}", "ringfold-contact", contact, more=variables)
+    await ami.event("UserEvent", contact, UserEvent="RingfoldReady")
+
+
+def recordings_told(ami: Ami, contact: str) -> list[str]:
+    return [m["Result"] for m in ami.messages if m.leg == contact and m["UserEvent"] == "RingfoldRecording"]
+
+
+async def length_s(path: Path) -> float:
+    """How long a recording is, once it is closed: its header tells its length. Silent far ends may leave it empty."""
+    async with asyncio.timeout(5):
+        while not path.exists() or path.read_bytes()[4:8] != struct.pack("<I", path.stat().st_size - 8):
+            await asyncio.sleep(0.02)
+    with wave.open(str(path), "rb") as file:
+        return file.getnframes() / file.getframerate()
+
+
+async def test_recording_begins_before_the_bridge_and_ends_with_the_call(
+    ami: Ami, address: Address, agent: str, contact: str
+) -> None:
+    # given a contact who is to be recorded, and an agent
+    channel = await agent_waits(ami, leg=agent)
+    await recorded_contact_answers(ami, address, contact, f"summer/2026-03-07/{contact}")
+    path = address.recordings / "summer" / "2026-03-07" / f"{contact}.wav"
+    assert not path.exists()
+    # when they are joined for a second
+    await bridge(ami, channel, contact)
+    await ami.event("BridgeEnter", contact)
+    await asyncio.sleep(1)
+    await hang_up(ami, contact)
+    # then it was told before the first word, and the file holds what was talked
+    wanted = [m for m in ami.messages if m.leg == contact and m["Event"] in {"UserEvent", "BridgeEnter"}]
+    assert [m["UserEvent"] or m["Event"] for m in wanted] == ["RingfoldReady", "RingfoldRecording", "BridgeEnter"]
+    assert (wanted[1]["Result"], wanted[1]["Leg"]) == ("STARTED", contact)
+    assert await length_s(path) < 5
+
+
+async def test_a_contact_who_is_not_to_be_recorded_is_not(ami: Ami, address: Address, agent: str, contact: str) -> None:
+    before = set(address.recordings.rglob("*.wav"))
+    channel = await agent_waits(ami, leg=agent)
+    await contact_answers(ami, leg=contact, trunk=address.trunk)
+    await bridge(ami, channel, contact)
+    await ami.event("BridgeEnter", contact)
+    await hang_up(ami, contact)
+    assert recordings_told(ami, contact) == []
+    assert set(address.recordings.rglob("*.wav")) == before
+
+
+async def test_a_contact_who_is_joined_twice_is_not_recorded_over(
+    ami: Ami, address: Address, agent: str, contact: str
+) -> None:
+    channel = await agent_waits(ami, leg=agent)
+    await recorded_contact_answers(ami, address, contact, f"summer/2026-03-07/{contact}")
+    await bridge(ami, channel, contact)
+    await ami.event("BridgeEnter", contact)
+    # when the engine says it again
+    await bridge(ami, channel, contact)
+    await ami.until(lambda _: ami.names(contact).count("BridgeEnter") == 2)
+    assert recordings_told(ami, contact) == ["STARTED"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("../../a.b/c", "ab/c"), ("x,r(y.wav),z", "xrywavz"), ("v;w|$u", "vwu")], ids=str
+)
+async def test_whatever_a_recording_is_called_it_stays_in_its_folder(
+    ami: Ami, address: Address, agent: str, contact: str, name: str, file: str
+) -> None:
+    # when a name that nobody checked reaches the channel
+    channel = await agent_waits(ami, leg=agent)
+    await contact_answers(ami, leg=contact, trunk=address.trunk)
+    await ami.act("Setvar", Channel=contact, Variable="RINGFOLD_RECORDING", Value=name)
+    await bridge(ami, channel, contact)
+    await ami.event("BridgeEnter", contact)
+    await asyncio.sleep(QUIET_S)
+    await hang_up(ami, contact)
+    # then it is no further argument, and no way out
+    assert recordings_told(ami, contact) == ["STARTED"]
+    assert await length_s(address.recordings / f"{file}.wav") < 5
 
 
 # -- questions and commands about channels --------------------------------------------------------------------------

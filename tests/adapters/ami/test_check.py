@@ -20,6 +20,8 @@ class Pbx(Peer):
         self.contexts = {"ringfold-agent", "ringfold-contact", "ringfold-bridge"}
         self.events = {"Newchannel", "UserEvent", "Hangup", "OriginateResponse"}
         self.leg = ""
+        self.recording = "STARTED"
+        self.records_to: Path | None = None
         self.script = {"ListCommands": Pbx.listed, "Originate": Pbx.originated, "Hangup": Pbx.hung_up}
 
     def listed(self: Peer, action: Action) -> str:
@@ -31,6 +33,12 @@ class Pbx(Peer):
         if action["Context"] not in self.contexts:
             return error(action, "Extension does not exist.")
         self.leg = action.get("ChannelId", "")
+        if "Variable" in action:
+            if self.records_to is not None:
+                self.records_to.write_bytes(b"RIFF")
+            result = f"Result: {self.recording}"
+            told = message("Event: UserEvent", "UserEvent: RingfoldRecording", f"Uniqueid: {self.leg}-2", result)
+            return ok(action, "Originate successfully queued") + (told if self.recording else "")
         return ok(action, "Originate successfully queued") + self.told("Newchannel") + self.told("UserEvent")
 
     def hung_up(self: Peer, action: Action) -> str:
@@ -130,3 +138,33 @@ async def test_a_cel_file_that_cannot_be_read_is_a_warning(pbx: Pbx, tmp_path: P
 
     assert fault.warning
     assert "cel_custom.conf" in fault.cure
+
+
+async def test_recordings_are_looked_for_where_they_should_arrive(pbx: Pbx, tmp_path: Path) -> None:
+    pbx.records_to = tmp_path / "check.wav"
+
+    findings = await check(pbx.settings(recordings_path=str(tmp_path)))
+
+    assert faults(findings) == []
+    assert findings[-1].what == "recordings: made and readable"
+    assert [asked["Variable"] for asked in pbx.of("Originate") if "Variable" in asked] == ["__RINGFOLD_RECORDING=check"]
+
+
+async def test_recordings_are_not_asked_for_where_none_are_served(pbx: Pbx) -> None:
+    findings = await check(pbx.settings())
+
+    assert not [one for one in findings if "recordings" in one.what]
+    assert all("Variable" not in asked for asked in pbx.of("Originate"))
+
+
+@pytest.mark.parametrize(
+    ("told", "cure"), [("", "extensions.conf"), ("NO-MIXMONITOR", "app_mixmonitor.so"), ("STARTED", "recordings_path")]
+)
+async def test_what_recordings_lack_is_named(pbx: Pbx, tmp_path: Path, told: str, cure: str) -> None:
+    (tmp_path / "check.wav").write_bytes(b"of an earlier check")
+    pbx.recording = told
+
+    (fault,) = faults(await check(pbx.settings(recordings_path=str(tmp_path))))
+
+    assert fault.warning
+    assert cure in fault.cure
