@@ -15,6 +15,8 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from engine.core import interaction as interactions
+from engine.core.interaction import MAX_TABS, Body, ExternalUrl, Interaction, Screen, Tab, Target, Url
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 
 PLAIN = r"^(?!.*\$[{\[])[^\x00-\x1f\x7f]*$"
@@ -58,6 +60,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
     agents_may_listen: bool = False
     """Whether agents may hear the recordings of their own calls."""
+    interaction: Interaction = Interaction.FORM
+    external_url: ExternalUrl | None = None
+    screen_pop_url: Url = ""
+    """Shown to the agent's client with the reservation and when the contact answers. Empty: none."""
+    script: Body = ""
+    tabs: Annotated[tuple[Tab, ...], msgspec.Meta(max_length=MAX_TABS)] = ()
+
+    def targets(self) -> tuple[Target, ...]:
+        """The addresses that these settings lead to. Raises Refused naming the field where a template is wrong."""
+        return interactions.check(
+            Screen(
+                interaction=self.interaction,
+                external_url=self.external_url,
+                screen_pop_url=self.screen_pop_url,
+                script=self.script,
+                tabs=self.tabs,
+            )
+        )
 
     def disposition(self, code: str) -> Disposition | None:
         return next((one for one in self.dispositions if one.code == code), None)
@@ -188,6 +208,7 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     codes = [one.code for one in result.dispositions]
     if len(set(codes)) != len(codes):
         raise invalid("settings.dispositions", "a disposition code appears twice")
+    result.targets()
     return result
 
 

@@ -1,0 +1,74 @@
+"""What an agent's client shows of a contact, filled in from the campaign's book."""
+
+from typing import Any
+
+from engine.core import template
+from engine.core.book import Book
+from engine.core.campaign import Settings
+from engine.core.interaction import Format, Interaction, Method, Trigger, address_of, fields_of
+from engine.core.template import Values
+
+
+def values_of(book: Book, contact: str, agent: str, agent_name: str, call: str = "", disposition: str = "") -> Values:
+    """What placeholders stand for. An erased contact has a ref and nothing else."""
+    known = book.contacts.by_ref.get(contact)
+    details = known.person.details if known is not None else None
+    numbers = details.numbers if details is not None else ()
+    dialled = book.calls.get(call)
+    chosen = book.campaign.settings.disposition(disposition)
+    names = {
+        "campaign.ref": book.campaign.ref,
+        "campaign.name": book.campaign.name,
+        "contact.ref": contact,
+        "contact.name": details.name if details is not None else "",
+        "contact.number": numbers[0] if numbers else "",
+        "call.id": call,
+        "call.number": numbers[dialled.number] if dialled is not None and dialled.number < len(numbers) else "",
+        "agent.id": agent,
+        "agent.name": agent_name,
+        "disposition.code": disposition,
+        "disposition.label": chosen.label if chosen is not None else "",
+    }
+    return Values(names, details.data if details is not None else {})
+
+
+def reserved(settings: Settings, values: Values) -> dict[str, Any]:
+    """With the reservation: script and tabs in HTML or Markdown whose values are text, and the addresses to open."""
+    return {
+        "interaction": settings.interaction.value,
+        "script": template.markup(settings.script, values),
+        "tabs": [
+            {"title": tab.title, "url": template.url(tab.url, values)}
+            if tab.url
+            else {"title": tab.title, "text": template.markup(tab.text, values)}
+            for tab in settings.tabs
+        ],
+        "screen_pop_url": _screen_pop(settings, values),
+        "external_url": _external(settings, values, Trigger.AGENT_BUTTON),
+    }
+
+
+def connected(settings: Settings, values: Values) -> dict[str, Any]:
+    """With the news that the contact answered: what the client opens now. Without settings for it, nothing."""
+    shown = {
+        "screen_pop_url": _screen_pop(settings, values),
+        "external_url": _external(settings, values, Trigger.AUTOMATIC),
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _screen_pop(settings: Settings, values: Values) -> str | None:
+    return template.url(settings.screen_pop_url, values) if settings.screen_pop_url else None
+
+
+def _external(settings: Settings, values: Values, trigger: Trigger) -> dict[str, Any] | None:
+    """What the client opens: an address, and for a POST the fields in the form that they are sent in."""
+    external = settings.external_url
+    if settings.interaction is not Interaction.EXTERNAL_URL or external is None or external.trigger is not trigger:
+        return None
+    opened: dict[str, Any] = {"method": external.method.value, "url": address_of(external, values)}
+    if external.method is Method.POST:
+        in_body = external.format is not Format.QUERY
+        opened["format"] = external.format.value
+        opened["fields"] = fields_of(external, values) if in_body else {}
+    return opened
