@@ -227,12 +227,14 @@ async def add_contacts(call: Call) -> web.Response:
         good[contact.ref] = contact
         results.append({"row": place, "ref": contact.ref, "status": "known"})
     if good:
-        new: set[str] = set()
+        new: frozenset[str] = frozenset()
+        refused: dict[str, str] = {}
         clashes: dict[str, str] = {}
         rest = iter(good.values())
         while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
             added, taken_refs = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))
-            new |= added
+            new |= added.new
+            refused |= added.refused
             clashes |= taken_refs
         for result in results:
             if result["status"] != "known":
@@ -242,6 +244,8 @@ async def add_contacts(call: Call) -> web.Response:
             elif result["ref"] in clashes:
                 reason = f"campaign {clashes[result['ref']]!r} used this contact ref first"
                 result.update(_rejected(result["row"], result["ref"], "ref", reason))
+            elif result["ref"] in refused:
+                result.update(_rejected(result["row"], result["ref"], "external_id", refused[result["ref"]]))
     counts = {status: sum(one["status"] == status for one in results) for status in ("added", "known", "rejected")}
     return reply({**counts, "results": results})
 

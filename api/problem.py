@@ -111,6 +111,23 @@ CATALOGUE: dict[str, Entry] = {
         409, "No number may be dialled by itself", "Name the number to dial, or dispose of the contact."
     ),
     "number-invalid": Entry(409, "The number does not exist", "Dial another one."),
+    "number-not-open": Entry(
+        409, "The dialer chooses the number in this campaign", "Dial without a number; or allow agents_choose_number."
+    ),
+    "dial-forbidden": Entry(
+        409,
+        "A rule forbids to dial this number now",
+        "The detail begins with the rule: dnc, consent, zone, holiday, window, attempts-contact, attempts-number, "
+        "cap-number, cap-person. `GET /v1/explain` has the whole story.",
+    ),
+    "agent-not-in-campaign": Entry(409, "The agent is not in the campaign", "Allocate the agent to it first."),
+    "agent-holds-another": Entry(409, "The agent has another contact in hand", "Dispose of that one first."),
+    "contact-not-in-campaign": Entry(409, "The contact is not in the campaign", "Check the ref and the campaign."),
+    "contact-held": Entry(409, "Another agent has the contact in hand", "Wait until it is disposed of or released."),
+    "contact-closed": Entry(409, "The contact is final or cancelled", "Nothing is left to do with it."),
+    "external-id-used": Entry(
+        409, "The external id is bound to something else", "Unbind it first, or choose another id."
+    ),
     "number-in-call": Entry(409, "Another call to this number is not over", "Wait for it to end."),
     "no-attempt": Entry(
         409, "The contact was not dialled", "Dial or skip it; or allow dispositions without an attempt."

@@ -22,6 +22,7 @@ from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
 from adapters.notify.crew import halt
+from adapters.zones import PhoneZones
 from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
 from config import logging as logs
@@ -82,6 +83,7 @@ class Service:
                 mailbox_messages=settings.engine.mailbox_size,
                 snapshot_every_events=settings.engine.snapshot_every_events,
             ),
+            PhoneZones(),
         )
         self.notifier = Notifier(
             self.store,

@@ -17,14 +17,15 @@ from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
 from engine.core.book import Book, Columns, Event, stream_of
-from engine.core.campaign import Create, Delete, Status
+from engine.core.campaign import Create, Delete, DncList, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
-from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer
-from engine.core.message import AddContacts, Allocate, Command, Dial, Message, Resync
+from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress
+from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
 from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused, absent, against_rule, no_room
+from engine.core.screen import EVERYWHERE, list_of
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -46,6 +47,7 @@ from engine.ports import (
     Recorded,
     StoreUnavailable,
     Telephony,
+    Zones,
 )
 from engine.recovery import SNAPSHOT, pack, read_book
 from engine.timer import Timers
@@ -90,7 +92,9 @@ class Engine:
         clock: Clock,
         chance: Chance,
         limits: Limits,
+        zones: Zones | None = None,
     ) -> None:
+        self.zones = zones
         self.store = store
         self.clock = clock
         self.chance = chance
@@ -98,6 +102,7 @@ class Engine:
         self.directory = Directory()
         self.campaigns: dict[str, Running] = {}
         self.claims = Claims(limits.max_calls_in_setup)
+        self.directory.screen = self.claims.screen
         self.pbx_reason = "not connected yet"
         self.draining = False
         self.announcer: Announcer | None = None
@@ -164,9 +169,13 @@ class Engine:
 
     async def _open_directory(self) -> None:
         opened = await self._own(DIRECTORY)
-        async for batch in opened.read():
-            for one in batch:
-                self.directory.apply(one.event)
+        try:
+            async for batch in opened.read():
+                for one in batch:
+                    self.directory.apply(one.event)
+        except BaseException:
+            await opened.close()
+            raise
 
         def decide(command: DirectoryCommand) -> tuple[list[Any], list[Effect], Any]:
             events, reply = directories.decide(self.directory, command)
@@ -181,7 +190,11 @@ class Engine:
 
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
-        book, snapshot_pos = await read_book(self.store, opened)
+        try:
+            book, snapshot_pos = await read_book(self.store, opened)
+        except BaseException:
+            await opened.close()  # or nobody could have it before its lease runs out
+            raise
         if ref in self.campaigns:  # read again: until here nothing that it claimed could go to anybody else
             self.claims.forget(self.campaigns[ref].book)
         self.claims.adopt(book)
@@ -269,13 +282,29 @@ class Engine:
 
     async def submit(self, ref: str, command: Command) -> Any:
         """Submit a command to a campaign; returns its reply once it is durable. Raises Refused, NotOwner."""
-        if self.draining and isinstance(command, Dial):
+        if self.draining and isinstance(command, Dial | ClickToCall):
             raise no_room("draining", "the dialer is shutting down and takes no new calls")
         running = self.campaign(ref)
+        if isinstance(command, Dial | ClickToCall):
+            command = self._with_clocks(running.book, command)
         reply = await running.actor.submit(command)
+        if isinstance(reply, Refused):  # a refusal that is written down
+            raise reply
         if isinstance(command, Delete) and self.campaigns.get(ref) is running:
             await self._retire(ref)  # durable by now; once, though several may have asked
         return reply
+
+    def _with_clocks(self, book: Book, command: Dial | ClickToCall) -> Dial | ClickToCall:
+        """What time it is where the contact may be: the core has no clocks."""
+        if isinstance(command, Dial):
+            held = book.reservations.get(command.reservation)
+            contact = book.contacts.by_ref.get(held.contact) if held is not None else None
+        else:
+            contact = book.contacts.by_ref.get(command.contact)
+        if contact is None or self.zones is None:
+            return command  # without clocks, whatever depends on the time is refused
+        offsets = {number: self.zones.offsets(contact.zone, number, command.at) for number in contact.numbers}
+        return msgspec.structs.replace(command, offsets=offsets)
 
     async def create(self, command: Create) -> bool:
         """Create a campaign; False if it was there with the same body."""
@@ -286,14 +315,14 @@ class Engine:
         await running.actor.submit(command)
         return before is Status.ABSENT
 
-    async def add_contacts(self, ref: str, command: AddContacts) -> tuple[set[str], dict[str, str]]:
-        """Add contacts whose refs are free; returns (the new refs, for each clashing ref its first campaign)."""
+    async def add_contacts(self, ref: str, command: AddContacts) -> tuple[Added, dict[str, str]]:
+        """Add contacts whose refs are free; returns (what became of them, for each clashing ref its first campaign)."""
         self.campaign(ref)
         refs = tuple(one.ref for one in command.contacts)
         clashes: dict[str, str] = await self.direct(directories.UseContactRefs(at=command.at, campaign=ref, refs=refs))
         free = tuple(one for one in command.contacts if one.ref not in clashes)
-        new: set[str] = await self.submit(ref, msgspec.structs.replace(command, contacts=free)) if free else set()
-        return new, clashes
+        added: Added = await self.submit(ref, msgspec.structs.replace(command, contacts=free)) if free else Added()
+        return added, clashes
 
     async def register_agent(self, command: directories.RegisterAgent) -> None:
         """Register or change an agent; allocations follow the new phone. Refused while the old phone is in use."""
@@ -388,10 +417,21 @@ class Engine:
                 self._timers.set(ref, effect.key, effect.due, effect.alarm)
             case CancelTimer():
                 self._timers.cancel(ref, effect.key)
+            case Suppress():
+                self._spawn(self._suppress(ref, effect), f"suppress {ref}")
             case BridgeLegs() if self.announcer is not None:
                 self._spawn(self._announce_then(ref, pos, effect), f"bridge {effect.leg}")
             case _:
                 self._telephony.perform(effect)
+
+    async def _suppress(self, ref: str, effect: Suppress) -> None:
+        """A crash before this is durable does it again: the disposition stands in the campaign's log."""
+        numbers = self.campaigns[ref].book.contacts.by_ref[effect.contact].numbers
+        name = EVERYWHERE if effect.list == DncList.GLOBAL else list_of(ref)
+        at = self.clock.now_ms()
+        command = directories.ListNumbers(at=at, by=f"disposition:{effect.contact}", list=name, numbers=numbers)
+        with contextlib.suppress(NotOwner):
+            await self.direct(command)
 
     async def _announce_then(self, ref: str, pos: int, effect: TelephonyEffect) -> None:
         """Audio follows the call-connected notification; a receiver that dawdles doesn't keep the contact waiting."""

@@ -214,6 +214,17 @@ class Clock(Protocol):
         ...
 
 
+class Zones(Protocol):
+    """Where people may be, and what time it is there."""
+
+    def offsets(self, zone: str, number: str, at: int) -> tuple[int, ...]:
+        """Minutes ahead of UTC at a time (epoch ms): of the IANA zone, or of every zone that the number may be in.
+
+        Empty where nothing is known.
+        """
+        ...
+
+
 class Chance(Protocol):
     def new_id(self) -> str:
         """32 lower-case hex digits, never given out before."""

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from engine.core import agent, call, campaign, contact, reservation
+from engine.core import agent, call, campaign, contact, importing, reservation
 from engine.core.book import Book, Event
 from engine.ports import Recorded
 
@@ -83,6 +83,8 @@ def fact_of(ref: str, event: Event) -> Fact | None:
         return _call(ref, event)
     if isinstance(event, contact.ContactEvent):
         return _contact(event)
+    if isinstance(event, importing.ImportEvent):
+        return _import(event)
     return _campaign(event)
 
 
@@ -106,6 +108,9 @@ def _campaign(event: campaign.CampaignEvent) -> Fact:
             return Fact(type="campaign.stop_forced", at=event.at, data={"by": event.by})
         case campaign.CampaignStopped():
             return _status(event.at, "stopped", event.reason, None)
+        case campaign.TargetReached():
+            reached = {"target": event.target, "engaged": event.engaged}
+            return Fact(type="campaign.target_reached", at=event.at, data=reached)
         case campaign.CampaignDeleted():
             return Fact(type="campaign.deleted", at=event.at, data={"by": event.by})
         case _:
@@ -161,6 +166,18 @@ def _contact(event: contact.ContactEvent) -> Fact:
             refs = [one.ref for one in event.contacts]
             added = {"count": len(refs), "first": refs[0] if refs else None, "last": refs[-1] if refs else None}
             return Fact(type="contacts.added", at=event.at, data={**added, "by": event.by})
+        case contact.ContactsReplaced():
+            refs = [one.ref for one in event.contacts]
+            return Fact(type="contacts.replaced", at=event.at, data={"contacts": refs, "by": event.by})
+        case contact.ContactsAssigned():
+            split = {agent_id: len(refs) for agent_id, refs in event.contacts.items()}
+            assigned = {"method": event.method, "seed": event.seed, "agents": split}
+            return Fact(type="contacts.assigned", at=event.at, data=assigned)
+        case contact.ContactsUpcoming():
+            return Fact(type="contacts.upcoming", at=event.at, data={"contacts": list(event.contacts)})
+        case contact.ContactExhausted():
+            exhausted = {"contact": event.contact, "attempts": event.attempts}
+            return Fact(type="contact.exhausted", at=event.at, data=exhausted)
         case contact.ContactCancelled():
             cancelled = {"contact": event.contact, "reason": event.reason, "by": event.by}
             return Fact(type="contact.cancelled", at=event.at, data=cancelled)
@@ -171,7 +188,12 @@ def _contact(event: contact.ContactEvent) -> Fact:
             extended = {**_held(event), "expires_at": rfc3339(event.expires_at), "reason": event.reason}
             return Fact(type="contact.reservation_extended", at=event.at, data=extended)
         case reservation.ContactReleased():
-            released = {**_held(event), "reason": event.reason.value, "note": event.note}
+            released = {
+                **_held(event),
+                "reason": event.reason.value,
+                "note": event.note,
+                "due_at": rfc3339(event.due_at) if event.due_at else None,
+            }
             return Fact(type="contact.released", at=event.at, data=released)
         case reservation.ContactDisposed():
             disposed = {
@@ -181,8 +203,41 @@ def _contact(event: contact.ContactEvent) -> Fact:
                 "engaged": event.engaged,
                 "final": event.final,
                 "due_at": rfc3339(event.due_at) if event.due_at else None,
+                "callback": event.callback or None,
+                "exhausted": event.exhausted,
+                "dnc": event.dnc or None,
             }
             return Fact(type="contact.disposed", at=event.at, data=disposed)
+        case reservation.DialRefused():
+            refused = {
+                **_held(event),
+                "number": None,
+                "number_index": event.number,
+                "rule": event.rule,
+                "detail": event.detail,
+                "list_version": event.version or None,
+            }
+            return Fact(
+                type="contact.dial_refused", at=event.at, data=refused, contact=event.contact, number=event.number
+            )
+        case _:
+            assert_never(event)
+
+
+def _import(event: importing.ImportEvent) -> Fact:
+    match event:
+        case importing.ImportStarted():
+            started = {
+                "import": event.import_id,
+                "name": event.name,
+                "mode": event.mode.value,
+                "rows": event.rows,
+                "by": event.by,
+            }
+            return Fact(type="import.started", at=event.at, data=started)
+        case importing.ImportFinished():
+            counts = {name: getattr(event, name) for name in ("added", "known", "replaced", "rejected", "cancelled")}
+            return Fact(type="import.finished", at=event.at, data={"import": event.import_id, **counts})
         case _:
             assert_never(event)
 

@@ -19,21 +19,28 @@ from engine.core.contact import (
     Contact,
     ContactCancelled,
     ContactEvent,
+    ContactExhausted,
     Contacts,
     ContactsAdded,
+    ContactsAssigned,
+    ContactsReplaced,
     ContactStatus,
+    ContactsUpcoming,
+    Priority,
 )
+from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
 from engine.core.personal import Person
 from engine.core.reservation import (
     ContactDisposed,
     ContactReleased,
     ContactReserved,
+    DialRefused,
     Phase,
     Reservation,
     ReservationExtended,
 )
 
-Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent
+Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
 
 
@@ -43,8 +50,10 @@ def stream_of(event: Event) -> str:
         return f"call/{event.call}"
     if isinstance(event, AgentEvent):
         return f"agent/{event.agent}"
-    if isinstance(event, ContactsAdded):
-        return f"import/{event.rank}"
+    if isinstance(event, ContactsAdded | ContactsReplaced | ContactsAssigned | ContactsUpcoming):
+        return "contacts"
+    if isinstance(event, ImportEvent):
+        return f"import/{event.import_id}"
     if isinstance(event, ContactEvent):
         return f"contact/{event.contact}"
     return "campaign"
@@ -64,6 +73,14 @@ class Book:
         self.attending: dict[str, None] = {}
         """Agents who are not absent."""
         self.arriving: dict[str, None] = {}
+        self.requests: dict[str, str] = {}
+        """Call by the id that an external system gave its request for it."""
+        self.imports: dict[str, ImportStarted] = {}
+        """Imports that began and have not finished."""
+        self.ahead: dict[str, None] = {}
+        """Contacts that were told to be next and have not been delivered since."""
+        self.suppressed: dict[str, str] = {}
+        """Contacts whose numbers go to a do-not-call list, with its name."""
 
     def call_of(self, agent: Agent) -> Call | None:
         """The agent's live call."""
@@ -77,6 +94,10 @@ class Book:
             self._apply_agent(event)
         elif isinstance(event, ContactEvent):
             self._apply_contact(event)
+        elif isinstance(event, ImportStarted):
+            self.imports[event.import_id] = event
+        elif isinstance(event, ImportFinished):
+            self.imports.pop(event.import_id, None)
         else:
             self.campaign = campaigns.evolve(self.campaign, event)
             if isinstance(event, CampaignDeleted):
@@ -87,12 +108,14 @@ class Book:
         self.calls[call.id] = call
         if isinstance(event, CallAwaitingAgent | CallRequested):
             self.live[call.id] = None
+            if call.request:
+                self.requests[call.request] = call.id
             self._hold(call.reservation, phase=Phase.DIALING, call=call.id)
         elif isinstance(event, CallEnded):
             self.live.pop(call.id, None)
             self._hold(call.reservation, phase=Phase.WRAPUP)
             contact = self.contacts.by_ref[call.contact]
-            attempt = Attempt(call.id, call.number, event.outcome)
+            attempt = Attempt(call.id, call.number, event.outcome, call.requested_at)
             self.contacts.put(msgspec.structs.replace(contact, attempts=(*contact.attempts, attempt)))
 
     def _apply_agent(self, event: AgentEvent) -> None:
@@ -112,7 +135,10 @@ class Book:
     def _apply_contact(self, event: ContactEvent) -> None:
         contacts.evolve(self.contacts, event)
         match event:
+            case ContactsUpcoming():
+                self.ahead = dict.fromkeys(event.contacts)
             case ContactReserved():
+                self.ahead.pop(event.contact, None)
                 self.reservations[event.reservation] = Reservation(
                     id=event.reservation,
                     token=event.token,
@@ -127,7 +153,16 @@ class Book:
             case ContactReleased() | ContactDisposed():
                 self.reservations.pop(event.reservation, None)
                 self._hand(event.agent, "")
-            case ContactsAdded() | ContactCancelled():
+                if isinstance(event, ContactDisposed) and event.dnc:
+                    self.suppressed[event.contact] = event.dnc
+            case (
+                ContactsAdded()
+                | ContactsReplaced()
+                | ContactsAssigned()
+                | ContactCancelled()
+                | ContactExhausted()
+                | DialRefused()
+            ):
                 pass
 
     def _hold(self, reservation: str, **changes: Any) -> None:
@@ -149,6 +184,10 @@ class Book:
             self.phones,
             self.attending,
             self.arriving,
+            self.requests,
+            self.imports,
+            self.ahead,
+            self.suppressed,
         ):
             ledger.clear()
 
@@ -170,7 +209,20 @@ class Book:
             held_by=[one.reservation for one in people],
             dispositions=[one.disposition for one in people],
             attempts=[one.attempts for one in people],
+            priorities=[one.priority for one in people],
+            assigned=[one.agent for one in people],
+            fixed=[one.fixed for one in people],
+            zones=[one.zone for one in people],
+            tags=[one.tags for one in people],
+            externals=[one.external_id for one in people],
+            consents=[one.consent_until for one in people],
+            callbacks=[one.callback for one in people],
+            disposed=[one.disposed for one in people],
             next_rank=self.contacts.next_rank,
+            engaged=self.contacts.engaged,
+            imports=list(self.imports.values()),
+            suppressed=self.suppressed,
+            ahead=list(self.ahead),
         )
 
     def canonical(self) -> bytes:
@@ -193,7 +245,20 @@ class Columns(msgspec.Struct, kw_only=True):
     held_by: list[str]
     dispositions: list[str]
     attempts: list[tuple[Attempt, ...]]
+    priorities: list[Priority]
+    assigned: list[str]
+    fixed: list[bool]
+    zones: list[str]
+    tags: list[tuple[str, ...]]
+    externals: list[str]
+    consents: list[int]
+    callbacks: list[str]
+    disposed: list[int]
     next_rank: int
+    engaged: int
+    imports: list[ImportStarted]
+    suppressed: dict[str, str]
+    ahead: list[str]
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -222,6 +287,15 @@ def restore(columns: Columns) -> Book:
         columns.held_by,
         columns.dispositions,
         columns.attempts,
+        columns.priorities,
+        columns.assigned,
+        columns.fixed,
+        columns.zones,
+        columns.tags,
+        columns.externals,
+        columns.consents,
+        columns.callbacks,
+        columns.disposed,
         strict=True,
     )
     book.contacts.load(
@@ -235,11 +309,43 @@ def restore(columns: Columns) -> Book:
                 reservation=reservation,
                 disposition=disposition,
                 attempts=attempts,
+                priority=priority,
+                agent=agent,
+                fixed=fixed,
+                zone=zone,
+                tags=tags,
+                external_id=external_id,
+                consent_until=consent_until,
+                callback=callback,
+                disposed=disposed,
             )
-            for ref, person, rank, status, due_at, reservation, disposition, attempts in rows
+            for (
+                ref,
+                person,
+                rank,
+                status,
+                due_at,
+                reservation,
+                disposition,
+                attempts,
+                priority,
+                agent,
+                fixed,
+                zone,
+                tags,
+                external_id,
+                consent_until,
+                callback,
+                disposed,
+            ) in rows
         ),
         columns.next_rank,
     )
+    book.contacts.engaged = columns.engaged
+    book.imports = {one.import_id: one for one in columns.imports}
+    book.ahead = dict.fromkeys(columns.ahead)
+    book.suppressed = dict(columns.suppressed)
+    book.requests = {one.request: one.id for one in columns.calls if one.request}
     book.calls = {one.id: one for one in columns.calls}
     book.live = {one.id: None for one in columns.calls if one.status is not CallStatus.ENDED}
     book.reservations = {one.id: one for one in columns.reservations}

@@ -61,7 +61,7 @@ class Doubt(StrEnum):
 
 
 class CallAwaitingAgent(msgspec.Struct, frozen=True, kw_only=True, tag="call.awaiting_agent.v1"):
-    """The agent's phone is called first; the contact is not dialled yet."""
+    """The agent's phone is called first; the contact is not dialled yet. `offsets` as the gate needs them once more."""
 
     at: int
     call: str
@@ -71,6 +71,8 @@ class CallAwaitingAgent(msgspec.Struct, frozen=True, kw_only=True, tag="call.awa
     agent: str
     trunk: str
     by_choice: bool
+    request: str = ""
+    offsets: tuple[int, ...] = ()
 
 
 class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.requested.v1"):
@@ -88,6 +90,8 @@ class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.request
     """A person chose this very number."""
     recording: str = ""
     """What the recording is to be called; empty: the call isn't recorded."""
+    request: str = ""
+    """The external system's own id for a call that it asked for."""
 
 
 class CallPlaced(msgspec.Struct, frozen=True, kw_only=True, tag="call.placed.v1"):
@@ -198,6 +202,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: int
     agent_leg: str = ""
     by_choice: bool = False
+    request: str = ""
+    offsets: tuple[int, ...] = ()
     requested_at: int = 0
     ringing_at: int = 0
     connected_at: int = 0
@@ -230,6 +236,8 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 agent=event.agent,
                 trunk=event.trunk,
                 by_choice=event.by_choice,
+                request=event.request,
+                offsets=event.offsets,
                 status=CallStatus.AWAITING_AGENT,
                 asked_at=event.at,
             )
@@ -243,6 +251,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 agent_leg=event.agent_leg,
                 trunk=event.trunk,
                 by_choice=event.by_choice,
+                request=event.request,
                 status=CallStatus.REQUESTED,
                 asked_at=state.asked_at if state else event.at,
                 requested_at=event.at,

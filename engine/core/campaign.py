@@ -15,8 +15,7 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
-from engine.core import interaction as interactions
-from engine.core.interaction import MAX_TABS, Body, ExternalUrl, Interaction, Screen, Tab, Target, Url
+from engine.core.outcome import Outcome
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 
 PLAIN = r"^(?!.*\$[{\[])[^\x00-\x1f\x7f]*$"
@@ -25,14 +24,84 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
+DELAY_MAX_S = 30 * 86_400
+Delay = Annotated[int, msgspec.Meta(ge=0, le=DELAY_MAX_S)]
+Growth = Annotated[float, msgspec.Meta(ge=1, le=10)]
+Times = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+"""How often at most; 0 is no limit."""
+
+
+class DncList(StrEnum):
+    """Where the numbers of a contact go who is not to be called again."""
+
+    NONE = ""
+    CAMPAIGN = "campaign"
+    GLOBAL = "global"
+
+
 class Disposition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One way an agent may close a contact. Not final: it comes back after `retry_after_s`."""
+    """One way an agent may close a contact.
+
+    Not final: it comes back after `retry_after_s`, the next time after `retry_growth` as long, and so on; after
+    `retry_at_most` times in a row it is final all the same. A `callback` comes back at the time that was agreed on.
+    `parent` is the code of the one that it belongs under, `external_id` the CRM's own name for it.
+    """
 
     code: Code
     label: Annotated[str, msgspec.Meta(max_length=200, pattern=PLAIN)] = ""
+    parent: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    external_id: Annotated[str, msgspec.Meta(max_length=100, pattern=PLAIN)] = ""
     engaged: bool = False
     final: bool = True
-    retry_after_s: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 0
+    callback: bool = False
+    dnc: DncList = DncList.NONE
+    retry_after_s: Delay = 0
+    retry_growth: Growth = 1.0
+    retry_at_most: Times = 0
+
+
+class RetryRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a contact comes back whose last attempt ended so, and no agent disposed of it. Delays grow as above."""
+
+    outcome: Outcome
+    after_s: Delay
+    growth: Growth = 1.0
+
+
+class Day(StrEnum):
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When calls may be made, by the callee's clock: from `start` until before `end`, on these days."""
+
+    days: Annotated[tuple[Day, ...], msgspec.Meta(min_length=1, max_length=7)] = tuple(Day)
+    start: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "09:00"
+    end: Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")] = "20:00"
+
+
+class Preassignment(StrEnum):
+    """How contacts that nobody assigned from outside are split over the agents."""
+
+    NONE = "none"
+    PROPORTIONAL = "proportional"
+    RANDOM = "random"
+
+
+class Delivery(StrEnum):
+    OWN_FIRST = "own_first"
+    OWN_ONLY = "own_only"
+
+
+class NumberStrategy(StrEnum):
+    IN_ORDER = "in_order"
+    ROUND_ROBIN = "round_robin"
 
 
 DEFAULT_DISPOSITIONS = (
@@ -41,6 +110,7 @@ DEFAULT_DISPOSITIONS = (
     Disposition(code="wrong_person", label="Wrong person"),
     Disposition(code="no_contact", label="Not reached, give up"),
     Disposition(code="try_later", label="Not reached, try later", final=False, retry_after_s=3_600),
+    Disposition(code="callback", label="Call back", final=False, callback=True),
 )
 
 
@@ -60,24 +130,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
     agents_may_listen: bool = False
     """Whether agents may hear the recordings of their own calls."""
-    interaction: Interaction = Interaction.FORM
-    external_url: ExternalUrl | None = None
-    screen_pop_url: Url = ""
-    """Shown to the agent's client with the reservation and when the contact answers. Empty: none."""
-    script: Body = ""
-    tabs: Annotated[tuple[Tab, ...], msgspec.Meta(max_length=MAX_TABS)] = ()
-
-    def targets(self) -> tuple[Target, ...]:
-        """The addresses that these settings lead to. Raises Refused naming the field where a template is wrong."""
-        return interactions.check(
-            Screen(
-                interaction=self.interaction,
-                external_url=self.external_url,
-                screen_pop_url=self.screen_pop_url,
-                script=self.script,
-                tabs=self.tabs,
-            )
-        )
+    # whose contacts are whose
+    preassignment: Preassignment = Preassignment.NONE
+    preassignment_seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    delivery: Delivery = Delivery.OWN_FIRST
+    others_when_unavailable: bool = True
+    # which number, how often
+    number_strategy: NumberStrategy = NumberStrategy.IN_ORDER
+    agents_choose_number: bool = True
+    number_cooldown_s: Delay = 0
+    attempts_per_number: Times = 0
+    attempts_per_contact: Times = 0
+    number_attempts_per_day: Times = 0
+    person_attempts_per_day: Times = 0
+    retries: Annotated[tuple[RetryRule, ...], msgspec.Meta(max_length=20)] = ()
+    # when, and whom not
+    windows: Annotated[tuple[Window, ...], msgspec.Meta(max_length=50)] = ()
+    holidays: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")], ...],
+        msgspec.Meta(max_length=400),
+    ] = ()
+    consent_required: bool = False
+    # how much
+    target_engaged: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    stop_at_target: bool = False
+    announce_upcoming: bool = False
+    adhoc_numbers: bool = False
 
     def disposition(self, code: str) -> Disposition | None:
         return next((one for one in self.dispositions if one.code == code), None)
@@ -144,6 +222,14 @@ class CampaignStopped(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.s
     reason: str
 
 
+class TargetReached(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.target_reached.v1"):
+    """As many dispositions that count as engaged as the campaign aims at."""
+
+    at: int
+    target: int
+    engaged: int
+
+
 class CampaignDeleted(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.deleted.v1"):
     at: int
     by: str
@@ -158,6 +244,7 @@ CampaignEvent = (
     | CampaignStopping
     | StopForced
     | CampaignStopped
+    | TargetReached
     | CampaignDeleted
 )
 
@@ -183,6 +270,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     stop_reason: str = ""
     forced: bool = False
+    reached: int = 0
+    """The highest target that was told to be reached."""
     created: CampaignCreated | None = None
     """What was first asked for: asking so again is no change, whatever was edited since."""
     created_at: int = 0
@@ -205,11 +294,34 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise invalid("settings" + path.rstrip("`"), reason) from None
-    codes = [one.code for one in result.dispositions]
-    if len(set(codes)) != len(codes):
-        raise invalid("settings.dispositions", "a disposition code appears twice")
-    result.targets()
+    _check_dispositions(result.dispositions)
+    for index, window in enumerate(result.windows):
+        if window.start >= window.end:
+            raise invalid(f"settings.windows[{index}].end", f"{window.end} isn't after {window.start}")
+    if len({one.outcome for one in result.retries}) != len(result.retries):
+        raise invalid("settings.retries", "an outcome appears twice")
     return result
+
+
+def _check_dispositions(dispositions: tuple[Disposition, ...]) -> None:
+    """They are a tree: codes are unique, a parent is one of them, and no way up comes back to where it began."""
+    by_code = {one.code: one for one in dispositions}
+    if len(by_code) != len(dispositions):
+        raise invalid("settings.dispositions", "a disposition code appears twice")
+    external = [one.external_id for one in dispositions if one.external_id]
+    if len(set(external)) != len(external):
+        raise invalid("settings.dispositions", "an external_id appears twice")
+    for index, one in enumerate(dispositions):
+        if one.callback and one.final:
+            raise invalid(f"settings.dispositions[{index}].final", "a callback comes back: it isn't final")
+        met, above = {one.code}, one.parent
+        while above:
+            if above not in by_code:
+                raise invalid(f"settings.dispositions[{index}].parent", f"there is no disposition {above!r}")
+            if above in met:
+                raise invalid(f"settings.dispositions[{index}].parent", "it would be under itself")
+            met.add(above)
+            above = by_code[above].parent
 
 
 def evolve(state: Campaign, event: CampaignEvent) -> Campaign:
@@ -240,6 +352,8 @@ def evolve(state: Campaign, event: CampaignEvent) -> Campaign:
             return msgspec.structs.replace(state, forced=True, **revised)
         case CampaignStopped():
             return msgspec.structs.replace(state, status=Status.STOPPED, last_run_at=event.at, **revised)
+        case TargetReached():
+            return msgspec.structs.replace(state, reached=event.target)
         case CampaignDeleted():
             return msgspec.structs.replace(state, status=Status.DELETED, **revised)
         case _:
@@ -297,9 +411,10 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """Every contact is final."""
+    """Every contact is final, or the target was reached where the campaign is to stop there."""
 
     at: int
+    reason: str = "completed"
 
 
 CampaignCommand = Create | Modify | Start | Stop | Delete
@@ -312,8 +427,8 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
         # facts are recorded or ignored
         case AgentsReady(at=at), Status.STARTING:
             return (CampaignRunning(at=at),)
-        case Completed(at=at), Status.RUNNING:
-            return (CampaignStopping(at=at, by="dialer", reason="completed"),)
+        case Completed(at=at, reason=reason), Status.RUNNING:
+            return (CampaignStopping(at=at, by="dialer", reason=reason),)
         case Drained(at=at), Status.STOPPING:
             return (CampaignStopped(at=at, reason=state.stop_reason),)
         case ((AgentsReady() | Completed() | Drained()), _):

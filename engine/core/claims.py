@@ -15,11 +15,7 @@ from engine.core.call import (
     CallRequested,
     CallStatus,
 )
-
-
-def line_of(number: str) -> str:
-    """What two ways to write the same number have in common."""
-    return number.removeprefix("+")
+from engine.core.screen import Screen, line_of
 
 
 class Claims:
@@ -34,6 +30,8 @@ class Claims:
         self.in_setup: dict[str, None] = {}
         """Calls not yet answered. One that waits for its agent counts: it is dialled without asking again."""
         self.pbx_up = False
+        self.screen = Screen()
+        """What forbids a number whichever campaign asks: never released, it only grows old."""
         self._lines: dict[str, str] = {}
         """Number by live call: how to find what to let go when its contact is forgotten or erased."""
 
@@ -50,6 +48,7 @@ class Claims:
             case CallRequested():
                 self._dial(book, event)
                 self.legs[event.call] = ref
+                self.screen.dialled(_number(book, event), event.call, event.at)
             case PhoneCalled():
                 self.legs[event.leg] = ref
             case AgentArriving():
@@ -86,6 +85,9 @@ class Claims:
             self.agents.setdefault(agent, ref)
         for leg in book.phones:
             self.legs[leg] = ref
+        for call in book.calls.values():
+            if call.requested_at:
+                self.screen.dialled(_number(book, call), call.id, call.requested_at)
         for call in (book.calls[one] for one in book.live):
             self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:
@@ -95,8 +97,7 @@ class Claims:
 
     def _dial(self, book: Book, call: Call | CallAwaitingAgent | CallRequested) -> None:
         name = call.id if isinstance(call, Call) else call.call
-        numbers = book.contacts.by_ref[call.contact].numbers
-        line = line_of(numbers[call.number]) if call.number < len(numbers) else ""  # an erased person has none
+        line = line_of(_number(book, call))
         self._lines[name] = line
         self.numbers[line] = name
         self.in_setup[name] = None
@@ -107,3 +108,8 @@ class Claims:
         line = self._lines.pop(call, None)
         if line is not None and self.numbers.get(line) == call:
             del self.numbers[line]
+
+
+def _number(book: Book, call: Call | CallAwaitingAgent | CallRequested) -> str:
+    numbers = book.contacts.by_ref[call.contact].numbers
+    return numbers[call.number] if call.number < len(numbers) else ""  # an erased person has none

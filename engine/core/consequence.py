@@ -37,10 +37,14 @@ from engine.core.campaign import (
     Completed,
     Drained,
     Status,
+    TargetReached,
 )
 from engine.core.claims import Claims
+from engine.core.contact import FREE, ContactsUpcoming
 from engine.core.outcome import Outcome, Party
-from engine.core.reservation import Phase
+from engine.core.reservation import DialRefused, Phase
+
+UPCOMING_PER_AGENT = 2
 
 
 def follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id: Callable[[], str]) -> Iterable[Event]:
@@ -59,11 +63,28 @@ def follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id:
                     yield event
         lifecycle = _campaign_next(book, at)
         if not lifecycle:
-            return
+            break
         for moved in lifecycle:
             book.apply(moved)
             yield moved
         touched = list(book.agents)
+    for told in _upcoming(book, at):
+        book.apply(told)
+        yield told
+
+
+def _upcoming(book: Book, at: int) -> list[ContactsUpcoming]:
+    """Told anew when fewer of those last told are left than agents are at work."""
+    if not book.campaign.settings.announce_upcoming or book.campaign.status is not Status.RUNNING:
+        return []
+    active = [one.id for one in book.agents.values() if one.presence is Presence.PRESENT]
+    if not active or len(book.ahead) >= len(active):
+        return []
+    own = [one for agent in active for one in book.contacts.upcoming(at, agent, UPCOMING_PER_AGENT)]
+    free = book.contacts.upcoming(at, FREE, UPCOMING_PER_AGENT * len(active))
+    following = sorted([*own, *free], key=lambda one: one.place)[: UPCOMING_PER_AGENT * len(active)]
+    refs = tuple(one.ref for one in following)
+    return [ContactsUpcoming(at=at, contacts=refs)] if set(refs) - set(book.ahead) else []
 
 
 def _touched(book: Book, events: Iterable[Event]) -> list[str]:
@@ -79,17 +100,26 @@ def _touched(book: Book, events: Iterable[Event]) -> list[str]:
 
 
 def _campaign_next(book: Book, at: int) -> tuple[campaigns.CampaignEvent, ...]:
+    settings = book.campaign.settings
     match book.campaign.status:
         case Status.STARTING if not book.arriving:
             return campaigns.decide(book.campaign, AgentsReady(at=at))
-        case Status.RUNNING if (
-            book.campaign.settings.stop_when_completed and len(book.contacts) and not book.contacts.open
-        ):
+        case _ if (reached := _target_reached(book, at)) is not None:
+            return (reached,)
+        case Status.RUNNING if settings.stop_at_target and 0 < settings.target_engaged <= book.contacts.engaged:
+            return campaigns.decide(book.campaign, Completed(at=at, reason="target_reached"))
+        case Status.RUNNING if settings.stop_when_completed and len(book.contacts) and not book.contacts.open:
             return campaigns.decide(book.campaign, Completed(at=at))
         case Status.STOPPING if not book.live and not book.attending:
             return campaigns.decide(book.campaign, Drained(at=at))
         case _:
             return ()
+
+
+def _target_reached(book: Book, at: int) -> TargetReached | None:
+    target, engaged = book.campaign.settings.target_engaged, book.contacts.engaged
+    told = book.campaign.reached == target or book.campaign.status is Status.DELETED
+    return TargetReached(at=at, target=target, engaged=engaged) if 0 < target <= engaged and not told else None
 
 
 def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Callable[[], str]) -> list[Event]:
@@ -124,7 +154,7 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
             cancelled = _cancelled(call, at) if call else []
             return [*cancelled, AgentLeaving(at=at, agent=agent.id, reason=_why_out(book, agent))]
         case Presence.PRESENT if agent.line is Line.ON_DEMAND:
-            return _on_demand(book, agent, call, at)
+            return _on_demand(book, agent, call, at, claims)
         case Presence.LEAVING if agent.phone in (Phone.UP, Phone.CALLING):
             return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
         case Presence.LEAVING if agent.phone is Phone.DOWN and call is None:
@@ -155,11 +185,24 @@ def _cancelled(call: Call, at: int) -> list[Event]:
     return [calls.end(call, at, Outcome.CANCELLED, Party.DIALER, "the agent or the campaign stopped first")]
 
 
-def _on_demand(book: Book, agent: Agent, call: Call | None, at: int) -> list[Event]:
+def _on_demand(book: Book, agent: Agent, call: Call | None, at: int, claims: Claims) -> list[Event]:
     """An on-demand agent's phone lives as long as the call it is for."""
     if call is None:
         closing = agent.phone in (Phone.UP, Phone.CALLING)
         return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)] if closing else []
     if call.status is CallStatus.AWAITING_AGENT and agent.phone is Phone.UP:
-        return [preview.request(book, call, at, agent.leg)]
+        why_not = preview.late(book, call, claims, at)
+        if why_not is None:
+            return [preview.request(book, call, at, agent.leg)]
+        refused = DialRefused(
+            at=at,
+            contact=call.contact,
+            agent=agent.id,
+            reservation=call.reservation,
+            number=call.number,
+            rule=why_not.rule,
+            detail=why_not.detail,
+            version=why_not.version,
+        )
+        return [refused, calls.end(call, at, Outcome.CANCELLED, Party.DIALER, f"forbidden: {why_not.rule}")]
     return []

@@ -7,7 +7,9 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
+from engine.core.screen import Screen, line_of
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="agent.registered.v1"):
@@ -62,8 +64,47 @@ class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked
     by: str
 
 
+class NumbersListed(msgspec.Struct, frozen=True, kw_only=True, tag="dnc.listed.v1"):
+    """Up to 1,000 numbers are not to be called, until a time (0: for ever). They are the person's: the list's subject."""
+
+    at: int
+    list: str
+    version: int
+    person: Person
+    until: int
+    by: str
+
+
+class NumbersUnlisted(msgspec.Struct, frozen=True, kw_only=True, tag="dnc.unlisted.v1"):
+    at: int
+    list: str
+    version: int
+    person: Person
+    by: str
+
+
+class ExternalIdBound(msgspec.Struct, frozen=True, kw_only=True, tag="external.bound.v1"):
+    """An external system's own id for a campaign or an agent; `ref` "" unbinds."""
+
+    at: int
+    system: str
+    kind: str
+    id: str
+    ref: str
+    by: str
+
+
 DirectoryEvent = (
-    AgentRegistered | CampaignRefUsed | CampaignRetired | ContactRefsUsed | WebhookPut | WebhookRemoved | TokenRevoked
+    NumbersListed
+    | NumbersUnlisted
+    | ExternalIdBound
+    | AgentRegistered
+    | CampaignRefUsed
+    | CampaignRetired
+    | ContactRefsUsed
+    | WebhookPut
+    | WebhookRemoved
+    | TokenRevoked
 )
 
 
@@ -79,6 +120,10 @@ def stream_of(event: DirectoryEvent) -> str:
             return f"webhook/{event.id}"
         case TokenRevoked():
             return "tokens"
+        case NumbersListed() | NumbersUnlisted():
+            return f"dnc/{event.list}"
+        case ExternalIdBound():
+            return f"external/{event.system}"
         case _:
             assert_never(event)
 
@@ -92,6 +137,10 @@ class Directory:
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
         self.revoked: set[str] = set()
+        self.external: dict[tuple[str, str, str], str] = {}
+        """Ref by (system, kind, its own id)."""
+        self.screen = Screen()
+        """The do-not-call lists, where those who dial look."""
 
     def apply(self, event: DirectoryEvent) -> None:
         match event:
@@ -109,6 +158,15 @@ class Directory:
                 self.webhooks.pop(event.id, None)
             case TokenRevoked():
                 self.revoked.add(event.jti)
+            case NumbersListed():
+                self.screen.put(event.list, _numbers(event.person), event.until, event.version)
+            case NumbersUnlisted():
+                self.screen.remove(event.list, _numbers(event.person), event.version)
+            case ExternalIdBound():
+                if event.ref:
+                    self.external[event.system, event.kind, event.id] = event.ref
+                else:
+                    self.external.pop((event.system, event.kind, event.id), None)
             case _:
                 assert_never(event)
 
@@ -168,8 +226,47 @@ class RevokeToken(msgspec.Struct, frozen=True, kw_only=True):
     jti: str
 
 
+class ListNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """Put numbers on a do-not-call list; `until` 0 is for ever. Reply: how many were new to it."""
+
+    at: int
+    by: str
+    list: str
+    numbers: tuple[str, ...]
+    until: int = 0
+
+
+class UnlistNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """Take numbers off a list. Reply: how many stood there."""
+
+    at: int
+    by: str
+    list: str
+    numbers: tuple[str, ...]
+
+
+class BindExternalId(msgspec.Struct, frozen=True, kw_only=True):
+    """`kind` is `campaign` or `agent`; the triple names one ref for ever or until it is unbound (`ref` "")."""
+
+    at: int
+    by: str
+    system: str
+    kind: str
+    id: str
+    ref: str
+
+
 DirectoryCommand = (
-    RegisterAgent | UseCampaignRef | RetireCampaign | UseContactRefs | PutWebhook | RemoveWebhook | RevokeToken
+    ListNumbers
+    | UnlistNumbers
+    | BindExternalId
+    | RegisterAgent
+    | UseCampaignRef
+    | RetireCampaign
+    | UseContactRefs
+    | PutWebhook
+    | RemoveWebhook
+    | RevokeToken
 )
 
 
@@ -207,8 +304,67 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
         case RevokeToken():
             revoked = command.jti in state.revoked
             return ([] if revoked else [TokenRevoked(at=command.at, jti=command.jti, by=command.by)]), None
+        case ListNumbers():
+            return _list(state, command)
+        case UnlistNumbers():
+            return _unlist(state, command)
+        case BindExternalId():
+            return _bind(state, command), None
         case _:
             assert_never(command)
+
+
+def _numbers(person: Person) -> tuple[str, ...]:
+    return person.details.numbers if person.details is not None else ()
+
+
+def _person(name: str, numbers: tuple[str, ...]) -> Person:
+    return Person(f"dnc/{name}", Details(numbers=numbers))
+
+
+def _list(state: Directory, command: ListNumbers) -> tuple[list[DirectoryEvent], int]:
+    standing = state.screen.lists.get(command.list, {})
+    new = tuple(
+        dict.fromkeys(one for one in command.numbers if standing.get(line_of(one), command.until - 1) != command.until)
+    )
+    if not new:
+        return [], 0
+    version = state.screen.versions.get(command.list, 0) + 1
+    listed = NumbersListed(
+        at=command.at,
+        list=command.list,
+        version=version,
+        person=_person(command.list, new),
+        until=command.until,
+        by=command.by,
+    )
+    return [listed], len(new)
+
+
+def _unlist(state: Directory, command: UnlistNumbers) -> tuple[list[DirectoryEvent], int]:
+    standing = state.screen.lists.get(command.list, {})
+    known = tuple(dict.fromkeys(one for one in command.numbers if line_of(one) in standing))
+    if not known:
+        return [], 0
+    version = state.screen.versions.get(command.list, 0) + 1
+    unlisted = NumbersUnlisted(
+        at=command.at, list=command.list, version=version, person=_person(command.list, known), by=command.by
+    )
+    return [unlisted], len(known)
+
+
+def _bind(state: Directory, command: BindExternalId) -> list[DirectoryEvent]:
+    known = state.external.get((command.system, command.kind, command.id), "")
+    if known == command.ref:
+        return []
+    if known and command.ref:
+        raise against_rule(
+            "external-id-used", f"{command.kind} {command.id!r} of {command.system!r} is {known!r} already", "id"
+        )
+    bound = ExternalIdBound(
+        at=command.at, system=command.system, kind=command.kind, id=command.id, ref=command.ref, by=command.by
+    )
+    return [bound]
 
 
 def _use_contact_refs(state: Directory, command: UseContactRefs) -> tuple[list[DirectoryEvent], dict[str, str]]:

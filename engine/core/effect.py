@@ -14,7 +14,20 @@ class ReservationDue(msgspec.Struct, frozen=True):
     reservation: str
 
 
-Alarm = ReservationDue | CallOverdue | PhoneOverdue
+class DealContacts(msgspec.Struct, frozen=True):
+    """At once, but after whatever waits: the next step of splitting contacts over the agents."""
+
+    at: int
+
+
+class Suppress(msgspec.Struct, frozen=True):
+    """Put a contact's numbers on the do-not-call list that its disposition names. Doing so twice is doing it once."""
+
+    contact: str
+    list: str
+
+
+Alarm = ReservationDue | CallOverdue | PhoneOverdue | DealContacts
 
 
 class SetTimer(msgspec.Struct, frozen=True):
@@ -29,4 +42,4 @@ class CancelTimer(msgspec.Struct, frozen=True):
     key: str
 
 
-Effect = TelephonyEffect | SetTimer | CancelTimer
+Effect = TelephonyEffect | SetTimer | CancelTimer | Suppress

@@ -10,17 +10,57 @@ from engine.core.agent import DefaultState, Line, PhoneOverdue, Wanted
 from engine.core.call import CallOverdue
 from engine.core.campaign import CampaignCommand
 from engine.core.contact import NewContact
-from engine.core.effect import ReservationDue
+from engine.core.effect import DealContacts, ReservationDue
+from engine.core.importing import ImportMode
 from engine.core.outcome import Party
 from engine.core.telephony import LegObservation, LegSeen
 
 
 class AddContacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Idempotent per ref. Reply: the refs that were new."""
+    """Idempotent per ref. `overwrite` replaces known contacts that were never dialled. Reply: Added."""
 
     at: int
     by: str
     contacts: tuple[NewContact, ...]
+    overwrite: bool = False
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """Refs that were new, those that were replaced, and those that weren't with the reason. The others were known."""
+
+    new: frozenset[str] = frozenset()
+    replaced: frozenset[str] = frozenset()
+    refused: dict[str, str] = {}
+
+
+class CancelContacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to 1,000 contacts. Reply: why not, by ref, for those that can't be cancelled."""
+
+    at: int
+    by: str
+    contacts: tuple[str, ...]
+    reason: str
+
+
+class StartImport(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    import_id: str
+    name: str
+    mode: ImportMode
+    rows: int
+    digest: str
+
+
+class FinishImport(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    import_id: str
+    added: int
+    known: int
+    replaced: int
+    rejected: int
+    cancelled: int
 
 
 class CancelContact(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +104,8 @@ class Next(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoContact(msgspec.Struct, frozen=True, kw_only=True):
-    """`reason`: `none_added`, `completed`, `all_held`, or `not_due` with the time the next one is."""
+    """`reason`: `none_added`, `completed`, `all_held`, `others` (they are other agents'), or `not_due` with the time when
+    the next one is."""
 
     reason: str
     next_due_at: int | None = None
@@ -97,15 +138,26 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dispose(msgspec.Struct, frozen=True, kw_only=True):
+    """`callback_at` is when the contact wants to be called back, `personal` by this agent."""
+
     at: int
     agent: str
     reservation: str
     token: str
     disposition: str
+    callback_at: int | None = None
+    personal: bool = True
+
+
+Offsets = dict[str, tuple[int, ...]]
+"""By number: how far the callee may be from UTC at this moment, in minutes; several where the zone isn't certain."""
 
 
 class Dial(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` is one of the contact's, or None for the next by the campaign's order. Reply: the call's id."""
+    """`number` is one of the contact's, or None for the next by the campaign's strategy.
+
+    Reply: the call's id, or a Refused where a rule forbids it (that is written down).
+    """
 
     at: int
     agent: str
@@ -114,6 +166,26 @@ class Dial(msgspec.Struct, frozen=True, kw_only=True):
     number: str | None
     call: str
     leg: str
+    offsets: Offsets = {}
+
+
+class ClickToCall(msgspec.Struct, frozen=True, kw_only=True):
+    """An external system asks for a call of one agent with one contact: reserve and dial in one.
+
+    `request` is its own id: asked again it is the same call. `number` as in Dial. Reply: as Dial's.
+    """
+
+    at: int
+    by: str
+    request: str
+    agent: str
+    contact: str
+    number: str | None
+    reservation: str
+    token: str
+    call: str
+    leg: str
+    offsets: Offsets = {}
 
 
 class HangUpCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +207,9 @@ Command = (
     CampaignCommand
     | AddContacts
     | CancelContact
+    | CancelContacts
+    | StartImport
+    | FinishImport
     | Allocate
     | Withdraw
     | AskAgent
@@ -144,7 +219,8 @@ Command = (
     | Release
     | Dispose
     | Dial
+    | ClickToCall
     | HangUpCall
 )
-Observation = LegObservation | Resync | ReservationDue | CallOverdue | PhoneOverdue
+Observation = LegObservation | Resync | ReservationDue | CallOverdue | PhoneOverdue | DealContacts
 Message = Command | Observation

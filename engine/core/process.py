@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import preview
+from engine.core import dealing, preview
 from engine.core.agent import (
     Agent,
     AgentAbsent,
@@ -42,8 +42,18 @@ from engine.core.campaign import (
 )
 from engine.core.claims import Claims
 from engine.core.consequence import follow
-from engine.core.effect import Effect, ReservationDue
-from engine.core.message import Allocate, AskAgent, HangUpCall, Message, Resync, Withdraw
+from engine.core.effect import DealContacts, Effect, ReservationDue
+from engine.core.importing import ImportFinished, ImportStarted
+from engine.core.message import (
+    Allocate,
+    AskAgent,
+    FinishImport,
+    HangUpCall,
+    Message,
+    Resync,
+    StartImport,
+    Withdraw,
+)
 from engine.core.outcome import Outcome, Party
 from engine.core.reaction import bridge, react
 from engine.core.refusal import absent, against_rule, no_room
@@ -68,7 +78,7 @@ def step(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]
 
     What the events give up is still claimed: whoever makes them durable tells `claims` to release it.
     """
-    events, effects, reply = _decide(book, message, claims)
+    events, effects, reply = _decide(book, message, claims, new_id)
     for event in events:
         book.apply(event)
         claims.take(book, event)
@@ -80,7 +90,7 @@ def step(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]
 # -- decide -----------------------------------------------------------------------------------------------------------
 
 
-def _decide(book: Book, message: Message, claims: Claims) -> Step:
+def _decide(book: Book, message: Message, claims: Claims, new_id: Callable[[], str]) -> Step:
     if isinstance(message, LegObservation):
         return _hear(book, message)
     if isinstance(message, preview.PreviewCommand):
@@ -102,6 +112,10 @@ def _decide(book: Book, message: Message, claims: Claims) -> Step:
             agent = _allocated(book, message.agent)
             event = AgentWithdrawn(at=message.at, agent=agent.id, by=message.by)
             return Step([] if agent.withdrawn else [event], [])
+        case DealContacts():
+            return Step(list(dealing.deal(book, message.at, new_id)), [])
+        case StartImport() | FinishImport():
+            return Step(_import(book, message), [])
         case AskAgent():
             return Step(_ask(book, message, claims), [])
         case HangUpCall():
@@ -115,6 +129,34 @@ def _decide(book: Book, message: Message, claims: Claims) -> Step:
                 lifecycle += [_let_go(book.calls[one], forced.at, Party.DIALER, forced.by) for one in book.live]
             again = isinstance(message, Stop) and message.force and forced is None and book.campaign.forced
             return Step(lifecycle, [HangUp(leg=one) for one in book.live] if again else [])
+
+
+def _import(book: Book, command: StartImport | FinishImport) -> list[Event]:
+    """Said again, as after a crash it is, an import begins and ends once."""
+    if book.campaign.status in (Status.ABSENT, Status.DELETED):
+        raise absent("campaign", book.campaign.ref)
+    begun = command.import_id in book.imports
+    if isinstance(command, StartImport):
+        started = ImportStarted(
+            at=command.at,
+            import_id=command.import_id,
+            name=command.name,
+            mode=command.mode,
+            rows=command.rows,
+            digest=command.digest,
+            by=command.by,
+        )
+        return [] if begun else [started]
+    finished = ImportFinished(
+        at=command.at,
+        import_id=command.import_id,
+        added=command.added,
+        known=command.known,
+        replaced=command.replaced,
+        rejected=command.rejected,
+        cancelled=command.cancelled,
+    )
+    return [finished] if begun else []
 
 
 def _start(book: Book, start: Start) -> list[Event]:

@@ -2,6 +2,8 @@
 
 from engine.core import call as calls
 from engine.core.agent import (
+    AgentAllocated,
+    AgentWithdrawn,
     Phone,
     PhoneCalled,
     PhoneClosing,
@@ -22,7 +24,10 @@ from engine.core.call import (
     Doubt,
     HangupRequested,
 )
-from engine.core.effect import CancelTimer, Effect, ReservationDue, SetTimer
+from engine.core.campaign import CampaignStarting, Preassignment, SettingsChanged
+from engine.core.contact import FREE, ContactsAdded, ContactsAssigned, ContactsReplaced
+from engine.core.dealing import is_dealt
+from engine.core.effect import CancelTimer, DealContacts, Effect, ReservationDue, SetTimer, Suppress
 from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved, Phase, ReservationExtended
 from engine.core.telephony import (
     BridgeLegs,
@@ -71,10 +76,31 @@ def react(book: Book, event: Event) -> list[Effect]:
         case ContactReserved() | ReservationExtended():
             due = ReservationDue(at=0, reservation=event.reservation)
             return [SetTimer(key=f"reservation/{event.reservation}", due=event.expires_at, alarm=due)]
-        case ContactReleased() | ContactDisposed():
+        case ContactReleased():
             return [CancelTimer(key=f"reservation/{event.reservation}")]
+        case ContactDisposed():
+            done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")]
+            return [*done, Suppress(contact=event.contact, list=event.dnc)] if event.dnc else done
+        case (
+            ContactsAdded()
+            | ContactsReplaced()
+            | ContactsAssigned()
+            | CampaignStarting()
+            | AgentAllocated()
+            | AgentWithdrawn()
+            | SettingsChanged()
+        ):
+            return _deal(book, event.at)
         case _:
             return []
+
+
+def _deal(book: Book, at: int) -> list[Effect]:
+    """Look, after whatever waits, whether contacts have to change hands."""
+    wanted = book.campaign.settings.preassignment is not Preassignment.NONE or any(
+        owner != FREE and refs for owner, refs in book.contacts.dealt.items()
+    )
+    return [SetTimer(key="deal", due=at, alarm=DealContacts(at=0))] if wanted and is_dealt(book) else []
 
 
 def _dial(book: Book, event: CallRequested) -> list[Effect]:
@@ -109,6 +135,8 @@ def resume(book: Book) -> list[Effect]:
     """Timers of a book read back from its log. Legs are left to `Resync`: first the PBX must tell what lives."""
     effects: list[Effect] = []
     settings = book.campaign.settings
+    effects += [Suppress(contact=contact, list=name) for contact, name in book.suppressed.items()]
+    effects += _deal(book, 0)
     for held in book.reservations.values():
         if held.phase is Phase.OFFERED:
             due = ReservationDue(at=0, reservation=held.id)

@@ -55,7 +55,9 @@ class ReservationExtended(msgspec.Struct, frozen=True, kw_only=True, tag="contac
 
 
 class ContactReleased(msgspec.Struct, frozen=True, kw_only=True, tag="contact.released.v1"):
-    """`rank` is the contact's place in the queue from now on."""
+    """`rank` is the contact's place in the queue from now on; `due_at` is when it may be delivered again (0: any time),
+    `callback` that it is still the callback it was.
+    """
 
     at: int
     contact: str
@@ -64,9 +66,17 @@ class ContactReleased(msgspec.Struct, frozen=True, kw_only=True, tag="contact.re
     reason: Release
     note: str
     rank: int
+    due_at: int = 0
+    callback: bool = False
 
 
 class ContactDisposed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.disposed.v1"):
+    """Not final: it comes back at `due_at`, as a retry or as a callback (of an agent, or "*" for anybody).
+
+    `exhausted`: it would come back, had it not done so as often as the campaign allows. `dnc` is the list that its
+    numbers go to, "" for none.
+    """
+
     at: int
     contact: str
     agent: str
@@ -76,9 +86,25 @@ class ContactDisposed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.di
     engaged: bool
     final: bool
     due_at: int
+    callback: str = ""
+    exhausted: bool = False
+    dnc: str = ""
 
 
-ReservationEvent = ContactReserved | ReservationExtended | ContactReleased | ContactDisposed
+class DialRefused(msgspec.Struct, frozen=True, kw_only=True, tag="contact.dial_refused.v1"):
+    """A number (by index) was not dialled because of a rule. `version` is that of the list that the rule looked at."""
+
+    at: int
+    contact: str
+    agent: str
+    reservation: str
+    number: int
+    rule: str
+    detail: str
+    version: int = 0
+
+
+ReservationEvent = ContactReserved | ReservationExtended | ContactReleased | ContactDisposed | DialRefused
 
 
 # -- state ----------------------------------------------------------------------------------------------------------

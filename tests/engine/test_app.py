@@ -13,7 +13,7 @@ from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
 from engine.core.directory import RegisterAgent
-from engine.core.message import Allocate, AskAgent, Message
+from engine.core.message import Added, Allocate, AskAgent, Message
 from engine.core.outcome import Outcome
 from engine.core.process import step
 from engine.core.refusal import Refused
@@ -511,9 +511,10 @@ async def test_TF_03_a_contact_ref_belongs_to_the_campaign_that_used_it_first() 
     async with started(shell):
         await shell.create("c1")
         await shell.create("c2")
-        assert await shell.engine.add_contacts("c1", shell.contacts("k1", "k2")) == ({"k1", "k2"}, {})
-        assert await shell.engine.add_contacts("c2", shell.contacts("k2", "k3")) == ({"k3"}, {"k2": "c1"})
-        assert await shell.engine.add_contacts("c1", shell.contacts("k1")) == (set(), {})
+        add = shell.engine.add_contacts
+        assert await add("c1", shell.contacts("k1", "k2")) == (Added(new=frozenset({"k1", "k2"})), {})
+        assert await add("c2", shell.contacts("k2", "k3")) == (Added(new=frozenset({"k3"})), {"k2": "c1"})
+        assert await add("c1", shell.contacts("k1")) == (Added(), {})
 
 
 async def test_an_agents_new_phone_reaches_the_campaigns_they_are_allocated_to() -> None:

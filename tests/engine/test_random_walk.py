@@ -16,15 +16,29 @@ from msgspec.structs import replace
 from engine.core.agent import DefaultState, Line, Wanted
 from engine.core.book import Book, restore
 from engine.core.call import CallEnded, CallRequested, CallStatus
-from engine.core.campaign import Create, Mode, Modify, Settings, Start, Status, Stop
+from engine.core.campaign import (
+    DEFAULT_DISPOSITIONS,
+    Create,
+    Disposition,
+    DncList,
+    Mode,
+    Modify,
+    Preassignment,
+    RetryRule,
+    Settings,
+    Start,
+    Status,
+    Stop,
+)
 from engine.core.claims import Claims
-from engine.core.contact import ContactStatus, NewContact
-from engine.core.effect import CancelTimer, Effect, SetTimer
+from engine.core.contact import OPEN, ContactStatus, NewContact
+from engine.core.effect import CancelTimer, Effect, SetTimer, Suppress
 from engine.core.message import (
     AddContacts,
     Allocate,
     AskAgent,
     CancelContact,
+    ClickToCall,
     Dial,
     Dispose,
     Extend,
@@ -42,6 +56,7 @@ from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Phase
+from engine.core.screen import EVERYWHERE, line_of
 from engine.core.telephony import HangUp, LegCreated, LegObservation, LegReady, OriginateContact
 from tests.engine.random_pbx import RandomPbx
 
@@ -53,6 +68,8 @@ NUMBERS = ("5551", "5552", "5553", "5554", "5555")
 MAX_LINES, MAX_CALLS_IN_SETUP = 3, 3
 REPLAY_EVERY_STEPS = 40
 QUIET_ROUNDS = 400
+LISTED_MS = 5_000
+LATER = ("ContactsAssigned", "ContactsUpcoming", "DialRefused", "ContactExhausted")
 NEVER_DIALLED = (Outcome.AGENT_UNREACHABLE, Outcome.FAILED)
 
 
@@ -68,12 +85,23 @@ class Walk:
         self.claims = Claims(MAX_CALLS_IN_SETUP)
         self.claims.pbx_up = True
         self.intents: set[str] = set()
+        self.listed: dict[str, int] = {}
+        self.screen = self.claims.screen
         self.met: Counter[str] = Counter()
         for ref in REFS:
             self.found(ref)
 
     def found(self, ref: str) -> None:
-        settings = Settings(max_lines=MAX_LINES, dispose_without_attempt=True, stop_when_completed=False)
+        settings = Settings(
+            max_lines=MAX_LINES,
+            dispose_without_attempt=True,
+            stop_when_completed=False,
+            preassignment=Preassignment.RANDOM if ref == "c1" else Preassignment.NONE,
+            announce_upcoming=ref == "c2",
+            attempts_per_contact=4,
+            retries=(RetryRule(outcome=Outcome.BUSY, after_s=1, growth=2),),
+            dispositions=(*DEFAULT_DISPOSITIONS, Disposition(code="never", dnc=DncList.GLOBAL)),
+        )
         self.say(ref, Create(at=self.at, by="m", ref=ref, name=ref, mode=Mode.PREVIEW, settings=settings))
         self.add_contacts(ref, 4)
         for agent in AGENTS:
@@ -115,7 +143,13 @@ class Walk:
                 self.timers[ref, effect.key] = effect
             case CancelTimer():
                 self.timers.pop((ref, effect.key), None)
+            case Suppress():
+                numbers = self.books[ref].contacts.by_ref[effect.contact].numbers
+                version, until = self.screen.versions.get(EVERYWHERE, 0) + 1, self.at + LISTED_MS
+                self.screen.put(EVERYWHERE, numbers, until, version)
+                self.listed.update((line_of(one), until) for one in numbers)
             case OriginateContact():
+                assert self.listed.get(line_of(effect.number), 0) <= self.at, "dialled though on a list"
                 assert effect.leg in self.intents, "dialled without an intent"
                 assert self.books[ref].campaign.status is Status.RUNNING, "dialled after stop"
                 self.pbx.perform(effect, self.at)
@@ -127,6 +161,7 @@ class Walk:
         self.met["crash"] += 1
         self.timers.clear()
         self.claims = Claims(MAX_CALLS_IN_SETUP)
+        self.claims.screen = self.screen  # the directory's log is another one, and stays
         self.pbx.lose_connection()
         for ref in REFS:
             self.books[ref] = replayed(self.logs[ref])
@@ -218,7 +253,10 @@ class Walk:
                 self.say(ref, HangUpCall(at=self.at, by=agent, party=Party.AGENT, call=held.call), crash)
             case Phase.WRAPUP:
                 release = Release(**{**hand, "token": None}, by="s", reason="")
-                dispose = Dispose(**hand, disposition=self.chance.choice(["engaged", "try_later", "try_later"]))
+                how = self.chance.choice(["engaged", "try_later", "try_later", "callback", "never"])
+                back_at = self.at + self.chance.choice((1, 3_000)) if how == "callback" else None
+                personal = self.chance.random() < 0.5
+                dispose = Dispose(**hand, disposition=how, callback_at=back_at, personal=personal)
                 self.say(ref, release if self.chance.random() < 0.2 else dispose, crash)
             case _:
                 pass
@@ -235,8 +273,29 @@ class Walk:
             lambda: self.say(ref, Modify(at=self.at, by="m", settings={"reservation_timeout_s": 60})),
             lambda: self.allocate(ref, agent),
             lambda: self.cancel_one(ref),
+            lambda: self.click(ref, agent),
+            lambda: self.click(ref, agent),
         ]
         self.chance.choice(deeds)()
+
+    def click(self, ref: str, agent: str) -> None:
+        contact = self.chance.choice(list(self.books[ref].contacts.by_ref))
+        request = self.chance.choice([self.new_id(), *list(self.books[ref].requests)[-1:]])
+        known = self.books[ref].requests.get(request)
+        click = ClickToCall(
+            at=self.at,
+            by="crm",
+            request=request,
+            agent=agent,
+            contact=contact,
+            number=None,
+            reservation=self.new_id(),
+            token=self.new_id(),
+            call=self.new_id(),
+            leg=self.new_id(),
+        )
+        self.say(ref, click)
+        assert known is None or self.books[ref].requests[request] == known, "one request, two calls"
 
     def ask(self, ref: str, agent: str) -> None:
         wanted = self.chance.choice([*[Wanted.AVAILABLE] * 8, Wanted.PAUSED, Wanted.OFFLINE])
@@ -357,6 +416,10 @@ def check_book(book: Book) -> None:
     for one in held:
         assert book.agents[one.agent].reservation == one.id
         assert (one.phase is Phase.DIALING) == (one.call in book.live)
+    for owner, refs in book.contacts.dealt.items():
+        assert all(book.contacts.by_ref[ref].agent == owner for ref in refs)
+    dealt = {ref for refs in book.contacts.dealt.values() for ref in refs}
+    assert dealt == {one.ref for one in book.contacts.by_ref.values() if one.status in OPEN and not one.fixed}
     for call in (book.calls[one] for one in book.live):
         assert call.status is not CallStatus.ENDED
         assert book.reservations[call.reservation].call == call.id
@@ -418,5 +481,5 @@ def test_a_walk_meets_what_it_is_meant_to_meet() -> None:
         Outcome.CANCELLED,
         Outcome.AGENT_UNREACHABLE,
     } <= outcomes
-    for name in ("crash", "CallDoubted", "ContactReleased", "BridgeFailed", "PhoneDoubted", "CampaignStopped"):
+    for name in ("crash", "CallDoubted", "ContactReleased", "BridgeFailed", "PhoneDoubted", "CampaignStopped", *LATER):
         assert met[name] > 0, name

@@ -10,7 +10,7 @@ from engine.core.agent import AgentRemoved, AgentStatus, AgentStatusChanged
 from engine.core.book import Book, Event
 from engine.core.call import CallBridged, CallRinging
 from engine.core.campaign import CampaignDeleted, CampaignRunning, CampaignStopped, CampaignStopping, SettingsChanged
-from engine.core.contact import ContactCancelled, ContactsAdded, NewContact
+from engine.core.contact import ContactCancelled, ContactsAdded, ContactsAssigned, ContactsUpcoming, NewContact
 from engine.core.personal import Person
 from engine.core.reservation import ContactReleased, Release
 from engine.ports import Recorded
@@ -26,11 +26,19 @@ TOLD = {
     "CampaignStopping": "campaign.status",
     "StopForced": "campaign.stop_forced",
     "CampaignStopped": "campaign.status",
+    "TargetReached": "campaign.target_reached",
     "CampaignDeleted": "campaign.deleted",
     "AgentAllocated": "agent.allocated",
     "AgentRemoved": "agent.removed",
     "AgentStatusChanged": "agent.status",
     "ContactsAdded": "contacts.added",
+    "ContactsReplaced": "contacts.replaced",
+    "ContactsAssigned": "contacts.assigned",
+    "ContactsUpcoming": "contacts.upcoming",
+    "ContactExhausted": "contact.exhausted",
+    "DialRefused": "contact.dial_refused",
+    "ImportStarted": "import.started",
+    "ImportFinished": "import.finished",
     "ContactCancelled": "contact.cancelled",
     "ContactReserved": "contact.reserved",
     "ReservationExtended": "contact.reservation_extended",
@@ -48,7 +56,11 @@ def sample(kind: type) -> Any:
     """An event with some value in every field."""
     values: dict[str, Any] = {}
     for name, type_ in get_type_hints(kind).items():
-        if name == "contacts":
+        if name == "contacts" and kind is ContactsUpcoming:
+            values[name] = ("c",)
+        elif name == "contacts" and kind is ContactsAssigned:
+            values[name] = {"a": ("c",)}
+        elif name == "contacts":
             values[name] = (NewContact("c", Person("c", None)),)
         elif type_ in (int, str, bool):
             values[name] = type_(1)
@@ -181,7 +193,7 @@ def test_a_batch_of_contacts_is_told_by_count_without_the_people() -> None:
             ContactReleased(
                 at=1, contact="c", agent="ann", reservation="r", reason=Release.SKIPPED, note="later", rank=4
             ),
-            {"contact": "c", "agent": "ann", "reservation": "r", "reason": "skipped", "note": "later"},
+            {"contact": "c", "agent": "ann", "reservation": "r", "reason": "skipped", "note": "later", "due_at": None},
         ),
     ],
 )

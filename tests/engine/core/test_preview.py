@@ -6,7 +6,7 @@ from engine.core.agent import Line, Wanted
 from engine.core.call import CallAwaitingAgent, CallConnected, CallEnded, CallRequested, HangupRequested
 from engine.core.contact import ContactCancelled, ContactStatus
 from engine.core.effect import ReservationDue
-from engine.core.message import Dial, Dispose, HangUpCall, NoContact, Skip
+from engine.core.message import Added, Dial, Dispose, HangUpCall, NoContact, Skip
 from engine.core.outcome import Outcome, Party
 from engine.core.reservation import (
     ContactDisposed,
@@ -487,9 +487,9 @@ def test_TF_29_cancelling_the_contact_in_hand_takes_it_away_unless_it_is_in_a_ca
 def test_TF_31_adding_contacts_again_adds_nothing() -> None:
     talk = Conversation()
     said = talk.add({"k1": ["5551"], "k2": ["5552"]})
-    assert said.reply == {"k1", "k2"}
+    assert said.reply == Added(new=frozenset({"k1", "k2"}))
     assert talk.add({"k1": ["5551"], "k2": ["5552"]}).told == []
-    assert talk.add({"k2": ["9"], "k3": ["5553"]}).reply == {"k3"}
+    assert talk.add({"k2": ["9"], "k3": ["5553"]}).reply == Added(new=frozenset({"k3"}))
     assert talk.book.contacts.by_ref["k2"].numbers == ("5552",)
 
 
