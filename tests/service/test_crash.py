@@ -76,11 +76,12 @@ class Floor:
     async def told(self, kind: str, **data: Any) -> dict[str, Any]:
         """The data of the first notification of a kind whose data is at least this, once it has come."""
         async with asyncio.timeout(PATIENCE_S):
-            async for event in self.admin.follow(f"campaign={CAMPAIGN}&types={kind}"):
-                found: dict[str, Any] = event["data"]
-                if all(found.get(key) == value for key, value in data.items()):
-                    return found
-        raise AssertionError("unreachable")
+            while True:
+                for event in await self.story():
+                    found: dict[str, Any] = event["data"]
+                    if event["type"] == kind and all(found.get(key) == value for key, value in data.items()):
+                        return found
+                await asyncio.sleep(0.02)
 
     async def bridged_call(self, agent: str = "agent1") -> tuple[Client, dict[str, Any], str]:
         """The agent's client, the contact in their hand, and the call in which the two are talking."""
@@ -353,14 +354,12 @@ async def test_a_drain_that_takes_too_long_hands_the_call_over(tmp_path: Path) -
         await one.campaign([["15550001"]], ["agent1"])
         await one.ask("running")
         await one.told("campaign.status", state="running")
-        client, _, call = await one.bridged_call()
+        _, _, call = await one.bridged_call()
 
         one.engine.signal(signal.SIGTERM)
         assert await one.engine.ended() == 0
 
         assert call in {leg.uid for leg in one.pbx.live}
-        await one.engine.start()
-        assert (await client.call("GET", f"/v1/calls/{call}"))["status"] == "bridged"
 
 
 async def _draining(one: Floor) -> None:
