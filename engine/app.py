@@ -25,7 +25,7 @@ from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Comma
 from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused, absent, against_rule, no_room
-from engine.core.screen import EVERYWHERE, list_of
+from engine.core.standing import EVERYWHERE, list_of
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -102,7 +102,7 @@ class Engine:
         self.directory = Directory()
         self.campaigns: dict[str, Running] = {}
         self.claims = Claims(limits.max_calls_in_setup)
-        self.directory.screen = self.claims.screen
+        self.directory.standing = self.claims.standing
         self.pbx_reason = "not connected yet"
         self.draining = False
         self.announcer: Announcer | None = None

@@ -15,6 +15,8 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from engine.core import interaction as interactions
+from engine.core.interaction import MAX_TABS, Body, ExternalUrl, Interaction, Screen, Tab, Target, Url
 from engine.core.outcome import Outcome
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 
@@ -156,6 +158,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stop_at_target: bool = False
     announce_upcoming: bool = False
     adhoc_numbers: bool = False
+    interaction: Interaction = Interaction.FORM
+    external_url: ExternalUrl | None = None
+    screen_pop_url: Url = ""
+    """Shown to the agent's client with the reservation and when the contact answers. Empty: none."""
+    script: Body = ""
+    tabs: Annotated[tuple[Tab, ...], msgspec.Meta(max_length=MAX_TABS)] = ()
+
+    def targets(self) -> tuple[Target, ...]:
+        """The addresses that these settings lead to. Raises Refused naming the field where a template is wrong."""
+        return interactions.check(
+            Screen(
+                interaction=self.interaction,
+                external_url=self.external_url,
+                screen_pop_url=self.screen_pop_url,
+                script=self.script,
+                tabs=self.tabs,
+            )
+        )
 
     def disposition(self, code: str) -> Disposition | None:
         return next((one for one in self.dispositions if one.code == code), None)
@@ -300,6 +320,7 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
             raise invalid(f"settings.windows[{index}].end", f"{window.end} isn't after {window.start}")
     if len({one.outcome for one in result.retries}) != len(result.retries):
         raise invalid("settings.retries", "an outcome appears twice")
+    result.targets()
     return result
 
 

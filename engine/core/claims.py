@@ -15,7 +15,7 @@ from engine.core.call import (
     CallRequested,
     CallStatus,
 )
-from engine.core.screen import Screen, line_of
+from engine.core.standing import Standing, line_of
 
 
 class Claims:
@@ -30,7 +30,7 @@ class Claims:
         self.in_setup: dict[str, None] = {}
         """Calls not yet answered. One that waits for its agent counts: it is dialled without asking again."""
         self.pbx_up = False
-        self.screen = Screen()
+        self.standing = Standing()
         """What forbids a number whichever campaign asks: never released, it only grows old."""
         self._lines: dict[str, str] = {}
         """Number by live call: how to find what to let go when its contact is forgotten or erased."""
@@ -48,7 +48,7 @@ class Claims:
             case CallRequested():
                 self._dial(book, event)
                 self.legs[event.call] = ref
-                self.screen.dialled(_number(book, event), event.call, event.at)
+                self.standing.dialled(_number(book, event), event.call, event.at)
             case PhoneCalled():
                 self.legs[event.leg] = ref
             case AgentArriving():
@@ -87,7 +87,7 @@ class Claims:
             self.legs[leg] = ref
         for call in book.calls.values():
             if call.requested_at:
-                self.screen.dialled(_number(book, call), call.id, call.requested_at)
+                self.standing.dialled(_number(book, call), call.id, call.requested_at)
         for call in (book.calls[one] for one in book.live):
             self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
-from engine.core.screen import Screen, line_of
+from engine.core.standing import Standing, line_of
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="agent.registered.v1"):
@@ -139,7 +139,7 @@ class Directory:
         self.revoked: set[str] = set()
         self.external: dict[tuple[str, str, str], str] = {}
         """Ref by (system, kind, its own id)."""
-        self.screen = Screen()
+        self.standing = Standing()
         """The do-not-call lists, where those who dial look."""
 
     def apply(self, event: DirectoryEvent) -> None:
@@ -159,9 +159,9 @@ class Directory:
             case TokenRevoked():
                 self.revoked.add(event.jti)
             case NumbersListed():
-                self.screen.put(event.list, _numbers(event.person), event.until, event.version)
+                self.standing.put(event.list, _numbers(event.person), event.until, event.version)
             case NumbersUnlisted():
-                self.screen.remove(event.list, _numbers(event.person), event.version)
+                self.standing.remove(event.list, _numbers(event.person), event.version)
             case ExternalIdBound():
                 if event.ref:
                     self.external[event.system, event.kind, event.id] = event.ref
@@ -323,13 +323,13 @@ def _person(name: str, numbers: tuple[str, ...]) -> Person:
 
 
 def _list(state: Directory, command: ListNumbers) -> tuple[list[DirectoryEvent], int]:
-    standing = state.screen.lists.get(command.list, {})
+    standing = state.standing.lists.get(command.list, {})
     new = tuple(
         dict.fromkeys(one for one in command.numbers if standing.get(line_of(one), command.until - 1) != command.until)
     )
     if not new:
         return [], 0
-    version = state.screen.versions.get(command.list, 0) + 1
+    version = state.standing.versions.get(command.list, 0) + 1
     listed = NumbersListed(
         at=command.at,
         list=command.list,
@@ -342,11 +342,11 @@ def _list(state: Directory, command: ListNumbers) -> tuple[list[DirectoryEvent],
 
 
 def _unlist(state: Directory, command: UnlistNumbers) -> tuple[list[DirectoryEvent], int]:
-    standing = state.screen.lists.get(command.list, {})
+    standing = state.standing.lists.get(command.list, {})
     known = tuple(dict.fromkeys(one for one in command.numbers if line_of(one) in standing))
     if not known:
         return [], 0
-    version = state.screen.versions.get(command.list, 0) + 1
+    version = state.standing.versions.get(command.list, 0) + 1
     unlisted = NumbersUnlisted(
         at=command.at, list=command.list, version=version, person=_person(command.list, known), by=command.by
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from engine.core.book import Book
 from engine.core.campaign import Day, Settings, Window
 from engine.core.contact import Contact
-from engine.core.screen import DAY_MS, Screen
+from engine.core.standing import DAY_MS, Standing
 
 MINUTE_MS = 60_000
 DAYS = tuple(Day)
@@ -25,18 +25,18 @@ class Forbidden(NamedTuple):
 
 
 def forbidden(
-    book: Book, contact: Contact, number: str, offsets: Sequence[int], screen: Screen, at: int
+    book: Book, contact: Contact, number: str, offsets: Sequence[int], standing: Standing, at: int
 ) -> Forbidden | None:
     """Why a number may not be dialled now, or None. `offsets` are the callee's possible distances to UTC, minutes."""
     settings = book.campaign.settings
-    listed = screen.listed(number, book.campaign.ref, at)
+    listed = standing.listed(number, book.campaign.ref, at)
     if listed is not None:
         return Forbidden("dnc", f"the number is on the do-not-call list {listed[0]!r}", listed[1])
     if contact.consent_until and at >= contact.consent_until:
         return Forbidden("consent", "the contact's consent has expired")
     if settings.consent_required and not contact.consent_until:
         return Forbidden("consent", "the campaign requires consent, and none is known")
-    return _by_clock(settings, offsets, at) or _by_count(settings, contact, number, screen, at)
+    return _by_clock(settings, offsets, at) or _by_count(settings, contact, number, standing, at)
 
 
 def _by_clock(settings: Settings, offsets: Sequence[int], at: int) -> Forbidden | None:
@@ -60,7 +60,7 @@ def _open(window: Window, weekday: Day, minute: int) -> bool:
     return weekday in window.days and minutes(window.start) <= minute < minutes(window.end)
 
 
-def _by_count(settings: Settings, contact: Contact, number: str, screen: Screen, at: int) -> Forbidden | None:
+def _by_count(settings: Settings, contact: Contact, number: str, standing: Standing, at: int) -> Forbidden | None:
     index = contact.numbers.index(number)
     dialled = list(contact.dialled())
     if settings.attempts_per_contact and len(dialled) >= settings.attempts_per_contact:
@@ -68,10 +68,10 @@ def _by_count(settings: Settings, contact: Contact, number: str, screen: Screen,
     tried = sum(one.number == index for one in dialled)
     if settings.attempts_per_number and tried >= settings.attempts_per_number:
         return Forbidden("attempts-number", f"{tried} attempts on the number, the campaign's most")
-    today = screen.attempts(number, at - DAY_MS)
+    today = standing.attempts(number, at - DAY_MS)
     if settings.number_attempts_per_day and today >= settings.number_attempts_per_day:
         return Forbidden("cap-number", f"{today} attempts on the number in 24 hours over all campaigns")
-    person = sum(screen.attempts(one, at - DAY_MS) for one in contact.numbers)
+    person = sum(standing.attempts(one, at - DAY_MS) for one in contact.numbers)
     if settings.person_attempts_per_day and person >= settings.person_attempts_per_day:
         return Forbidden("cap-person", f"{person} attempts on the person in 24 hours over all campaigns")
     return None

@@ -3,13 +3,13 @@
 from engine.core.campaign import NumberStrategy, Settings
 from engine.core.contact import Contact
 from engine.core.outcome import Outcome
-from engine.core.screen import Screen
+from engine.core.standing import Standing
 
 NEVER_AGAIN = (Outcome.INVALID, Outcome.UNKNOWN)
 """After these a number isn't dialled by itself: it doesn't exist, or nobody knows what became of the last attempt."""
 
 
-def candidates(contact: Contact, settings: Settings, screen: Screen, at: int) -> list[int]:
+def candidates(contact: Contact, settings: Settings, standing: Standing, at: int) -> list[int]:
     """Numbers (by index) that the engine may dial by itself, best first.
 
     In order: those not tried yet, then the others, each as the contact has them. Round robin: the one longest not tried.
@@ -17,7 +17,7 @@ def candidates(contact: Contact, settings: Settings, screen: Screen, at: int) ->
     usable = [
         index
         for index, number in enumerate(contact.numbers)
-        if contact.last_outcome(index) not in NEVER_AGAIN and not _cooling(number, settings, screen, at)
+        if contact.last_outcome(index) not in NEVER_AGAIN and not _cooling(number, settings, standing, at)
     ]
     last = {index: _last_tried(contact, index) for index in usable}
     match settings.number_strategy:
@@ -37,6 +37,6 @@ def _last_tried(contact: Contact, index: int) -> int:
     return tried[-1] if tried else -1
 
 
-def _cooling(number: str, settings: Settings, screen: Screen, at: int) -> bool:
-    last = screen.last_attempt(number)
+def _cooling(number: str, settings: Settings, standing: Standing, at: int) -> bool:
+    last = standing.last_attempt(number)
     return bool(last) and at < last + settings.number_cooldown_s * 1_000

@@ -534,7 +534,7 @@ def _chosen(
 
     def why_not(index: int) -> Forbidden | None:
         dialled = contact.numbers[index]
-        return gate.forbidden(book, contact, dialled, offsets.get(dialled, ()), claims.screen, at)
+        return gate.forbidden(book, contact, dialled, offsets.get(dialled, ()), claims.standing, at)
 
     if number is not None:
         if number not in contact.numbers:
@@ -545,7 +545,7 @@ def _chosen(
         if contact.last_outcome(index) is Outcome.INVALID:
             raise against_rule("number-invalid", "this number does not exist: an earlier attempt showed it", "number")
         return index, why_not(index)
-    usable = candidates(contact, settings, claims.screen, at)
+    usable = candidates(contact, settings, claims.standing, at)
     if not usable:
         raise against_rule("no-number-left", "no number of this contact may be dialled by itself now")
     looked = [(index, why_not(index)) for index in usable]
@@ -557,7 +557,7 @@ def late(book: Book, call: Call, claims: Claims, at: int) -> Forbidden | None:
     contact = book.contacts.by_ref[call.contact]
     if call.number >= len(contact.numbers):
         return Forbidden("erased", "the data of the contact was erased")
-    return gate.forbidden(book, contact, contact.numbers[call.number], call.offsets, claims.screen, at)
+    return gate.forbidden(book, contact, contact.numbers[call.number], call.offsets, claims.standing, at)
 
 
 def _free_line(book: Book, claims: Claims, number: str) -> None:

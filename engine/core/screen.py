@@ -1,65 +1,74 @@
-"""What forbids a number whichever campaign asks: do-not-call lists, and how often it was dialled of late.
+"""What an agent's client shows of a contact, filled in from the campaign's book."""
 
-Lists come from the directory's log, attempts from all campaigns' logs; both are kept by line, the form that two ways to
-write the same number have in common.
-"""
+from typing import Any
 
-DAY_MS = 86_400_000
-REMEMBERED_MS = 8 * DAY_MS
-"""How long an attempt is remembered: longer than any cap looks back."""
-EVERYWHERE = "global"
-
-
-def line_of(number: str) -> str:
-    """What two ways to write the same number have in common."""
-    return number.removeprefix("+")
+from engine.core import template
+from engine.core.book import Book
+from engine.core.campaign import Settings
+from engine.core.interaction import Format, Interaction, Method, Trigger, address_of, fields_of
+from engine.core.template import Values
 
 
-def list_of(campaign: str) -> str:
-    """The name of a campaign's own list."""
-    return f"campaign/{campaign}"
+def values_of(book: Book, contact: str, agent: str, agent_name: str, call: str = "", disposition: str = "") -> Values:
+    """What placeholders stand for. An erased contact has a ref and nothing else."""
+    known = book.contacts.by_ref.get(contact)
+    details = known.person.details if known is not None else None
+    numbers = details.numbers if details is not None else ()
+    dialled = book.calls.get(call)
+    chosen = book.campaign.settings.disposition(disposition)
+    names = {
+        "campaign.ref": book.campaign.ref,
+        "campaign.name": book.campaign.name,
+        "contact.ref": contact,
+        "contact.name": details.name if details is not None else "",
+        "contact.number": numbers[0] if numbers else "",
+        "call.id": call,
+        "call.number": numbers[dialled.number] if dialled is not None and dialled.number < len(numbers) else "",
+        "agent.id": agent,
+        "agent.name": agent_name,
+        "disposition.code": disposition,
+        "disposition.label": chosen.label if chosen is not None else "",
+    }
+    return Values(names, details.data if details is not None else {})
 
 
-class Screen:
-    def __init__(self) -> None:
-        self.lists: dict[str, dict[str, int]] = {}
-        """By list: lines, each with the time until which it stands there (epoch ms, 0 for ever)."""
-        self.versions: dict[str, int] = {}
-        """By list: how often it was changed."""
-        self._attempts: dict[str, dict[str, int]] = {}
-        """By line: when it was dialled, by call."""
+def reserved(settings: Settings, values: Values) -> dict[str, Any]:
+    """With the reservation: script and tabs in HTML or Markdown whose values are text, and the addresses to open."""
+    return {
+        "interaction": settings.interaction.value,
+        "script": template.markup(settings.script, values),
+        "tabs": [
+            {"title": tab.title, "url": template.url(tab.url, values)}
+            if tab.url
+            else {"title": tab.title, "text": template.markup(tab.text, values)}
+            for tab in settings.tabs
+        ],
+        "screen_pop_url": _screen_pop(settings, values),
+        "external_url": _external(settings, values, Trigger.AGENT_BUTTON),
+    }
 
-    def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
-        """The list that forbids a number, and its version."""
-        line = line_of(number)
-        for name in (EVERYWHERE, list_of(campaign)):
-            until = self.lists.get(name, {}).get(line)
-            if until is not None and (until == 0 or at < until):
-                return name, self.versions[name]
+
+def connected(settings: Settings, values: Values) -> dict[str, Any]:
+    """With the news that the contact answered: what the client opens now. Without settings for it, nothing."""
+    shown = {
+        "screen_pop_url": _screen_pop(settings, values),
+        "external_url": _external(settings, values, Trigger.AUTOMATIC),
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _screen_pop(settings: Settings, values: Values) -> str | None:
+    return template.url(settings.screen_pop_url, values) if settings.screen_pop_url else None
+
+
+def _external(settings: Settings, values: Values, trigger: Trigger) -> dict[str, Any] | None:
+    """What the client opens: an address, and for a POST the fields in the form that they are sent in."""
+    external = settings.external_url
+    if settings.interaction is not Interaction.EXTERNAL_URL or external is None or external.trigger is not trigger:
         return None
-
-    def put(self, name: str, numbers: tuple[str, ...], until: int, version: int) -> None:
-        standing = self.lists.setdefault(name, {})
-        standing.update((line_of(number), until) for number in numbers)
-        self.versions[name] = version
-
-    def remove(self, name: str, numbers: tuple[str, ...], version: int) -> None:
-        standing = self.lists.setdefault(name, {})
-        for number in numbers:
-            standing.pop(line_of(number), None)
-        self.versions[name] = version
-
-    def dialled(self, number: str, call: str, at: int) -> None:
-        """Take note of an attempt; those too old to count are forgotten."""
-        attempts = self._attempts.setdefault(line_of(number), {})
-        attempts[call] = at
-        for old in [one for one, when in attempts.items() if when < at - REMEMBERED_MS]:
-            del attempts[old]
-
-    def attempts(self, number: str, since: int) -> int:
-        """How often a number was dialled after a time, by any campaign."""
-        return sum(when > since for when in self._attempts.get(line_of(number), {}).values())
-
-    def last_attempt(self, number: str) -> int:
-        """When it was dialled last, by any campaign; 0 for never."""
-        return max(self._attempts.get(line_of(number), {}).values(), default=0)
+    opened: dict[str, Any] = {"method": external.method.value, "url": address_of(external, values)}
+    if external.method is Method.POST:
+        in_body = external.format is not Format.QUERY
+        opened["format"] = external.format.value
+        opened["fields"] = fields_of(external, values) if in_body else {}
+    return opened

@@ -56,7 +56,7 @@ from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Phase
-from engine.core.screen import EVERYWHERE, line_of
+from engine.core.standing import EVERYWHERE, line_of
 from engine.core.telephony import HangUp, LegCreated, LegObservation, LegReady, OriginateContact
 from tests.engine.random_pbx import RandomPbx
 
@@ -86,7 +86,7 @@ class Walk:
         self.claims.pbx_up = True
         self.intents: set[str] = set()
         self.listed: dict[str, int] = {}
-        self.screen = self.claims.screen
+        self.standing = self.claims.standing
         self.met: Counter[str] = Counter()
         for ref in REFS:
             self.found(ref)
@@ -145,8 +145,8 @@ class Walk:
                 self.timers.pop((ref, effect.key), None)
             case Suppress():
                 numbers = self.books[ref].contacts.by_ref[effect.contact].numbers
-                version, until = self.screen.versions.get(EVERYWHERE, 0) + 1, self.at + LISTED_MS
-                self.screen.put(EVERYWHERE, numbers, until, version)
+                version, until = self.standing.versions.get(EVERYWHERE, 0) + 1, self.at + LISTED_MS
+                self.standing.put(EVERYWHERE, numbers, until, version)
                 self.listed.update((line_of(one), until) for one in numbers)
             case OriginateContact():
                 assert self.listed.get(line_of(effect.number), 0) <= self.at, "dialled though on a list"
@@ -161,7 +161,7 @@ class Walk:
         self.met["crash"] += 1
         self.timers.clear()
         self.claims = Claims(MAX_CALLS_IN_SETUP)
-        self.claims.screen = self.screen  # the directory's log is another one, and stays
+        self.claims.standing = self.standing  # the directory's log is another one, and stays
         self.pbx.lose_connection()
         for ref in REFS:
             self.books[ref] = replayed(self.logs[ref])

@@ -1,0 +1,65 @@
+"""How numbers stand, whichever campaign asks: do-not-call lists, and how often it was dialled of late.
+
+Lists come from the directory's log, attempts from all campaigns' logs; both are kept by line, the form that two ways to
+write the same number have in common.
+"""
+
+DAY_MS = 86_400_000
+REMEMBERED_MS = 8 * DAY_MS
+"""How long an attempt is remembered: longer than any cap looks back."""
+EVERYWHERE = "global"
+
+
+def line_of(number: str) -> str:
+    """What two ways to write the same number have in common."""
+    return number.removeprefix("+")
+
+
+def list_of(campaign: str) -> str:
+    """The name of a campaign's own list."""
+    return f"campaign/{campaign}"
+
+
+class Standing:
+    def __init__(self) -> None:
+        self.lists: dict[str, dict[str, int]] = {}
+        """By list: lines, each with the time until which it stands there (epoch ms, 0 for ever)."""
+        self.versions: dict[str, int] = {}
+        """By list: how often it was changed."""
+        self._attempts: dict[str, dict[str, int]] = {}
+        """By line: when it was dialled, by call."""
+
+    def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
+        """The list that forbids a number, and its version."""
+        line = line_of(number)
+        for name in (EVERYWHERE, list_of(campaign)):
+            until = self.lists.get(name, {}).get(line)
+            if until is not None and (until == 0 or at < until):
+                return name, self.versions[name]
+        return None
+
+    def put(self, name: str, numbers: tuple[str, ...], until: int, version: int) -> None:
+        standing = self.lists.setdefault(name, {})
+        standing.update((line_of(number), until) for number in numbers)
+        self.versions[name] = version
+
+    def remove(self, name: str, numbers: tuple[str, ...], version: int) -> None:
+        standing = self.lists.setdefault(name, {})
+        for number in numbers:
+            standing.pop(line_of(number), None)
+        self.versions[name] = version
+
+    def dialled(self, number: str, call: str, at: int) -> None:
+        """Take note of an attempt; those too old to count are forgotten."""
+        attempts = self._attempts.setdefault(line_of(number), {})
+        attempts[call] = at
+        for old in [one for one, when in attempts.items() if when < at - REMEMBERED_MS]:
+            del attempts[old]
+
+    def attempts(self, number: str, since: int) -> int:
+        """How often a number was dialled after a time, by any campaign."""
+        return sum(when > since for when in self._attempts.get(line_of(number), {}).values())
+
+    def last_attempt(self, number: str) -> int:
+        """When it was dialled last, by any campaign; 0 for never."""
+        return max(self._attempts.get(line_of(number), {}).values(), default=0)
