@@ -189,7 +189,8 @@ async def next_contact(call: Call) -> web.Response:
         if held.next_due_at is not None:
             headers["Retry-After"] = str(max(1, -(-(held.next_due_at - call.at) // 1_000)))
         return web.Response(status=204, headers=headers)
-    return reply({"reservation": view.reservation(held, call.engine.campaign(ref).book, ref)})
+    name = call.engine.directory.agents[agent].name
+    return reply({"reservation": view.reservation(held, call.engine.campaign(ref).book, ref, name)})
 
 
 # -- reservations -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import agent, call, campaign, event, health, recording, webhook
+from api import agent, call, campaign, event, health, interaction, recording, webhook
 from api.problem import Problem, of_refusal
-from api.route import Call, HttpLimits, Route, Service, all_routes
+from api.route import Call, Crm, HttpLimits, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
@@ -21,7 +21,14 @@ from engine.core.refusal import Refused
 from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(
-    campaign.ROUTES, agent.ROUTES, call.ROUTES, recording.ROUTES, event.ROUTES, webhook.ROUTES, health.ROUTES
+    campaign.ROUTES,
+    agent.ROUTES,
+    call.ROUTES,
+    recording.ROUTES,
+    interaction.ROUTES,
+    event.ROUTES,
+    webhook.ROUTES,
+    health.ROUTES,
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
@@ -35,10 +42,11 @@ def make_app(
     keys: KeyRing,
     limits: HttpLimits,
     trunks: frozenset[str],
+    crm: Crm,
     recordings: Path | None = None,
 ) -> web.Application:
     """`recordings`: the folder from which recordings are served, if there is one."""
-    service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks, recordings=recordings)
+    service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks, crm=crm, recordings=recordings)
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )

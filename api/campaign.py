@@ -91,7 +91,7 @@ async def put(call: Call) -> web.Response:
         raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
     body = await call.body(NewCampaign)
     settings = patched(Settings(), body.settings)
-    _known_trunk(call, settings)
+    _allowed(call, settings)
     create = Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=body.mode, settings=settings)
     created = await call.engine.create(create)
     running = call.engine.campaign(ref)
@@ -119,7 +119,7 @@ async def patch(call: Call) -> web.Response:
         raise Problem(403, "forbidden", "a supervisor starts and stops; administrators and campaign managers configure")
     revision = _if_match(call)
     if body.settings is not None:
-        _known_trunk(call, patched(running.book.campaign.settings, body.settings))
+        _allowed(call, patched(running.book.campaign.settings, body.settings))
     moves: list[Start | Stop] = []
     if body.state is not None:
         start, stop = Start(at=call.at, by=call.by), Stop(at=call.at, by=call.by, force=body.force)
@@ -150,10 +150,12 @@ async def digest(call: Call) -> web.Response:
     return reply({"digest": value, "as_of": as_of})
 
 
-def _known_trunk(call: Call, settings: Settings) -> None:
+def _allowed(call: Call, settings: Settings) -> None:
+    """What the operator's settings have to say to a campaign's."""
     if settings.trunk not in call.service.trunks:
         known = ", ".join(sorted(call.service.trunks))
         raise invalid("settings.trunk", f"there is no trunk {settings.trunk!r}; there are: {known}")
+    call.service.crm.check(settings.targets())
 
 
 def _etag(revision: int) -> dict[str, str]:

@@ -6,9 +6,9 @@ A route without roles can't be written down: what isn't said is forbidden.
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,6 +17,7 @@ from api.problem import Problem, invalid
 from api.token import KeyRing, Principal, Role
 from engine.app import Engine, Running
 from engine.core.campaign import Status
+from engine.core.interaction import Target
 from engine.ports import Feed
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ REF = re.compile(r"[A-Za-z0-9_.:@-]{1,100}")
 AGENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+LINES = re.compile(r"settings\.(?:script|tabs\[[0-9]+\]\.text)")
+"""Fields of several lines."""
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 LARGE_BODY_BYTES = 64 * 1024
@@ -45,6 +48,18 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_page_rows: int = 1_000
 
 
+class Crm(Protocol):
+    """Where campaigns' addresses may lead, and what CRMs were told."""
+
+    def check(self, targets: Sequence[Target]) -> None:
+        """Raises Refused naming the setting that leads where no campaign may."""
+        ...
+
+    def of_call(self, call: str) -> Sequence[Mapping[str, Any]]:
+        """What a CRM was told of a call by the service. Times in epoch ms, 0 for none."""
+        ...
+
+
 class Service(msgspec.Struct):
     """What the surface is made over."""
 
@@ -53,6 +68,7 @@ class Service(msgspec.Struct):
     keys: KeyRing
     limits: HttpLimits
     trunks: frozenset[str]
+    crm: Crm
     recordings: Path | None = None
     streams: int = 0
 
@@ -205,7 +221,7 @@ def _constant(name: str) -> Any:
 def check_text(value: Any, path: str, whole: str) -> None:
     """No control characters anywhere: they have no business in names and numbers, and reach logs and headers."""
     if isinstance(value, str):
-        if CONTROL.search(value):
+        if CONTROL.search(value.replace("\n", "") if LINES.fullmatch(path) else value):
             raise invalid(path or whole, "has a control character")
         if SURROGATE.search(value):
             raise invalid(path or whole, "has half of a surrogate pair")

@@ -11,6 +11,7 @@ from engine.core.book import Book
 from engine.core.call import Call, recording_of
 from engine.core.contact import Contact
 from engine.core.reservation import Reservation
+from engine.core.screen import reserved, values_of
 
 
 def time(at: int) -> str | None:
@@ -92,7 +93,8 @@ def numbers(one: Contact) -> list[dict[str, Any]]:
     ]
 
 
-def reservation(one: Reservation, book: Book, ref: str) -> dict[str, Any]:
+def reservation(one: Reservation, book: Book, ref: str, agent_name: str) -> dict[str, Any]:
+    settings = book.campaign.settings
     held = book.contacts.by_ref[one.contact]
     return {
         "id": one.id,
@@ -103,7 +105,8 @@ def reservation(one: Reservation, book: Book, ref: str) -> dict[str, Any]:
         "call": one.call or None,
         "contact": {"ref": held.ref, **details(held)},
         "numbers": numbers(held),
-        "dispositions": msgspec.to_builtins(book.campaign.settings.dispositions),
+        "dispositions": msgspec.to_builtins(settings.dispositions),
+        **reserved(settings, values_of(book, one.contact, one.agent, agent_name, one.call)),
     }
 
 

@@ -19,6 +19,10 @@ Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
 TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
+HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+HeaderText = Annotated[str, Meta(max_length=4_096, pattern=r"^[\x20-\x7e]*$")]
+CredentialName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
 
 class InvalidSettings(Exception):
     """The settings can't be used. The message names the key and the reason."""
@@ -109,6 +113,34 @@ class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_in_flight: Positive = 64
 
 
+class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A secret that campaigns use by its name: a header's value, for the hosts it was given for and no others."""
+
+    hosts: Annotated[tuple[HostName, ...], Meta(min_length=1)]
+    value: HeaderText = ""
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "Authorization"
+
+    def __post_init__(self) -> None:
+        if not self.value:
+            raise ValueError("value, or value_file, is missing")
+
+    def __repr__(self) -> str:
+        return f"Credential({self.header!r})"
+
+
+class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hosts: tuple[HostName, ...] = ()
+    """Hosts that campaigns may name in their URLs; none: no campaign can have one."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts and networks that may be called although they are private."""
+    allow_http: bool = False
+    timeout_ms: Positive = 10_000
+    max_in_flight: Positive = 32
+    give_up_after_h: Annotated[int, Meta(ge=1, le=168)] = 24
+    """For so long after a call, or its disposition, the CRM is tried."""
+    credentials: dict[CredentialName, Credential] = {}
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = True
@@ -122,6 +154,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: Engine = Engine()
     tokens: Tokens = Tokens()
     webhooks: Webhooks = Webhooks()
+    crm: Crm = Crm()
     log: Log = Log()
 
 
@@ -186,19 +219,27 @@ def _toml_value(variable: str, text: str) -> Any:
 
 def _read_secrets(tree: dict[str, Any]) -> None:
     for section, key in SECRETS:
-        table = tree.get(section)
-        if not isinstance(table, dict) or f"{key}_file" not in table:
-            continue
-        name = f"{section}.{key}_file"
-        if key in table:
-            raise InvalidSettings(f"{name}: {section}.{key} is given too; only one of them can hold")
-        try:
-            content = Path(table.pop(f"{key}_file")).read_bytes()
-            if len(content) > MAX_SECRET_BYTES:
-                raise InvalidSettings(f"{name}: the file is larger than {MAX_SECRET_BYTES} bytes")
-            table[key] = content.decode().rstrip("\r\n")
-        except (OSError, TypeError, ValueError) as error:
-            raise InvalidSettings(f"{name}: {error}") from None
+        _read_secret(tree.get(section), key, f"{section}.{key}")
+    crm = tree.get("crm")
+    credentials = crm.get("credentials") if isinstance(crm, dict) else None
+    for name, credential in credentials.items() if isinstance(credentials, dict) else ():
+        _read_secret(credential, "value", f"crm.credentials.{name}.value")
+
+
+def _read_secret(table: Any, key: str, named: str) -> None:
+    """Put what stands in the file that `key`_file names in `key`'s place."""
+    if not isinstance(table, dict) or f"{key}_file" not in table:
+        return
+    name = f"{named}_file"
+    if key in table:
+        raise InvalidSettings(f"{name}: {named} is given too; only one of them can hold")
+    try:
+        content = Path(table.pop(f"{key}_file")).read_bytes()
+        if len(content) > MAX_SECRET_BYTES:
+            raise InvalidSettings(f"{name}: the file is larger than {MAX_SECRET_BYTES} bytes")
+        table[key] = content.decode().rstrip("\r\n")
+    except (OSError, TypeError, ValueError) as error:
+        raise InvalidSettings(f"{name}: {error}") from None
 
 
 def _where(message: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from adapters.ami.check import check as check_pbx
 from adapters.ami.client import AmiLoginRefused
 from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
+from adapters.crm import Credential, Crm, CrmEvent, CrmLimits, Permit
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
 from adapters.notify.crew import halt
 from adapters.zones import PhoneZones
@@ -34,7 +35,7 @@ from engine.ports import StoreUnavailable
 from engine.recovery import replay
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
 
-LogEvent = Event | DirectoryEvent | FeedEvent
+LogEvent = Event | DirectoryEvent | FeedEvent | CrmEvent
 """Everything that any log may hold."""
 
 TIMED_ROLES = (Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
@@ -98,13 +99,17 @@ class Service:
                 allow_http=settings.webhooks.allow_http,
                 hosts=settings.webhooks.allow_hosts,
             ),
+            agent_name=self._agent_name,
         )
+        self.crm = self._crm()
         self.engine.followers.append(self.notifier.follow)
         self.engine.announcer = self.notifier
-        self._closers += [self.notifier.stop, self.engine.stop]
+        self.engine.followers.append(self.crm.follow)
+        self._closers += [self.notifier.stop, self.crm.stop, self.engine.stop]
         await self.notifier.own()  # first: once the engine has its logs it connects to the PBX and dials
         await self.engine.start()
         await self.notifier.start()
+        self.crm.start()
         watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
         self._closers.append(lambda: halt(watching))
         await self._listen()
@@ -126,6 +131,7 @@ class Service:
             self.keys,
             limits,
             frozenset(self.settings.dialing.trunks),
+            self.crm,
             Path(recordings) if recordings else None,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
@@ -139,13 +145,38 @@ class Service:
         running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
         return running.book if running else None
 
+    def _agent_name(self, agent: str) -> str:
+        known = self.engine.directory.agents.get(agent)
+        return known.name if known else ""
+
+    def _crm(self) -> Crm:
+        crm = self.settings.crm
+        credentials = {
+            name: Credential(header=one.header, value=one.value, hosts=frozenset(host.lower() for host in one.hosts))
+            for name, one in crm.credentials.items()
+        }
+        return Crm(
+            self.store,
+            campaigns=self.engine.campaigns.keys,
+            book_of=lambda ref: self._book(log_of(ref)),
+            agent_name=self._agent_name,
+            clock=self.engine.clock,
+            permit=Permit(crm.hosts, allow_http=crm.allow_http, credentials=credentials),
+            limits=CrmLimits(
+                request_timeout_ms=crm.timeout_ms,
+                max_requests=crm.max_in_flight,
+                give_up_after_ms=crm.give_up_after_h * 3_600_000,
+            ),
+            targets=Targets(allow_private=False, allow_http=crm.allow_http, hosts=crm.private_hosts),
+        )
+
     async def _watch(self) -> None:
-        """A part of the notifications that dies takes the process with it: whoever restarts it finds all in the log."""
-        while self.notifier.failed is None:  # noqa: ASYNC110 - a second more or less is nothing to a restart
+        """A part that follows the log and dies takes the process with it: whoever restarts it finds all in the log."""
+        while (error := self.notifier.failed or self.crm.failed) is None:  # noqa: ASYNC110 - a second is nothing to it
             await asyncio.sleep(WATCH_EVERY_S)
         assert self.engine.failed is not None
         if not self.engine.failed.done():
-            self.engine.failed.set_exception(self.notifier.failed)
+            self.engine.failed.set_exception(error)
 
     async def drain(self) -> bool:
         return await self.engine.drain(self.settings.engine.drain_timeout_s * 1_000)

@@ -29,12 +29,18 @@ class Waiter:
 
 class FeedReader:
     def __init__(
-        self, store: EventStore, merger: Merger, book_of: Callable[[str], Book | None], limits: NotifyLimits
+        self,
+        store: EventStore,
+        merger: Merger,
+        book_of: Callable[[str], Book | None],
+        limits: NotifyLimits,
+        agent_name: Callable[[str], str],
     ) -> None:
         self.order = merger.order
         self._merger = merger
         self._store = store
         self._book_of = book_of
+        self._agent_name = agent_name
         self._limits = limits
         self._recent = Recent(limits.recent_notifications)
         self._waiters: set[Waiter] = set()
@@ -45,7 +51,7 @@ class FeedReader:
         self._recent.begin(self.order.position)
 
     def render(self, entry: Entry) -> Notification:
-        """The notification. Read again it is the same, but for what was erased meanwhile."""
+        """The notification. Read again it is the same, but for what was erased meanwhile, and for what a desktop is to open."""
         return Notification(
             id=notification_id(entry.campaign, entry.seq),
             type=entry.fact.type,
@@ -53,7 +59,7 @@ class FeedReader:
             cursor=self._merger.cursors.write(entry.n),
             campaign=entry.campaign,
             seq=entry.seq,
-            data=completed(entry.fact, self._book_of(entry.log)),
+            data=completed(entry.fact, self._book_of(entry.log), self._agent_name),
         )
 
     def position_of(self, cursor: str) -> int:

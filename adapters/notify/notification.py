@@ -6,6 +6,7 @@ event: they come from the campaign's book when a notification is rendered, and a
 campaign gone. A reservation's token and other secrets are never part of it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -13,8 +14,10 @@ import msgspec
 
 from engine.core import agent, call, campaign, contact, importing, reservation
 from engine.core.book import Book, Event
+from engine.core.screen import connected, values_of
 from engine.ports import Recorded
 
+CONNECTED = "call.connected"
 SILENT: frozenset[type] = frozenset(
     {
         agent.AgentWithdrawn,  # what a client sees of these is the agent's status, or the removal
@@ -60,8 +63,8 @@ def notification_of(ref: str, recorded: Recorded, book: Book | None) -> tuple[st
     return (fact.type, completed(fact, book)) if fact is not None else None
 
 
-def completed(fact: Fact, book: Book | None) -> dict[str, Any]:
-    """A fact's data with what the book knows."""
+def completed(fact: Fact, book: Book | None, agent_name: Callable[[str], str] = lambda _: "") -> dict[str, Any]:
+    """A fact's data with what the book knows. What a desktop is to open follows the settings as they are now."""
     data = dict(fact.data)
     if book is None:
         return data
@@ -73,6 +76,10 @@ def completed(fact: Fact, book: Book | None) -> dict[str, Any]:
             data["number"] = person.details.numbers[fact.number]
         if "name" in data:
             data["name"], data["data"] = person.details.name, person.details.data
+    if fact.type == CONNECTED and person is not None:
+        agent_id = data["agent"]
+        values = values_of(book, fact.contact, agent_id, agent_name(agent_id), data["call"])
+        data.update(connected(book.campaign.settings, values))
     return data
 
 
@@ -256,7 +263,7 @@ def _call(ref: str, event: call.CallEvent) -> Fact | None:
         case call.CallConnected():
             # Everything that a desktop shows: it comes before the audio, and there is no time to ask for more.
             connected = {**_attempt(event), "campaign": ref, "name": None, "data": None}
-            return Fact(type="call.connected", at=event.at, data=connected, contact=event.contact, number=event.number)
+            return Fact(type=CONNECTED, at=event.at, data=connected, contact=event.contact, number=event.number)
         case call.CallBridged():
             return _progress("call.bridged", event)
         case call.CallEnded():

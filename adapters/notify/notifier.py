@@ -31,6 +31,7 @@ class Notifier:
         limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # frozen
         rng: random.Random | None = None,
         targets: Targets = ANYWHERE,
+        agent_name: Callable[[str], str] = lambda _: "",
     ) -> None:
         rng = rng or random.SystemRandom()
         self._merger = Merger(
@@ -39,7 +40,7 @@ class Notifier:
             is_open=lambda name: book_of(name) is not None,
             new_feed_id=lambda: f"{rng.getrandbits(128):032x}",
         )
-        self._feed = FeedReader(store, self._merger, book_of, limits)
+        self._feed = FeedReader(store, self._merger, book_of, limits, agent_name)
         self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng, targets)
         self._crew = Crew()
         self._limits = limits

@@ -1,0 +1,244 @@
+"""Interactions that are due, made: some at a time, each until it is taken or too old, every attempt written down.
+
+No order is promised between them. Each attempt uses the campaign's settings as they are then: mending a wrong address
+heals what waits for it, and choosing another trigger drops it.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+
+import structlog
+
+from adapters.crm.caller import Caller
+from adapters.crm.due import Due, due_of, wanted_by
+from adapters.crm.event import CRM_STREAM, CrmEvent, InteractionTried, Result
+from adapters.crm.ledger import Ledger
+from adapters.crm.limits import CrmLimits
+from adapters.crm.permit import Permit
+from adapters.notify.crew import Crew
+from adapters.notify.pulse import Pulse
+from adapters.notify.sender import Answer
+from engine.core.book import Book
+from engine.core.campaign import CampaignDeleted, SettingsChanged
+from engine.core.interaction import ExternalUrl, request_of
+from engine.core.screen import values_of
+from engine.core.template import check_url
+from engine.ports import ANY, Append, Clock, EventLog, Recorded, StoreUnavailable
+
+STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Waiting:
+    """One campaign's unsettled interactions: all by position, those not under way by when they are due."""
+
+    def __init__(self) -> None:
+        self.by_pos: dict[int, Due] = {}
+        self.queue: list[tuple[int, int]] = []
+        self.under_way = 0
+
+    def put(self, due: Due, at: int) -> None:
+        self.by_pos[due.pos] = due
+        heappush(self.queue, (at, due.pos))
+
+    def hasten(self, at: int) -> None:
+        self.queue = [(min(due_at, at), pos) for due_at, pos in self.queue]
+        heapify(self.queue)
+
+
+class Dispatch:
+    def __init__(
+        self,
+        crm_log: EventLog,
+        ledger: Ledger,
+        caller: Caller,
+        permit: Permit,
+        book_of: Callable[[str], Book | None],
+        agent_name: Callable[[str], str],
+        limits: CrmLimits,
+        clock: Clock,
+        rng: random.Random,
+        crew: Crew,
+    ) -> None:
+        self.waiting: dict[str, Waiting] = {}
+        self._log, self._ledger, self._caller, self._permit = crm_log, ledger, caller, permit
+        self._book_of, self._agent_name = book_of, agent_name
+        self._limits, self._clock, self._rng, self._crew = limits, clock, rng, crew
+        self._changed = asyncio.Event()
+        self._room = Pulse()
+        self._count = self._under_way = 0
+
+    @property
+    def under_way(self) -> int:
+        return self._under_way
+
+    def done_pos(self, campaign: str, seen: int) -> int:
+        """The position up to which nothing of a campaign is unsettled, given how far its log was seen."""
+        waiting = self.waiting.get(campaign)
+        return min(waiting.by_pos) - 1 if waiting is not None else seen
+
+    # -- what the log tells -------------------------------------------------------------------------------------------
+
+    async def take(self, campaign: str, events: Sequence[Recorded]) -> None:
+        for one in events:
+            match one.event:
+                case CampaignDeleted():
+                    self._forget(campaign)
+                case SettingsChanged() if campaign in self.waiting:
+                    self.waiting[campaign].hasten(self._clock.now_ms())
+                    self._changed.set()
+                case _:
+                    due = due_of(campaign, one)
+                    if due is not None:
+                        await self._take(due)
+
+    async def _take(self, due: Due) -> None:
+        newest = self._ledger.newest(due.campaign, due.pos)
+        if newest is not None and newest.is_settled:
+            return
+        if newest is None:
+            book = self._book_of(due.campaign)
+            if book is None or wanted_by(book.campaign.settings, due.trigger) is None:
+                return
+        while self._count >= self._limits.max_waiting:
+            log.warning("crm: too many interactions wait, the logs are read no further", waiting=self._count)
+            await self._room.wait()
+        self._count += 1
+        self.waiting.setdefault(due.campaign, Waiting()).put(due, newest.retry_at if newest else due.at)
+        self._changed.set()
+
+    def _forget(self, campaign: str) -> None:
+        gone = self.waiting.pop(campaign, None)
+        if gone is not None:
+            self._count -= len(gone.by_pos)
+            self._room.beat()
+
+    # -- what is due --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        while True:
+            self._changed.clear()
+            next_at = self._begin()
+            patience_s = None if next_at is None else max(0, next_at - self._clock.now_ms()) / 1_000
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._changed.wait()
+
+    def _begin(self) -> int | None:
+        """Begin what is due and has room; returns when the next one is due."""
+        now, times = self._clock.now_ms(), []
+        for campaign, waiting in list(self.waiting.items()):
+            while waiting.queue and waiting.under_way < self._limits.max_requests_per_campaign:
+                if waiting.queue[0][0] > now:
+                    times.append(waiting.queue[0][0])
+                    break
+                if self._under_way >= self._limits.max_requests:
+                    # Whoever was served last is served first no more: the others come before it next time.
+                    self.waiting = {**self._others(campaign), **self.waiting}
+                    return None
+                _, pos = heappop(waiting.queue)
+                waiting.under_way += 1
+                self._under_way += 1
+                self._crew.spawn(self._make(waiting, waiting.by_pos[pos]), f"crm {campaign}:{pos}")
+        return min(times, default=None)
+
+    def _others(self, campaign: str) -> dict[str, Waiting]:
+        names = list(self.waiting)
+        start = names.index(campaign)
+        return {name: self.waiting[name] for name in names[start:]}
+
+    async def _make(self, waiting: Waiting, due: Due) -> None:
+        try:
+            tried = await self._attempt(due)
+            await self._write(tried)
+            self._ledger.apply(tried)
+        finally:
+            waiting.under_way -= 1
+            self._under_way -= 1
+            self._changed.set()
+        if self.waiting.get(due.campaign) is not waiting:
+            return  # the campaign was deleted meanwhile
+        if tried.is_settled:
+            del waiting.by_pos[due.pos]
+            self._count -= 1
+            self._room.beat()
+            if not waiting.by_pos:
+                del self.waiting[due.campaign]
+        else:
+            waiting.put(due, tried.retry_at)
+
+    # -- one attempt --------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, due: Due) -> InteractionTried:
+        newest = self._ledger.newest(due.campaign, due.pos)
+        attempts = newest.attempts if newest is not None else 0
+        book = self._book_of(due.campaign)
+        external = wanted_by(book.campaign.settings, due.trigger) if book is not None else None
+        if book is None or external is None:
+            why = "the campaign's settings have no use for it any more"
+            return self._tried(due, attempts, Result.DROPPED, Answer(status=0, error=why))
+        deadline = due.at + self._limits.give_up_after_ms
+        if self._clock.now_ms() >= deadline:
+            last = Answer(status=newest.status, error=newest.error) if newest else Answer(status=0, error="too old")
+            return self._tried(due, attempts, Result.PARKED, last)
+        answer = await self._call(external, due, book)
+        attempts += 1
+        if answer.taken:
+            return self._tried(due, attempts, Result.DELIVERED, answer)
+        retry_at = min(self._clock.now_ms() + self._pause_ms(attempts, answer), deadline)
+        log.warning("crm: not taken", campaign=due.campaign, call=due.call, attempts=attempts, error=answer.error)
+        return self._tried(due, attempts, Result.FAILED, answer, retry_at)
+
+    async def _call(self, external: ExternalUrl, due: Due, book: Book) -> Answer:
+        origin = check_url(external.url, "url")
+        refused = self._permit.refusal(origin)
+        if refused:
+            return Answer(status=0, error=refused)
+        headers = {**external.headers, "Idempotency-Key": f'"{due.campaign}:{due.pos}"'}
+        if external.credential:
+            credential = self._permit.credential(external.credential, origin)
+            if credential is None:
+                return Answer(status=0, error=f"there is no credential {external.credential!r} for this host")
+            same = credential.header.lower()
+            headers = {name: value for name, value in headers.items() if name.lower() != same}
+            headers[credential.header] = credential.value
+        values = values_of(book, due.contact, due.agent, self._agent_name(due.agent), due.call, due.disposition)
+        return await self._caller.send(request_of(external, values), origin, headers)
+
+    def _pause_ms(self, attempts: int, answer: Answer) -> int:
+        limits = self._limits
+        planned = min(limits.retry_first_ms << min(attempts - 1, 32), limits.retry_max_ms)
+        spread = self._rng.uniform(1 - limits.retry_jitter, 1 + limits.retry_jitter)
+        return max(round(planned * spread), min(answer.retry_after_ms, limits.max_retry_after_ms))
+
+    def _tried(self, due: Due, attempts: int, result: Result, answer: Answer, retry_at: int = 0) -> InteractionTried:
+        if result is Result.PARKED:
+            log.error("crm: given up", campaign=due.campaign, call=due.call, attempts=attempts, error=answer.error)
+        return InteractionTried(
+            at=self._clock.now_ms(),
+            campaign=due.campaign,
+            pos=due.pos,
+            call=due.call,
+            trigger=due.trigger,
+            attempts=attempts,
+            result=result,
+            status=answer.status,
+            error=answer.error,
+            retry_at=retry_at,
+        )
+
+    async def _write(self, tried: CrmEvent) -> None:
+        """Raises Fenced when another process has become the log's owner."""
+        delay_ms = STORE_RETRY_MIN_MS
+        while True:
+            try:
+                await self._log.append([Append(CRM_STREAM, ANY, [tried])])
+                return
+            except StoreUnavailable as error:
+                log.warning("crm: the store is unavailable", error=str(error), retry_in_ms=delay_ms)
+                await asyncio.sleep(delay_ms / 1_000)
+                delay_ms = min(2 * delay_ms, STORE_RETRY_MAX_MS)
