@@ -42,7 +42,7 @@ def deal(book: Book, at: int, new_id: Callable[[], str]) -> list[ContactsAssigne
     agents = [agent for _, agent in zip(moved, turns, strict=False)]
     seed = 0
     if method is Preassignment.RANDOM:
-        seed = settings.preassignment_seed or int(new_id()[:SEED_DIGITS], 16)
+        seed = settings.preassignment_seed or int(new_id()[-SEED_DIGITS:], 16)
         agents = shuffled(agents, seed + book.contacts.by_ref[moved[0]].rank)
     contacts: dict[str, list[str]] = {agent: [] for agent in sorted(set(agents))}
     for ref, agent in zip(moved, agents, strict=False):

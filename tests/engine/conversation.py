@@ -18,13 +18,14 @@ from engine.core.book import Book, restore
 from engine.core.call import CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
-from engine.core.contact import NewContact
-from engine.core.effect import CancelTimer, SetTimer
+from engine.core.contact import ContactsAssigned, NewContact
+from engine.core.effect import CancelTimer, DealContacts, SetTimer
 from engine.core.message import (
     AddContacts,
     Allocate,
     AskAgent,
     CancelContact,
+    ClickToCall,
     Dial,
     Dispose,
     Extend,
@@ -82,6 +83,10 @@ class Said:
         (found,) = [one for one in (*self.events, *self.effects) if isinstance(one, kind)]
         return found
 
+    def all(self, kind: type[T]) -> list[T]:
+        """The events or effects of a kind, in order."""
+        return [one for one in (*self.events, *self.effects) if isinstance(one, kind)]
+
     def none(self, kind: type) -> bool:
         return not any(isinstance(one, kind) for one in (*self.events, *self.effects))
 
@@ -107,6 +112,7 @@ class Conversation:
         self.at = START_AT
         self.last = Said([], [], None)
         self._ids = 0
+        self.offsets: tuple[int, ...] = (0,)
         chosen = msgspec.convert(settings, Settings)
         self.when(Create(at=self.at, by="m", ref=ref, name="Spring", mode=Mode.PREVIEW, settings=chosen))
 
@@ -169,6 +175,20 @@ class Conversation:
         new = [NewContact(ref, Person(ref, Details(numbers=tuple(numbers)))) for ref, numbers in contacts.items()]
         return self.when(AddContacts(at=self.at, by="m", contacts=tuple(new)))
 
+    def add_as(self, *contacts: NewContact, overwrite: bool = False) -> Said:
+        return self.when(AddContacts(at=self.at, by="m", contacts=contacts, overwrite=overwrite))
+
+    def deal(self) -> list[ContactsAssigned]:
+        """Split contacts over agents until nothing is left to move."""
+        done: list[ContactsAssigned] = []
+        while step := self.when(DealContacts(at=self.at)).all(ContactsAssigned):
+            done += step
+        return done
+
+    def shares(self) -> dict[str, int]:
+        """How many open contacts are whose."""
+        return {agent: len(refs) for agent, refs in self.book.contacts.dealt.items() if refs}
+
     def cancel(self, contact: str) -> Said:
         return self.when(CancelContact(at=self.at, by="m", contact=contact, reason="asked not to be called"))
 
@@ -221,7 +241,40 @@ class Conversation:
         return {"at": self.at, "agent": agent, "reservation": held.id, "token": held.token, **changes}
 
     def dial_message(self, agent: str, number: str | None = None, **changes: Any) -> Dial:
-        return Dial(**self._with_token(agent, **changes), number=number, call=self.new_id(), leg=self.new_id())
+        known = self.book.contacts.by_ref[self.hand(agent).contact].numbers
+        offsets = dict.fromkeys(known, self.offsets)
+        hand = self._with_token(agent, **changes)
+        return Dial(**hand, number=number, offsets=offsets, call=self.new_id(), leg=self.new_id())
+
+    def click_message(self, agent: str, contact: str, request: str = "") -> ClickToCall:
+        known = self.book.contacts.by_ref.get(contact)
+        return ClickToCall(
+            at=self.at,
+            by="crm",
+            request=request or self.new_id(),
+            agent=agent,
+            contact=contact,
+            number=None,
+            reservation=self.new_id(),
+            token=self.new_id(),
+            call=self.new_id(),
+            leg=self.new_id(),
+            offsets=dict.fromkeys(known.numbers, self.offsets) if known is not None else {},
+        )
+
+    def click(self, agent: str, contact: str, request: str = "") -> Said:
+        return self.when(self.click_message(agent, contact, request))
+
+    def failing(self, agent: str, cause: int = 17, number: str | None = None) -> Said:
+        """Given an attempt of the agent's that ended so, the contact still in hand."""
+        self.dial(agent, number)
+        return self.ended(self.call_of(agent), cause=cause)
+
+    def delivered(self, agent: str) -> str:
+        """The contact that the agent gets now, and gives back by finishing it."""
+        contact = self.next(agent).reply.contact
+        self.dispose(agent, "no_contact")
+        return str(contact)
 
     def dial(self, agent: str, number: str | None = None) -> Said:
         return self.when(self.dial_message(agent, number))
@@ -236,8 +289,11 @@ class Conversation:
         held = self._with_token(agent)
         return self.when(Release(**{**held, "token": None if by else held["token"]}, by=by or agent, reason=""))
 
-    def dispose(self, agent: str, disposition: str = "engaged") -> Said:
-        return self.when(Dispose(**self._with_token(agent), disposition=disposition))
+    def dispose(
+        self, agent: str, disposition: str = "engaged", back_at: int | None = None, personal: bool = True
+    ) -> Said:
+        done = Dispose(**self._with_token(agent), disposition=disposition, callback_at=back_at, personal=personal)
+        return self.when(done)
 
     def hang_up(self, agent: str, party: Party = Party.AGENT) -> Said:
         return self.when(HangUpCall(at=self.at, by=agent, party=party, call=self.hand(agent).call))
