@@ -119,7 +119,8 @@ async def patch(call: Call) -> web.Response:
         raise Problem(403, "forbidden", "a supervisor starts and stops; administrators and campaign managers configure")
     revision = _if_match(call)
     if body.settings is not None:
-        _allowed(call, patched(running.book.campaign.settings, body.settings))
+        before = running.book.campaign.settings
+        _allowed(call, patched(before, body.settings), before)
     moves: list[Start | Stop] = []
     if body.state is not None:
         start, stop = Start(at=call.at, by=call.by), Stop(at=call.at, by=call.by, force=body.force)
@@ -150,12 +151,14 @@ async def digest(call: Call) -> web.Response:
     return reply({"digest": value, "as_of": as_of})
 
 
-def _allowed(call: Call, settings: Settings) -> None:
-    """What the operator's settings have to say to a campaign's."""
+def _allowed(call: Call, settings: Settings, before: Settings | None = None) -> None:
+    """What the operator's settings have to say to a campaign's. Addresses that stand already hinder no other edit."""
     if settings.trunk not in call.service.trunks:
         known = ", ".join(sorted(call.service.trunks))
         raise invalid("settings.trunk", f"there is no trunk {settings.trunk!r}; there are: {known}")
-    call.service.crm.check(settings.targets())
+    addresses = (settings.external_url, settings.screen_pop_url, settings.tabs)
+    if before is None or addresses != (before.external_url, before.screen_pop_url, before.tabs):
+        call.service.crm.check(settings.targets())
 
 
 def _etag(revision: int) -> dict[str, str]:

@@ -19,9 +19,9 @@ Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
 TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
-HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
-HeaderText = Annotated[str, Meta(max_length=4_096, pattern=r"^[\x20-\x7e]*$")]
-CredentialName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$(?!\n)")]
+HeaderText = Annotated[str, Meta(max_length=4_096, pattern=r"^[\x20-\x7e]*$(?!\n)")]
+CredentialName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 
 class InvalidSettings(Exception):
@@ -118,7 +118,7 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     hosts: Annotated[tuple[HostName, ...], Meta(min_length=1)]
     value: HeaderText = ""
-    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "Authorization"
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,100}$(?!\n)")] = "Authorization"
 
     def __post_init__(self) -> None:
         if not self.value:

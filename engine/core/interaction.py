@@ -23,12 +23,12 @@ FORM_TYPE, JSON_TYPE = "application/x-www-form-urlencoded", "application/json"
 
 Url = Annotated[str, msgspec.Meta(max_length=MAX_URL_CHARS)]
 Body = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
-FieldName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^{}\x00-\x1f\x7f]*$")]
+FieldName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^{}\x00-\x1f\x7f]*$(?!\n)")]
 FieldValue = Annotated[str, msgspec.Meta(max_length=MAX_URL_CHARS)]
-HeaderName = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[A-Za-z0-9-]+$")]
-HeaderValue = Annotated[str, msgspec.Meta(max_length=1_000, pattern=r"^[^{}\x00-\x1f\x7f-\U0010ffff]*$")]
-CredentialName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
-Title = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+HeaderName = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[A-Za-z0-9-]+$(?!\n)")]
+HeaderValue = Annotated[str, msgspec.Meta(max_length=1_000, pattern=r"^[^{}\x00-\x1f\x7f-\U0010ffff]*$(?!\n)")]
+CredentialName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$(?!\n)")]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 
 
 class Interaction(StrEnum):

@@ -250,6 +250,16 @@ async def test_where_the_operator_lists_no_host_no_address_can_be_stored(service
     assert "crm" not in await service.service.store.logs()
 
 
+async def test_an_address_whose_host_is_listed_no_more_hinders_no_other_edit(tmp_path: Path, pbx: SimulatedPbx) -> None:
+    async with world_of(tmp_path, pbx) as world:
+        await world.campaign("spring", [], screen_pop_url="https://crm.example/{contact.ref}")
+    async with world_of(tmp_path, pbx, Crm(hosts=("other.example",))) as world:
+        await world.manager.call("PATCH", "/v1/campaigns/spring", {"settings": {"max_lines": 7}})
+        settings = {"screen_pop_url": "https://crm.example/{contact.name}"}
+        with pytest.raises(Problem, match="has not listed"):
+            await world.manager.call("PATCH", "/v1/campaigns/spring", {"settings": settings})
+
+
 async def test_plain_http_needs_the_operators_word(tmp_path: Path, pbx: SimulatedPbx) -> None:
     async with world_of(tmp_path, pbx, Crm(hosts=("crm.example",))) as world:
         with pytest.raises(Problem, match="https://"):

@@ -63,7 +63,7 @@ def test_OM_04_SG_18_a_setting_that_can_not_hold_is_refused_naming_its_field(pat
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "\x00", "é", "{contact.name}"])
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\n", "\x00", "é", "{contact.name}"])
 def test_OM_04_a_header_is_plain_text_of_one_line(value: str) -> None:
     with pytest.raises(Refused):
         patched(Settings(), external(trigger="server", headers={"X-Source": value}))
