@@ -120,7 +120,9 @@ class Agent:
             try:
                 answer = await self._client.call("POST", f"{path}/dial", {"token": held["token"]})
             except Problem as problem:
-                if problem.code in ("no-number-left", "number-in-call"):
+                if problem.code == "no-number-left":  # tried before, in a reservation that lapsed: nothing more to do
+                    return outcome or str(held["numbers"][-1]["last_outcome"])
+                if problem.code == "number-in-call":
                     break
                 raise
             outcome = str((await self._board.end_of(answer["call_id"]))["outcome"])
