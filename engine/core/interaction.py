@@ -55,7 +55,7 @@ class Trigger(StrEnum):
 
 
 BY_SERVICE = (Trigger.SERVER, Trigger.DISPOSITION)
-WITHOUT_DISPOSITION = frozenset({"disposition.code", "disposition.label"})
+WITHOUT_DISPOSITION = frozenset({"disposition.code", "disposition.label", "disposition.external_id"})
 NOT_TO_SET = frozenset(
     {"connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key"}
     | {"keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"}
@@ -118,7 +118,7 @@ def check(screen: Screen) -> tuple[Target, ...]:
         targets.append(
             Target(field=field, origin=template.check_url(screen.screen_pop_url, field, WITHOUT_DISPOSITION))
         )
-    template.check_text(screen.script, "settings.script", WITHOUT_DISPOSITION)
+    template.check_markup(screen.script, "settings.script", WITHOUT_DISPOSITION)
     for place, tab in enumerate(screen.tabs):
         field = f"settings.tabs[{place}]"
         if bool(tab.url) == bool(tab.text):
@@ -126,7 +126,7 @@ def check(screen: Screen) -> tuple[Target, ...]:
         if tab.url:
             origin = template.check_url(tab.url, f"{field}.url", WITHOUT_DISPOSITION)
             targets.append(Target(field=f"{field}.url", origin=origin))
-        template.check_text(tab.text, f"{field}.text", WITHOUT_DISPOSITION)
+        template.check_markup(tab.text, f"{field}.text", WITHOUT_DISPOSITION)
     return tuple(targets)
 
 

@@ -22,12 +22,14 @@ def values_of(book: Book, contact: str, agent: str, agent_name: str, call: str =
         "contact.ref": contact,
         "contact.name": details.name if details is not None else "",
         "contact.number": numbers[0] if numbers else "",
+        "contact.external_id": known.external_id if known is not None else "",
         "call.id": call,
         "call.number": numbers[dialled.number] if dialled is not None and dialled.number < len(numbers) else "",
         "agent.id": agent,
         "agent.name": agent_name,
         "disposition.code": disposition,
         "disposition.label": chosen.label if chosen is not None else "",
+        "disposition.external_id": chosen.external_id if chosen is not None else "",
     }
     return Values(names, details.data if details is not None else {})
 

@@ -21,12 +21,14 @@ KNOWN = frozenset(
         "contact.ref",
         "contact.name",
         "contact.number",
+        "contact.external_id",
         "call.id",
         "call.number",
         "agent.id",
         "agent.name",
         "disposition.code",
         "disposition.label",
+        "disposition.external_id",
     }
 )
 DATA = "contact.data."
@@ -42,6 +44,10 @@ HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za
 ORIGIN = re.compile(rf"(https?)://({HOST}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::([0-9]{{1,5}}))?", re.IGNORECASE)
 URL_LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?#-]|%[0-9A-Fa-f]{2})*")
 """What may stand in a URL as it is. No backslash: browsers take it for a slash."""
+RUNNING_MARKUP = re.compile(r"<\s*/?\s*(?:script|style|iframe|object|embed|template|base|meta|link)\b", re.IGNORECASE)
+IN_TAG = re.compile(r"<(?:\x00|[^\s<>][^<>]*\x00)")
+IN_LINK = re.compile(r"\]\([^()]*\x00|^ {0,3}\[[^\[\]\n]*\]:\s*[^\n]*\x00", re.MULTILINE)
+"""A placeholder (NUL) in a tag, or in what a Markdown link leads to: there a value is more than text."""
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 DOT_SEGMENTS = (".", "..")
 STRUCTURE = str.maketrans(
@@ -89,6 +95,16 @@ def check_text(template: str, field: str, never: frozenset[str] = frozenset()) -
             raise invalid(field, f"there is no placeholder {{{name}}}; there are {', '.join(sorted(KNOWN))}, {DATA}KEY")
         elif name in never:
             raise invalid(field, f"{{{name}}} has no value here")
+
+
+def check_markup(template: str, field: str, never: frozenset[str] = frozenset()) -> None:
+    """As check_text, for HTML or Markdown: placeholders stand in its text only. Raises Refused naming the field."""
+    check_text(template, field, never)
+    if RUNNING_MARKUP.search(template):
+        raise invalid(field, "scripts, styles and frames have no place here")
+    marks = PLACEHOLDER.sub("\x00", template.replace("\x00", " "))
+    if IN_TAG.search(marks) or IN_LINK.search(marks):
+        raise invalid(field, "a placeholder may not stand in a tag or in a link's address: make it a tab's url")
 
 
 def check_url(template: str, field: str, never: frozenset[str] = frozenset()) -> Origin:

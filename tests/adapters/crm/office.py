@@ -141,7 +141,10 @@ class Office:
         _, _, allocated = opening(ref)
         people = [Details(numbers=(f"+4930{i:04}", f"+4940{i:04}"), name=f"Person {i}") for i in range(1, 41)]
         people[0] = msgspec.structs.replace(people[0], data=data or {})
-        contacts = tuple(NewContact(f"{ref}:{i}", Person(f"{ref}:{i}", one)) for i, one in enumerate(people, 1))
+        contacts = tuple(
+            NewContact(f"{ref}:{i}", Person(f"{ref}:{i}", one), external_id=f"crm-{i}")
+            for i, one in enumerate(people, 1)
+        )
         at = Clock().now_ms()
         self.write(
             ref,

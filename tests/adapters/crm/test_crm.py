@@ -34,7 +34,8 @@ def at(receiver: Receiver, path: str = "/calls/{call.id}", host: str = "127.0.0.
 EVERYTHING = {
     name: f"{{{name}}}"
     for name in (
-        *("campaign.ref", "campaign.name", "contact.ref", "contact.name", "contact.number", "contact.data.plan"),
+        *("campaign.ref", "campaign.name", "contact.ref", "contact.name", "contact.number", "contact.external_id"),
+        *("contact.data.plan", "disposition.external_id"),
         *("call.id", "call.number", "agent.id", "agent.name", "disposition.code", "disposition.label"),
     )
 }
@@ -45,6 +46,8 @@ async def test_OM_04_every_placeholder_has_its_value(receiver: Receiver) -> None
     async with office.at_work():
         fields = {"fields": EVERYTHING, "method": "POST", "format": "json"}
         office.campaign("sales", at(receiver), "disposition", {"plan": "family & friends"}, **fields)
+        named = {"dispositions": [{"code": "engaged", "label": "Engaged", "engaged": True, "external_id": "D1"}]}
+        office.write("sales", SettingsChanged(at=1, old={}, new=named, by="manager"))
         call = office.talk("sales")
         await office.settled(1)
     assert receiver.taken[0].path == f"/calls/{call}"
@@ -54,6 +57,7 @@ async def test_OM_04_every_placeholder_has_its_value(receiver: Receiver) -> None
         "contact.ref": "sales:1",
         "contact.name": "Person 1",
         "contact.number": "+49300001",
+        "contact.external_id": "crm-1",
         "contact.data.plan": "family & friends",
         "call.id": call,
         "call.number": "+49400001",
@@ -61,6 +65,7 @@ async def test_OM_04_every_placeholder_has_its_value(receiver: Receiver) -> None
         "agent.name": "Ann",
         "disposition.code": "engaged",
         "disposition.label": "Engaged",
+        "disposition.external_id": "D1",
     }
 
 

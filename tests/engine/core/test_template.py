@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.refusal import Fault, Refused
-from engine.core.template import KNOWN, Values, check_text, check_url, markup, plain, url
+from engine.core.template import KNOWN, Values, check_markup, check_text, check_url, markup, plain, url
 
 HOSTILE = [
     "{}",
@@ -91,6 +91,45 @@ def test_OM_04_every_placeholder_that_is_documented_is_known(name: str) -> None:
 def test_SG_18_a_brace_that_is_no_known_placeholder_is_refused_naming_the_field(template: str) -> None:
     refusal(template, of_url=False)
     refusal(f"https://crm.example/{template}", of_url=True)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        '<a href="{contact.data.url}">open</a>',
+        "<a href={contact.data.url}>",
+        "<img\nsrc=x alt='{contact.name}'>",
+        "<{contact.data.tag}>",
+        "</{contact.data.tag}>",
+        "<{contact.data.url}",
+        "[open]({contact.data.url})",
+        "[open](https://crm.example/{contact.ref})",
+        "![x]( {contact.data.url} 'title')",
+        "[ref]: {contact.data.url}",
+        "text\n [ref]: https://crm.example/{contact.ref}",
+        "<script>let name = 1</script>",
+        "<SCRIPT src=x>",
+        "< style>",
+        "<iframe src='https://evil.example'>",
+    ],
+)
+def test_SG_18_a_placeholder_stands_in_text_only(template: str) -> None:
+    with pytest.raises(Refused):
+        check_markup(template, "settings.script")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<b>{contact.name}</b> [terms](https://crm.example/terms) ({contact.number})",
+        "5 < {contact.data.age} > 3",
+        "[{contact.name}] {agent.name}: a [list]: {contact.data.x}",
+        "# {contact.name}\n\n- {contact.number}\n",
+        "<a href='https://crm.example/'>{contact.ref}</a>",
+    ],
+)
+def test_SG_18_text_around_placeholders_may_be_markup(template: str) -> None:
+    check_markup(template, "settings.script")
 
 
 @pytest.mark.parametrize(
