@@ -36,6 +36,7 @@ class StateChange(msgspec.Struct, forbid_unknown_fields=True):
 
 class NextContact(msgspec.Struct, forbid_unknown_fields=True):
     campaign: Ref | None = None
+    ahead: bool = False
 
 
 class Held(msgspec.Struct, forbid_unknown_fields=True):
@@ -121,7 +122,7 @@ def _allocations(call: Call, agent: str) -> list[tuple[str, Running]]:
 def _shown(call: Call, agent: str) -> dict[str, Any]:
     known = call.engine.directory.agents[agent]
     allocated = {ref: one.book.agents[agent] for ref, one in call.engine.campaigns.items() if agent in one.book.agents}
-    active = call.engine.claims.agents.get(agent)
+    active = next(iter(call.engine.claims.agents.get(agent, ())), None)
     return {
         "agent": agent,
         "name": known.name,
@@ -151,7 +152,7 @@ def _campaign_of(call: Call, agent: str, named: str | None) -> str:
 
 def _likely(call: Call, agent: str) -> str:
     """Where the agent is active, else the only one where they hold a contact, else the only running one of theirs."""
-    active = call.engine.claims.agents.get(agent)
+    active = next(iter(call.engine.claims.agents.get(agent, ())), None)
     if active is not None:
         return active
     holding = [ref for ref, one in call.engine.campaigns.items() if _holds(one, agent)]
@@ -182,7 +183,7 @@ async def next_contact(call: Call) -> web.Response:
     body = await call.body(NextContact)
     ref = _campaign_of(call, agent, body.campaign)
     chance = call.engine.chance
-    ask = Next(at=call.at, agent=agent, reservation=chance.new_id(), token=chance.new_id())
+    ask = Next(at=call.at, agent=agent, reservation=chance.new_id(), token=chance.new_id(), ahead=body.ahead)
     held = await call.engine.submit(ref, ask)
     if isinstance(held, NoContact):
         headers = {"Ringfold-Reason": held.reason}

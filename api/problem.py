@@ -128,9 +128,20 @@ CATALOGUE: dict[str, Entry] = {
     "external-id-used": Entry(
         409, "The external id is bound to something else", "Unbind it first, or choose another id."
     ),
+    "agent-in-call": Entry(409, "The agent is in another call", "Wait for its call.ended."),
+    "reservation-ahead": Entry(
+        409,
+        "The agent has another contact in hand before this one",
+        "Dispose of the first one; then this one is in hand.",
+    ),
     "number-in-call": Entry(409, "Another call to this number is not over", "Wait for it to end."),
     "no-attempt": Entry(
         409, "The contact was not dialled", "Dial or skip it; or allow dispositions without an attempt."
+    ),
+    "call-not-begun": Entry(
+        409,
+        "It is not yet the time to look ahead",
+        "Dial first; ahead goes while the present contact is called or closed.",
     ),
     "call-in-progress": Entry(409, "A call of this contact is not over", "Wait for its call.ended, or hang it up."),
     "reservation-lost": Entry(409, "The reservation is not yours any more", "Ask for the next contact."),

@@ -101,6 +101,7 @@ def reservation(one: Reservation, book: Book, ref: str, agent_name: str) -> dict
         "token": one.token,
         "campaign": ref,
         "phase": one.phase,
+        "ahead": one.ahead,
         "expires_at": time(one.expires_at),
         "call": one.call or None,
         "contact": {"ref": held.ref, **details(held)},

@@ -215,6 +215,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     status: AgentStatus = AgentStatus.OFFLINE
     reason: str = ""
     reservation: str = ""
+    ahead: str = ""
+    """The reservation that will be in hand after the present one."""
     since: int = 0
 
 

@@ -31,6 +31,7 @@ from engine.core.contact import (
 from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
 from engine.core.personal import Person
 from engine.core.reservation import (
+    IN_HAND,
     ContactDisposed,
     ContactReleased,
     ContactReserved,
@@ -146,13 +147,17 @@ class Book:
                     agent=event.agent,
                     at=event.at,
                     expires_at=event.expires_at,
+                    ahead=event.ahead,
                 )
-                self._hand(event.agent, event.reservation)
+                self._hand(event.agent, **{"ahead" if event.ahead else "reservation": event.reservation})
             case ReservationExtended():
+                if event.reason == IN_HAND:
+                    self._hand(event.agent, reservation=event.reservation, ahead="")
+                    self._hold(event.reservation, ahead=False)
                 self._hold(event.reservation, phase=Phase.OFFERED, expires_at=event.expires_at)
             case ContactReleased() | ContactDisposed():
-                self.reservations.pop(event.reservation, None)
-                self._hand(event.agent, "")
+                gone = self.reservations.pop(event.reservation, None)
+                self._hand(event.agent, **{"ahead" if gone is not None and gone.ahead else "reservation": ""})
                 if isinstance(event, ContactDisposed) and event.dnc:
                     self.suppressed[event.contact] = event.dnc
             case (
@@ -169,9 +174,9 @@ class Book:
         held = self.reservations[reservation]
         self.reservations[reservation] = msgspec.structs.replace(held, **changes)
 
-    def _hand(self, agent: str, reservation: str) -> None:
+    def _hand(self, agent: str, **changes: str) -> None:
         if agent in self.agents:
-            self.agents[agent] = msgspec.structs.replace(self.agents[agent], reservation=reservation)
+            self.agents[agent] = msgspec.structs.replace(self.agents[agent], **changes)
 
     def _forget(self) -> None:
         """A deleted campaign is its tombstone only; the log keeps the rest."""

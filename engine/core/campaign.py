@@ -132,6 +132,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
     agents_may_listen: bool = False
     """Whether agents may hear the recordings of their own calls."""
+    release_grace_s: Annotated[int, msgspec.Meta(ge=0, le=600)] = 30
+    """How long the contact in hand waits for an agent who logged out or lost the phone."""
+    preview_ahead: bool = True
+    """Whether an agent may look at the next contact while the present one rings, talks or is wrapped up."""
+    link_group: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
+    """Campaigns of the same group share their on-demand agents: one may be active in all of them, in one call at a time."""
     # whose contacts are whose
     preassignment: Preassignment = Preassignment.NONE
     preassignment_seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0

@@ -5,7 +5,7 @@ them. A claim is made when it is decided and let go only when that is durable: w
 given to somebody else before.
 """
 
-from engine.core.agent import AgentAbsent, AgentArriving, PhoneCalled, PhoneDown
+from engine.core.agent import AgentAbsent, AgentArriving, Line, PhoneCalled, PhoneDown
 from engine.core.book import Book, Event
 from engine.core.call import (
     Call,
@@ -23,8 +23,10 @@ class Claims:
         self.max_calls_in_setup = max_calls_in_setup
         self.numbers: dict[str, str] = {}
         """Live call by the number it is for, as `line_of` has it."""
-        self.agents: dict[str, str] = {}
-        """Campaign that an agent is active in."""
+        self.agents: dict[str, dict[str, str]] = {}
+        """Campaigns that an agent is active in, each with the link group in which it shares them ("" for alone)."""
+        self.busy: dict[str, str] = {}
+        """Live call by its agent."""
         self.legs: dict[str, str] = {}
         """Campaign by leg, for every leg that may live."""
         self.in_setup: dict[str, None] = {}
@@ -32,12 +34,19 @@ class Claims:
         self.pbx_up = False
         self.standing = Standing()
         """What forbids a number whichever campaign asks: never released, it only grows old."""
-        self._lines: dict[str, str] = {}
-        """Number by live call: how to find what to let go when its contact is forgotten or erased."""
+        self._lines: dict[str, tuple[str, str]] = {}
+        """Number and agent by live call: how to find what to let go when its contact is forgotten or erased."""
 
     def call_to(self, number: str) -> str | None:
         """The live call to a number."""
         return self.numbers.get(line_of(number))
+
+    def elsewhere(self, agent: str, campaign: str, group: str) -> str | None:
+        """Another campaign that has the agent and doesn't share them with this one."""
+        active = self.agents.get(agent, {})
+        return next(
+            (ref for ref, shared in active.items() if ref != campaign and not (group and shared == group)), None
+        )
 
     def take(self, book: Book, event: Event) -> None:
         """Claim what an event that `book` has just applied makes its own."""
@@ -52,7 +61,7 @@ class Claims:
             case PhoneCalled():
                 self.legs[event.leg] = ref
             case AgentArriving():
-                self.agents[event.agent] = ref
+                self.agents.setdefault(event.agent, {})[ref] = group_of(book, event.agent)
             case _:
                 pass
 
@@ -65,15 +74,16 @@ class Claims:
                 self._hung_up(event.call)
             case PhoneDown():
                 self.legs.pop(event.leg, None)
-            case AgentAbsent() if self.agents.get(event.agent) == ref:
-                del self.agents[event.agent]
+            case AgentAbsent():
+                self._leave(event.agent, ref)
             case _:
                 pass
 
     def forget(self, book: Book) -> None:
         """Drop what a book claimed: it has been read again, and may have held what never became durable."""
         ref = book.campaign.ref
-        self.agents = {agent: one for agent, one in self.agents.items() if one != ref}
+        for agent in list(self.agents):
+            self._leave(agent, ref)
         for call in [one for one in self._lines if one in book.calls]:
             self._hung_up(call)
         self.legs = {leg: one for leg, one in self.legs.items() if one != ref}
@@ -82,7 +92,7 @@ class Claims:
         """Take note of a book that was read back from its log."""
         ref = book.campaign.ref
         for agent in book.attending:
-            self.agents.setdefault(agent, ref)
+            self.agents.setdefault(agent, {})[ref] = group_of(book, agent)
         for leg in book.phones:
             self.legs[leg] = ref
         for call in book.calls.values():
@@ -98,16 +108,31 @@ class Claims:
     def _dial(self, book: Book, call: Call | CallAwaitingAgent | CallRequested) -> None:
         name = call.id if isinstance(call, Call) else call.call
         line = line_of(_number(book, call))
-        self._lines[name] = line
+        self._lines[name] = line, call.agent
         self.numbers[line] = name
+        self.busy[call.agent] = name
         self.in_setup[name] = None
+
+    def _leave(self, agent: str, ref: str) -> None:
+        active = self.agents.get(agent, {})
+        active.pop(ref, None)
+        if not active:
+            self.agents.pop(agent, None)
 
     def _hung_up(self, call: str) -> None:
         self.in_setup.pop(call, None)
         self.legs.pop(call, None)
-        line = self._lines.pop(call, None)
-        if line is not None and self.numbers.get(line) == call:
+        line, agent = self._lines.pop(call, ("", ""))
+        if self.numbers.get(line) == call:
             del self.numbers[line]
+        if self.busy.get(agent) == call:
+            del self.busy[agent]
+
+
+def group_of(book: Book, agent: str) -> str:
+    """The link group in which a campaign shares an agent. A phone that stays on the line is one campaign's alone."""
+    known = book.agents.get(agent)
+    return book.campaign.settings.link_group if known is not None and known.line is Line.ON_DEMAND else ""
 
 
 def _number(book: Book, call: Call | CallAwaitingAgent | CallRequested) -> str:

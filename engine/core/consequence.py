@@ -39,7 +39,7 @@ from engine.core.campaign import (
     Status,
     TargetReached,
 )
-from engine.core.claims import Claims
+from engine.core.claims import Claims, group_of
 from engine.core.contact import FREE, ContactsUpcoming
 from engine.core.outcome import Outcome, Party
 from engine.core.reservation import DialRefused, Phase
@@ -129,6 +129,13 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
         moved = preview.reconsider(book, agent, held, at)
         if moved:
             return moved
+    ahead = book.reservations.get(agent.ahead)
+    if ahead is not None:
+        moved = preview.reconsider(book, agent, ahead, at)
+        if moved:
+            return moved
+        if held is None and agent.presence is Presence.PRESENT:
+            return preview.taken_up(book, ahead, at)
     status = agents.status_of(agent, held)
     if status is not agent.status:
         return [AgentStatusChanged(at=at, agent=agent.id, status=status, reason=agent.reason)]
@@ -139,7 +146,7 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
         call = None
     match agent.presence:
         case Presence.ABSENT if wants_in:
-            return _arrive(agent, at, claims.agents.get(agent.id, book.campaign.ref), book.campaign.ref)
+            return _arrive(agent, at, claims.elsewhere(agent.id, book.campaign.ref, group_of(book, agent.id)))
         case Presence.ABSENT if agent.phone in (Phone.UP, Phone.CALLING) and call is None:
             return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)]
         case Presence.ABSENT if agent.withdrawn and held is None and agent.phone is Phone.DOWN:
@@ -163,8 +170,8 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
             return []
 
 
-def _arrive(agent: Agent, at: int, claimed_by: str, here: str) -> list[Event]:
-    if claimed_by == here:
+def _arrive(agent: Agent, at: int, claimed_by: str | None) -> list[Event]:
+    if claimed_by is None:
         return [AgentArriving(at=at, agent=agent.id)]
     reason = f"active-in:{claimed_by}"
     return [

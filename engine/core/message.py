@@ -95,12 +95,13 @@ class AskAgent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
-    """Reply: the Reservation in hand, or a NoContact."""
+    """Reply: the Reservation in hand, or a NoContact. `ahead`: the one after it, to be looked at meanwhile."""
 
     at: int
     agent: str
     reservation: str
     token: str
+    ahead: bool = False
 
 
 class NoContact(msgspec.Struct, frozen=True, kw_only=True):

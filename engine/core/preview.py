@@ -46,6 +46,8 @@ from engine.core.number import candidates
 from engine.core.outcome import Outcome
 from engine.core.refusal import Refused, absent, against_rule, invalid, no_room, stale
 from engine.core.reservation import (
+    AGENT_GONE,
+    IN_HAND,
     ContactDisposed,
     ContactReleased,
     ContactReserved,
@@ -210,6 +212,12 @@ def _next(book: Book, command: Next) -> Decided:
     if agent is None:
         raise absent("allocation", command.agent)
     held = book.reservations.get(agent.reservation)
+    ahead = command.ahead and held is not None
+    if ahead:
+        assert held is not None
+        if not book.campaign.settings.preview_ahead or held.phase is Phase.OFFERED:
+            raise against_rule("call-not-begun", "the next contact is shown while the present one is dialled or closed")
+        held = book.reservations.get(agent.ahead)
     if held is not None:
         return [], [], held  # theirs until it is disposed of, released or lapsed
     if book.campaign.status is not Status.RUNNING:
@@ -219,12 +227,12 @@ def _next(book: Book, command: Next) -> Decided:
     contact = _chosen_for(book, agent.id, command.at)
     if contact is None:
         return [], [], _why_none(book, agent.id)
-    reserved, granted = _reserve(book, contact, agent, command)
+    reserved, granted = _reserve(book, contact, agent, command, ahead)
     return [reserved], [], granted
 
 
 def _reserve(
-    book: Book, contact: Contact, agent: Agent, command: Next | ClickToCall
+    book: Book, contact: Contact, agent: Agent, command: Next | ClickToCall, ahead: bool = False
 ) -> tuple[ContactReserved, Reservation]:
     expires_at = command.at + book.campaign.settings.reservation_timeout_s * 1_000
     reserved = ContactReserved(
@@ -234,6 +242,7 @@ def _reserve(
         reservation=command.reservation,
         token=command.token,
         expires_at=expires_at,
+        ahead=ahead,
     )
     granted = Reservation(
         id=reserved.reservation,
@@ -242,6 +251,7 @@ def _reserve(
         agent=agent.id,
         at=command.at,
         expires_at=expires_at,
+        ahead=ahead,
     )
     return reserved, granted
 
@@ -289,16 +299,17 @@ def _why_none(book: Book, agent: str) -> NoContact:
 def _extend(book: Book, held: Reservation, at: int) -> list[Event]:
     if held.phase is not Phase.OFFERED:
         return []  # in call and wrap-up it doesn't run out
+    _at_work(book.agents[held.agent])
     return [_extended(book, held, at, "heartbeat")]
 
 
-def _extended(book: Book, held: Reservation, at: int, reason: str) -> ReservationExtended:
+def _extended(book: Book, held: Reservation, at: int, reason: str, lease_ms: int = 0) -> ReservationExtended:
     return ReservationExtended(
         at=at,
         contact=held.contact,
         agent=held.agent,
         reservation=held.id,
-        expires_at=at + book.campaign.settings.reservation_timeout_s * 1_000,
+        expires_at=at + (lease_ms or book.campaign.settings.reservation_timeout_s * 1_000),
         reason=reason,
     )
 
@@ -368,7 +379,9 @@ def lapse(book: Book, due: ReservationDue) -> list[Event]:
     held = book.reservations.get(due.reservation)
     if held is None or held.phase is not Phase.OFFERED or due.at < held.expires_at:
         return []
-    return let_go(book, held, due.at, Why.EXPIRED)
+    agent = book.agents.get(held.agent)
+    gone = agent is None or agent.presence is not Presence.PRESENT
+    return let_go(book, held, due.at, Why.AGENT_OFFLINE if gone else Why.EXPIRED)
 
 
 def reconsider(book: Book, agent: Agent, held: Reservation, at: int) -> list[Event]:
@@ -382,11 +395,21 @@ def reconsider(book: Book, agent: Agent, held: Reservation, at: int) -> list[Eve
         return []
     if book.campaign.status is not Status.RUNNING:
         return let_go(book, held, at, Why.CAMPAIGN_STOPPING)
-    if agent.presence is not Presence.PRESENT or agent.wanted is Wanted.OFFLINE or agent.withdrawn:
+    if agent.withdrawn:
         return let_go(book, held, at, Why.AGENT_OFFLINE)
+    if agent.presence is not Presence.PRESENT or agent.wanted is Wanted.OFFLINE:
+        grace_ms = book.campaign.settings.release_grace_s * 1_000
+        if not grace_ms:
+            return let_go(book, held, at, Why.AGENT_OFFLINE)
+        return [_extended(book, held, at, AGENT_GONE, grace_ms)] if held.expires_at > at + grace_ms else []
     if agent.wanted is Wanted.PAUSED:
         return let_go(book, held, at, Why.AGENT_PAUSED)
     return []
+
+
+def taken_up(book: Book, held: Reservation, at: int) -> list[Event]:
+    """What was reserved ahead is the agent's present contact now, with a whole lease."""
+    return [_extended(book, held, at, IN_HAND)]
 
 
 def _dispose(book: Book, held: Reservation, command: Dispose) -> list[Event]:
@@ -395,6 +418,8 @@ def _dispose(book: Book, held: Reservation, command: Dispose) -> list[Event]:
     if disposition is None:
         allowed = ", ".join(one.code for one in settings.dispositions)
         raise invalid("disposition", f"this campaign has no disposition {command.disposition!r}; it has {allowed}")
+    if held.ahead:
+        raise against_rule("reservation-ahead", f"agent {held.agent!r} has another contact in hand before this one")
     if held.phase is Phase.DIALING:
         raise against_rule("reservation-in-call", "the call is still up: a disposition closes the contact after it")
     if not held.call and not settings.dispose_without_attempt:
@@ -444,13 +469,22 @@ def _called_back(command: Dispose, agent: str) -> tuple[int, str]:
 def _dial(book: Book, command: Dial, claims: Claims) -> Decided:
     held = _in_hand(book, command.agent, command.reservation, command.token)
     agent = book.agents[held.agent]
+    if held.ahead:
+        raise against_rule("reservation-ahead", f"agent {agent.id!r} has another contact in hand before this one")
     if held.phase is Phase.DIALING:
         raise against_rule("call-in-progress", f"call {held.call} of this contact is not over")
     if held.phase is Phase.WRAPUP:
         raise against_rule("contact-answered", "the contact was talked to: dispose of it first")
     if book.campaign.status is not Status.RUNNING:
         raise against_rule("campaign-not-running", f"campaign {book.campaign.ref!r} is {book.campaign.status}")
+    _at_work(agent)
     return _place(book, held, agent, command, claims)
+
+
+def _at_work(agent: Agent) -> None:
+    """Who is gone for a moment keeps the contact for as long, but does nothing with it."""
+    if agent.presence is not Presence.PRESENT:
+        raise against_rule("agent-not-available", f"agent {agent.id!r} is {agent.status}")
 
 
 def _click(book: Book, command: ClickToCall, claims: Claims) -> Decided:
@@ -501,6 +535,8 @@ def _place(book: Book, held: Reservation, agent: Agent, command: Dial | ClickToC
             version=why_not.version,
         )
         return [refused], [], against_rule("dial-forbidden", f"{why_not.rule}: {why_not.detail}", "number")
+    if agent.id in claims.busy:
+        raise against_rule("agent-in-call", f"agent {agent.id!r} is in call {claims.busy[agent.id]}")
     _free_line(book, claims, contact.numbers[number])
     awaiting = CallAwaitingAgent(
         at=command.at,

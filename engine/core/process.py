@@ -40,7 +40,7 @@ from engine.core.campaign import (
     Stop,
     StopForced,
 )
-from engine.core.claims import Claims
+from engine.core.claims import Claims, group_of
 from engine.core.consequence import follow
 from engine.core.effect import DealContacts, Effect, ReservationDue
 from engine.core.importing import ImportFinished, ImportStarted
@@ -205,8 +205,8 @@ def _ask(book: Book, ask: AskAgent, claims: Claims) -> list[Event]:
     if ask.wanted is not Wanted.OFFLINE:
         if book.campaign.status not in (Status.STARTING, Status.RUNNING):
             raise against_rule("campaign-not-running", f"campaign {book.campaign.ref!r} is {book.campaign.status}")
-        elsewhere = claims.agents.get(agent.id, book.campaign.ref)
-        if elsewhere != book.campaign.ref:
+        elsewhere = claims.elsewhere(agent.id, book.campaign.ref, group_of(book, agent.id))
+        if elsewhere is not None:
             raise against_rule("agent-active-elsewhere", f"agent {agent.id!r} is active in campaign {elsewhere!r}")
         if agent.presence is Presence.LEAVING:
             raise no_room("agent-logging-out", f"agent {agent.id!r} is logging out: ask again when they are offline")

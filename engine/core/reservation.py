@@ -19,6 +19,10 @@ class Phase(StrEnum):
     WRAPUP = "wrapup"
 
 
+IN_HAND, AGENT_GONE = "in_hand", "agent_offline"
+"""Reasons for another end of a lease that mean something to the book."""
+
+
 class Release(StrEnum):
     """Why a contact went back to the queue without a disposition."""
 
@@ -41,10 +45,14 @@ class ContactReserved(msgspec.Struct, frozen=True, kw_only=True, tag="contact.re
     reservation: str
     token: str
     expires_at: int
+    ahead: bool = False
+    """To be looked at while the agent is still with another one."""
 
 
 class ReservationExtended(msgspec.Struct, frozen=True, kw_only=True, tag="contact.reservation_extended.v1"):
-    """`reason` is `heartbeat`, or `attempt_over`: the call reached nobody and the agent may choose again."""
+    """`reason` is `heartbeat`; `attempt_over`: the call reached nobody and the agent may choose again; `in_hand`: it was
+    reserved ahead, and is the agent's present one now; `agent_offline`: it waits a moment for an agent who is gone.
+    """
 
     at: int
     contact: str
@@ -118,5 +126,6 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     expires_at: int
     phase: Phase = Phase.OFFERED
+    ahead: bool = False
     call: str = ""
     """The live call while dialing, the last one afterwards."""

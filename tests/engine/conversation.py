@@ -113,7 +113,7 @@ class Conversation:
         self.last = Said([], [], None)
         self._ids = 0
         self.offsets: tuple[int, ...] = (0,)
-        chosen = msgspec.convert(settings, Settings)
+        chosen = msgspec.convert({"release_grace_s": 0, **settings}, Settings)
         self.when(Create(at=self.at, by="m", ref=ref, name="Spring", mode=Mode.PREVIEW, settings=chosen))
 
     # -- the core ---------------------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ class Conversation:
     def ask(self, agent: str, wanted: Wanted, reason: str = "") -> Said:
         return self.when(AskAgent(at=self.at, by=agent, agent=agent, wanted=wanted, reason=reason))
 
-    def next(self, agent: str) -> Said:
-        return self.when(Next(at=self.at, agent=agent, reservation=self.new_id(), token=self.new_id()))
+    def next(self, agent: str, ahead: bool = False) -> Said:
+        return self.when(Next(at=self.at, agent=agent, reservation=self.new_id(), token=self.new_id(), ahead=ahead))
 
     def hand(self, agent: str) -> Reservation:
         """The reservation that the agent holds."""

@@ -362,7 +362,7 @@ async def test_EX_01_what_a_crash_would_bring_back_is_given_to_nobody_before(mon
         written.set()
         await shell.settled()
         await shell.engine.submit("c2", ask)
-        assert shell.engine.claims.agents == {"a1": "c2"}
+        assert shell.engine.claims.agents == {"a1": {"c2": ""}}
 
 
 async def test_a_snapshot_that_cant_be_saved_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,6 +249,9 @@ class Walk:
                 number = self.chance.choice([None, *person.numbers])
                 dial = Dial(**hand, number=number, call=self.new_id(), leg=self.new_id())
                 self.say(ref, dial if self.chance.random() < 0.8 else self.chance.choice(others), crash)
+            case Phase.DIALING | Phase.WRAPUP if self.chance.random() < 0.1:
+                look = Next(at=self.at, agent=agent, reservation=self.new_id(), token=self.new_id(), ahead=True)
+                self.say(ref, look, crash)
             case Phase.DIALING if self.chance.random() < 0.1:
                 self.say(ref, HangUpCall(at=self.at, by=agent, party=Party.AGENT, call=held.call), crash)
             case Phase.WRAPUP:
@@ -408,13 +411,15 @@ class Walk:
 def check_book(book: Book) -> None:
     held = list(book.reservations.values())
     once(one.contact for one in held)
-    once(one.agent for one in held)
+    once(f"{one.agent} {one.ahead}" for one in held)
     assert len(book.live) <= MAX_LINES
     assert {one.ref for one in book.contacts.by_ref.values() if one.status is ContactStatus.HELD} == {
         one.contact for one in held
     }
     for one in held:
-        assert book.agents[one.agent].reservation == one.id
+        agent = book.agents[one.agent]
+        assert (agent.ahead if one.ahead else agent.reservation) == one.id
+        assert not (one.ahead and one.phase is not Phase.OFFERED)
         assert (one.phase is Phase.DIALING) == (one.call in book.live)
     for owner, refs in book.contacts.dealt.items():
         assert all(book.contacts.by_ref[ref].agent == owner for ref in refs)
@@ -466,7 +471,7 @@ def test_a_walk_meets_what_it_is_meant_to_meet() -> None:
     """Walks that never dial, talk or crash would prove nothing."""
     outcomes: set[Outcome] = set()
     met: Counter[str] = Counter()
-    for seed in range(4):
+    for seed in range(6):
         walk = Walk(seed)
         for ref in REFS:
             walk.say(ref, Start(at=walk.at, by="m"))

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
-from engine.core.agent import Wanted
+from engine.core.agent import Line, Wanted
+from engine.core.call import CallAwaitingAgent, CallRequested
+from engine.core.claims import Claims
 from engine.core.contact import ContactExhausted, ContactStatus, ContactsUpcoming, NewContact, Priority
-from engine.core.message import NoContact
+from engine.core.effect import ReservationDue
+from engine.core.message import AskAgent, Dial, Extend, Next, NoContact
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.preassign import dealt, shares, shuffled
-from engine.core.reservation import ContactDisposed, ContactReleased
+from engine.core.reservation import ContactDisposed, ContactReleased, ReservationExtended
 from tests.engine.conversation import Conversation, nobody
 
 HOUR_MS = 3_600_000
@@ -375,3 +378,114 @@ def test_an_attempt_knows_when_it_was_made() -> None:
     talk.failing("a1")
     (attempt,) = talk.book.contacts.by_ref["k0"].attempts
     assert (attempt.outcome, attempt.at) == (Outcome.BUSY, asked_at)
+
+
+# -- looking ahead, and a moment's grace ----------------------------------------------------------------------------------
+
+
+def test_the_next_contact_is_looked_at_while_the_present_one_rings_and_is_in_hand_after_it() -> None:
+    talk = working("a1", "a2", contacts=3)
+    talk.next("a1")
+    assert talk.refused(Next(at=talk.at, agent="a1", reservation="r", token="t", ahead=True)) == "call-not-begun"
+    talk.dial("a1")
+    ahead = talk.next("a1", ahead=True).reply
+    assert (ahead.contact, ahead.ahead) == ("k1", True)
+    assert talk.next("a1", ahead=True).reply == ahead  # asked again, the same
+    assert talk.next("a2").reply.contact == "k2"  # nobody else gets it
+    early = Dial(at=talk.at, agent="a1", reservation=ahead.id, token=ahead.token, number=None, call="c", leg="l")
+    assert talk.refused(early) == "reservation-ahead"
+
+    talk.ended(talk.call_of("a1"), cause=17)
+    said = talk.dispose("a1", "no_contact")
+
+    taken = said.one(ReservationExtended)
+    assert (taken.reservation, taken.reason, taken.expires_at) == (ahead.id, "in_hand", talk.at + 120_000)
+    assert talk.next("a1").reply.id == ahead.id
+    assert talk.dial("a1").one(CallRequested).contact == "k1"
+
+
+def test_what_was_reserved_ahead_lapses_as_any_other_and_goes_back_when_the_agent_pauses() -> None:
+    talk = working("a1", contacts=3)
+    talk.next("a1")
+    talk.dial("a1")
+    ahead = talk.next("a1", ahead=True).reply
+    talk.wait(120_000)
+    assert talk.when(ReservationDue(at=talk.at, reservation=ahead.id)).one(ContactReleased).contact == "k1"
+    again = talk.next("a1", ahead=True).reply
+    assert talk.ask("a1", Wanted.PAUSED, "lunch").one(ContactReleased).reservation == again.id
+    talk.cancel("k1")
+    assert talk.hand("a1").contact == "k0"
+
+
+def test_looking_ahead_can_be_switched_off() -> None:
+    talk = working("a1", contacts=2, preview_ahead=False)
+    talk.next("a1")
+    talk.dial("a1")
+    assert talk.refused(Next(at=talk.at, agent="a1", reservation="r", token="t", ahead=True)) == "call-not-begun"
+
+
+@pytest.mark.parametrize("how", ["logged out", "lost the phone"])
+def test_OM_08_the_contact_in_hand_waits_a_moment_for_an_agent_who_is_gone(how: str) -> None:
+    talk = working("a1", "a2", contacts=1, release_grace_s=30)
+    held = talk.next("a1").reply
+    if how == "logged out":
+        talk.ask("a1", Wanted.OFFLINE)
+    talk.ended(talk.leg("a1"), answered=True)
+    assert nobody(talk.next("a2")) == "all_held"
+    assert talk.refused(talk.dial_message("a1")) == "agent-not-available"
+    assert talk.refused(Extend(at=talk.at, agent="a1", reservation=held.id, token=held.token)) == "agent-not-available"
+    talk.wait(30_000)
+    gone = talk.when(ReservationDue(at=talk.at, reservation=held.id)).one(ContactReleased)
+    assert gone.reason == "agent_offline"
+    assert talk.next("a2").reply.contact == "k0"
+
+
+def test_OM_08_an_agent_who_is_back_in_time_still_has_it() -> None:
+    talk = working("a1", contacts=1, release_grace_s=30)
+    held = talk.next("a1").reply
+    talk.ended(talk.leg("a1"), answered=True)
+    talk.wait(10_000)
+    talk.ask("a1", Wanted.AVAILABLE)
+    talk.phone_ready("a1")
+    assert talk.next("a1").reply.id == held.id
+    talk.extend("a1")
+    assert talk.book.reservations[held.id].expires_at == talk.at + 120_000
+
+
+# -- campaigns that share their agents ------------------------------------------------------------------------------------
+
+
+def linked(*groups: str, line: Line = Line.ON_DEMAND) -> list[Conversation]:
+    """Campaigns with the same agent, started one after the other."""
+    claims = Claims(max_calls_in_setup=9)
+    talks = [Conversation(f"c{place}", claims, link_group=group) for place, group in enumerate(groups)]
+    for talk in talks:
+        talk.add({f"{talk.ref}:k1": [f"55{talk.ref[1]}"]})
+        talk.allocate("a1", line)
+        talk.start()
+    return talks
+
+
+def test_TF_24_SG_19_campaigns_of_one_group_share_an_agent_who_is_in_one_call_at_a_time() -> None:
+    one, other = linked("east", "east")
+    assert [talk.book.agents["a1"].status for talk in (one, other)] == ["available", "available"]
+    for talk in (one, other):
+        talk.next("a1")
+    one.dial("a1")
+    assert other.refused(other.dial_message("a1")) == "agent-in-call"
+    one.phone_ready("a1")
+    one.ended(one.call_of("a1"), cause=17)
+    assert other.dial("a1").one(CallAwaitingAgent).contact == "c1:k1"
+
+
+@pytest.mark.parametrize(
+    ("groups", "line"),
+    [(("east", "west"), Line.ON_DEMAND), (("", ""), Line.ON_DEMAND), (("east", "east"), Line.NAILED)],
+)
+def test_TF_24_without_a_group_in_common_or_with_a_phone_on_the_line_an_agent_is_one_campaigns(
+    groups: tuple[str, str], line: Line
+) -> None:
+    _, other = linked(*groups, line=line)
+    assert other.book.agents["a1"].reason == "active-in:c0"
+    ask = AskAgent(at=other.at, by="m", agent="a1", wanted=Wanted.AVAILABLE, reason="")
+    assert other.refused(ask) == "agent-active-elsewhere" or other.book.campaign.status == "starting"
