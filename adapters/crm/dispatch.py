@@ -129,27 +129,23 @@ class Dispatch:
                     await self._changed.wait()
 
     def _begin(self) -> int | None:
-        """Begin what is due and has room; returns when the next one is due."""
-        now, times = self._clock.now_ms(), []
-        for campaign, waiting in list(self.waiting.items()):
-            while waiting.queue and waiting.under_way < self._limits.max_requests_per_campaign:
-                if waiting.queue[0][0] > now:
-                    times.append(waiting.queue[0][0])
-                    break
-                if self._under_way >= self._limits.max_requests:
-                    # Whoever was served last is served first no more: the others come before it next time.
-                    self.waiting = {**self._others(campaign), **self.waiting}
-                    return None
-                _, pos = heappop(waiting.queue)
-                waiting.under_way += 1
-                self._under_way += 1
-                self._crew.spawn(self._make(waiting, waiting.by_pos[pos]), f"crm {campaign}:{pos}")
-        return min(times, default=None)
+        """Begin what is due and has room, the campaigns by turns; returns when the next one is due."""
+        now = self._clock.now_ms()
+        while self._under_way < self._limits.max_requests:
+            campaign = next((ref for ref, one in self.waiting.items() if self._has_turn(one, now)), None)
+            if campaign is None:
+                break
+            waiting = self.waiting[campaign] = self.waiting.pop(campaign)  # to the end: the others come before it
+            _, pos = heappop(waiting.queue)
+            waiting.under_way += 1
+            self._under_way += 1
+            self._crew.spawn(self._make(waiting, waiting.by_pos[pos]), f"crm {campaign}:{pos}")
+        later = (one.queue[0][0] for one in self.waiting.values() if one.queue and one.queue[0][0] > now)
+        return min(later, default=None)
 
-    def _others(self, campaign: str) -> dict[str, Waiting]:
-        names = list(self.waiting)
-        start = names.index(campaign)
-        return {name: self.waiting[name] for name in names[start:]}
+    def _has_turn(self, waiting: Waiting, now: int) -> bool:
+        has_room = waiting.under_way < self._limits.max_requests_per_campaign
+        return has_room and bool(waiting.queue) and waiting.queue[0][0] <= now
 
     async def _make(self, waiting: Waiting, due: Due) -> None:
         try:

@@ -267,6 +267,25 @@ async def test_plain_http_needs_the_operators_word(tmp_path: Path, pbx: Simulate
         await world.campaign("spring", [], screen_pop_url="https://crm.example/")
 
 
+@pytest.mark.parametrize(
+    ("crm", "error"),
+    [
+        (Crm(hosts=("127.0.0.1",), allow_http=True), "the address is private"),
+        (Crm(hosts=("127.0.0.1",), allow_http=True, private_hosts=("127.0.0.0/8",), timeout_ms=50), "within 50 ms"),
+    ],
+)
+async def test_OM_04_what_the_operator_sets_holds_for_each_call(
+    tmp_path: Path, pbx: SimulatedPbx, receiver: Receiver, crm: Crm, error: str
+) -> None:
+    receiver.always = 0  # no answer at all
+    async with world_of(tmp_path, pbx, crm) as world:
+        await spring(world, **external(f"http://127.0.0.1:{receiver.port}/", trigger="server"))
+        call = await talked(world, await take(world.agent("agent1")))
+        (row,) = await interactions(world, call, "failed")
+    assert row["last_error"].endswith(error)
+    assert bool(receiver.requests) == (error == "within 50 ms")
+
+
 async def test_an_agent_sees_the_interactions_of_own_calls_only(world: World, receiver: Receiver) -> None:
     await spring(world, **external(f"http://127.0.0.1:{receiver.port}/", trigger="server"))
     call = await talked(world, await take(world.agent("agent1")))

@@ -298,6 +298,19 @@ async def test_a_crm_that_does_not_answer_keeps_no_other_waiting(receiver: Recei
     await dead.stop()
 
 
+async def test_campaigns_take_turns_where_requests_are_few(receiver: Receiver) -> None:
+    office = Office(max_requests=1)
+    async with office.at_work():
+        for ref in ("sales", "spring", "autumn"):
+            office.campaign(ref, at(receiver, f"/{ref}"))
+            for contact in range(1, 11):
+                office.talk(ref, contact)
+        await office.settled(30)
+    order = [one.path for one in receiver.taken]
+    assert receiver.most_at_once == 1
+    assert {order.index(f"/{ref}") < 6 for ref in ("sales", "spring", "autumn")} == {True}
+
+
 async def test_where_too_many_wait_the_logs_are_read_on_only_when_some_are_settled(receiver: Receiver) -> None:
     receiver.always = 500
     office = Office(max_waiting=5)
