@@ -11,6 +11,7 @@ app.command("simulations.demo:main", name="demo")
 app.command("simulations.pbx.command:serve", name="pbx")
 app.command("simulations.requirements:main", name="requirements")
 app.command("simulations.states:main", name="states")
+app.command("simulations.splits:main", name="splits")
 
 if __name__ == "__main__":
     app()
