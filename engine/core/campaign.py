@@ -117,7 +117,10 @@ DEFAULT_DISPOSITIONS = (
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be edited in any state but deleted; effective at the next decision."""
+    """What may be edited in any state but deleted; effective at the next decision.
+
+    Logs hold old values: a limit may be widened here and a rule added to `patched`, but no limit tightened.
+    """
 
     trunk: Code = "carrier"
     caller_id: Annotated[str, msgspec.Meta(pattern=r"^(\+?[0-9]{2,20})?$")] = ""
@@ -307,16 +310,11 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
 def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     """Settings after a JSON merge patch (null puts a default back). Raises Refused naming the key."""
-    merged = msgspec.to_builtins(settings)
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = value
+    for key in patch:
         if key not in Settings.__struct_fields__:
             raise invalid(f"settings.{key}", "no such setting")
     try:
-        result = msgspec.convert(merged, Settings)
+        result = _merged(settings, patch)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise invalid("settings" + path.rstrip("`"), reason) from None
@@ -328,6 +326,11 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
         raise invalid("settings.retries", "an outcome appears twice")
     result.targets()
     return result
+
+
+def _merged(settings: Settings, patch: dict[str, Any]) -> Settings:
+    merged = {**msgspec.to_builtins(settings), **patch}
+    return msgspec.convert({key: value for key, value in merged.items() if value is not None}, Settings)
 
 
 def _check_dispositions(dispositions: tuple[Disposition, ...]) -> None:
@@ -368,7 +371,7 @@ def evolve(state: Campaign, event: CampaignEvent) -> Campaign:
         case CampaignRenamed():
             return msgspec.structs.replace(state, name=event.new, **revised)
         case SettingsChanged():
-            return msgspec.structs.replace(state, settings=patched(state.settings, event.new), **revised)
+            return msgspec.structs.replace(state, settings=_merged(state.settings, event.new), **revised)
         case CampaignStarting():
             return msgspec.structs.replace(state, status=Status.STARTING, stop_reason="", forced=False, **revised)
         case CampaignRunning():

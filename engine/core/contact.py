@@ -117,7 +117,7 @@ class ContactsUpcoming(msgspec.Struct, frozen=True, kw_only=True, tag="contacts.
 
 
 class ContactExhausted(msgspec.Struct, frozen=True, kw_only=True, tag="contact.exhausted.v1"):
-    """Final without a disposition: as many attempts were made as the campaign allows."""
+    """Final without a disposition: as many attempts were made as the campaign allows, or no number of it exists."""
 
     at: int
     contact: str

@@ -68,13 +68,13 @@ def unanswered(cause: int, ringing: bool, hung_up_by: Party | None) -> tuple[Out
 
 
 def answered(bridged: bool, far_end: bool, hung_up_by: Party | None) -> tuple[Outcome, Party]:
-    """Outcome of a contact leg that was up. With nobody else to blame, the audio ended on the agent's side."""
+    """Outcome of a contact leg that was up. With nobody else to blame it ended on our side: the agent's, where they spoke."""
     if far_end:
         by = Party.CONTACT
     elif hung_up_by is not None:
         by = hung_up_by
     else:
-        by = Party.AGENT
+        by = Party.AGENT if bridged else Party.DIALER
     return (Outcome.ANSWERED if bridged else Outcome.ABANDONED), by
 
 

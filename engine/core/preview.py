@@ -363,7 +363,11 @@ def let_go(book: Book, held: Reservation, at: int, why: Why, note: str = "") -> 
     elif why is Why.SKIPPED:
         released = msgspec.structs.replace(released, rank=book.contacts.next_rank, due_at=0, callback=False)
     attempts = sum(1 for _ in contact.dialled())
-    if tried is None or not settings.attempts_per_contact or attempts < settings.attempts_per_contact:
+    used_up = tried is not None and 0 < settings.attempts_per_contact <= attempts
+    dead = bool(contact.numbers) and all(
+        contact.last_outcome(index) is Outcome.INVALID for index in range(len(contact.numbers))
+    )
+    if not used_up and not dead:
         return [released]
     return [released, ContactExhausted(at=at, contact=contact.ref, attempts=attempts)]
 
@@ -422,9 +426,9 @@ def _dispose(book: Book, held: Reservation, command: Dispose) -> list[Event]:
         raise against_rule("reservation-ahead", f"agent {held.agent!r} has another contact in hand before this one")
     if held.phase is Phase.DIALING:
         raise against_rule("reservation-in-call", "the call is still up: a disposition closes the contact after it")
-    if not held.call and not settings.dispose_without_attempt:
-        raise against_rule("no-attempt", "the contact was not dialled in this reservation")
     contact = book.contacts.by_ref[held.contact]
+    if not contact.attempts and not settings.dispose_without_attempt:
+        raise against_rule("no-attempt", "the contact was never dialled")
     final, exhausted, due_at, callback = disposition.final, False, 0, ""
     if disposition.callback:
         due_at, callback = _called_back(command, held.agent)

@@ -21,6 +21,7 @@ from engine.core.call import (
     CallEnded,
     CallOverdue,
     CallRequested,
+    CallStatus,
     Doubt,
     HangupRequested,
 )
@@ -62,7 +63,8 @@ def react(book: Book, event: Event) -> list[Effect]:
         case PhoneClosing():
             return [HangUp(leg=event.leg)]
         case PhoneDoubted():
-            return [Settle(leg=event.leg, delay_ms=APPEARANCE_MS)]
+            to_appear = book.agents[event.agent].phone is Phone.CALLING
+            return [Settle(leg=event.leg, delay_ms=APPEARANCE_MS if to_appear else 0)]
         case CallRequested():
             return _dial(book, event)
         case CallConnected():
@@ -70,7 +72,8 @@ def react(book: Book, event: Event) -> list[Effect]:
         case BridgeFailed() | HangupRequested():
             return [HangUp(leg=event.call)]
         case CallDoubted():
-            return [Settle(leg=event.call, delay_ms=0 if event.why is Doubt.SILENCE else APPEARANCE_MS)]
+            to_appear = book.calls[event.call].status is CallStatus.REQUESTED and event.why is not Doubt.SILENCE
+            return [Settle(leg=event.call, delay_ms=APPEARANCE_MS if to_appear else 0)]
         case CallEnded():
             return [CancelTimer(key=f"call/{event.call}")]
         case ContactReserved() | ReservationExtended():

@@ -36,7 +36,8 @@ WORDS = {
     "our end": "call.ended (cancelled by dialer)",
     "agent let go": "call.ended (cancelled by agent)",
     "gave up": "call.ended (abandoned by contact)",
-    "left alone": "call.ended (abandoned by agent)",
+    "left alone": "call.ended (abandoned by dialer)",
+    "agent left": "call.ended (abandoned by agent)",
     "they left": "call.ended (answered by contact)",
     "we left": "call.ended (answered by agent)",
     "never was": "call.ended (failed by pbx)",
@@ -74,6 +75,7 @@ not listed, the PBX restarted   | – | ask       | unknown   | unknown   | lost
 """
 # Let go by the agent: nobody is to be connected any more, and the end is theirs unless the contact was quicker.
 LET_GO = {
+    "ended answered, by our side": "| – | agent left | agent left | agent left | agent left | we left | –",
     "ready": "| – | – | – | – | – | – | –",
     "bridged": "| – | – | – | – | joined | – | –",
     "ended unanswered, busy (17)": "| – | agent let go | agent let go | agent let go | agent let go | agent let go | –",

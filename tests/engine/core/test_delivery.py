@@ -489,3 +489,19 @@ def test_TF_24_without_a_group_in_common_or_with_a_phone_on_the_line_an_agent_is
     assert other.book.agents["a1"].reason == "active-in:c0"
     ask = AskAgent(at=other.at, by="m", agent="a1", wanted=Wanted.AVAILABLE, reason="")
     assert other.refused(ask) == "agent-active-elsewhere" or other.book.campaign.status == "starting"
+
+
+def test_a_contact_whose_numbers_all_proved_wrong_is_final_when_it_is_given_back() -> None:
+    talk = working("a1", contacts=1)
+    talk.next("a1")
+    talk.failing("a1", cause=1)
+    assert talk.release("a1").one(ContactExhausted).contact == "k0"
+
+
+def test_a_contact_that_was_dialled_by_another_agent_may_be_closed_without_a_further_attempt() -> None:
+    talk = working("a1", contacts=1, dispose_without_attempt=False)
+    talk.next("a1")
+    talk.failing("a1")
+    talk.release("a1")
+    talk.next("a1")
+    assert talk.dispose("a1", "no_contact").one(ContactDisposed).final

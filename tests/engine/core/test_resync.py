@@ -225,7 +225,7 @@ def test_the_agents_phone_is_gone_and_the_contacts_leg_lives_after_a_reconnect(r
     said = talk.resync(talk.seen(call, ready=True), restarted=restarted)
 
     if not restarted:  # not listed is no proof: asked about, and only then given up
-        assert Settle(leg=agent, delay_ms=2_000) in said.effects
+        assert Settle(leg=agent, delay_ms=0) in said.effects
         said = talk.absent(agent)
     assert HangUp(leg=call) in said.effects
     assert talk.ended(call, answered=True).one(CallEnded).outcome is Outcome.ABANDONED
