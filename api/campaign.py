@@ -31,9 +31,9 @@ from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
 from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, Start, Status, Stop, Text, patched
 from engine.core.contact import NewContact
+from engine.core.listing import CHUNK_CONTACTS
 from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
 from engine.core.personal import Details, Person
-from engine.core.preview import CHUNK_CONTACTS
 
 ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
 NUMBER = re.compile(r"\+?[0-9]{2,20}")

@@ -11,7 +11,7 @@ from typing import Any
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import preview
+from engine.core import delivery, preview
 from engine.core.agent import (
     Agent,
     AgentAllocated,
@@ -305,7 +305,7 @@ def reservation_cells() -> Cells:
 
 def _preview(book: Book, message: Any, claims: Claims) -> Sequence[Any]:
     if isinstance(message, ReservationDue):
-        return preview.lapse(book, message)
+        return delivery.lapse(book, message)
     return preview.decide(book, message, claims)[0]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import preview
+from engine.core import delivery, dialing
 from engine.core.agent import (
     Agent,
     AgentAbsent,
@@ -126,16 +126,16 @@ def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Calla
     """The next thing that follows for one agent; nothing once they are where they should be."""
     held = book.reservations.get(agent.reservation)
     if held is not None and held.phase is not Phase.DIALING:
-        moved = preview.reconsider(book, agent, held, at)
+        moved = delivery.reconsider(book, agent, held, at)
         if moved:
             return moved
     ahead = book.reservations.get(agent.ahead)
     if ahead is not None:
-        moved = preview.reconsider(book, agent, ahead, at)
+        moved = delivery.reconsider(book, agent, ahead, at)
         if moved:
             return moved
         if held is None and agent.presence is Presence.PRESENT:
-            return preview.taken_up(book, ahead, at)
+            return delivery.taken_up(book, ahead, at)
     status = agents.status_of(agent, held)
     if status is not agent.status:
         return [AgentStatusChanged(at=at, agent=agent.id, status=status, reason=agent.reason)]
@@ -198,9 +198,9 @@ def _on_demand(book: Book, agent: Agent, call: Call | None, at: int, claims: Cla
         closing = agent.phone in (Phone.UP, Phone.CALLING)
         return [PhoneClosing(at=at, agent=agent.id, leg=agent.leg)] if closing else []
     if call.status is CallStatus.AWAITING_AGENT and agent.phone is Phone.UP:
-        why_not = preview.late(book, call, claims, at)
+        why_not = dialing.late(book, call, claims, at)
         if why_not is None:
-            return [preview.request(book, call, at, agent.leg)]
+            return [dialing.request(book, call, at, agent.leg)]
         refused = DialRefused(
             at=at,
             contact=call.contact,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import dealing, preview
+from engine.core import dealing, delivery, preview
 from engine.core.agent import (
     Agent,
     AgentAbsent,
@@ -97,7 +97,7 @@ def _decide(book: Book, message: Message, claims: Claims, new_id: Callable[[], s
         return Step(*preview.decide(book, message, claims))
     match message:
         case ReservationDue():
-            return Step(preview.lapse(book, message), [])
+            return Step(delivery.lapse(book, message), [])
         case CallOverdue():
             call = book.calls.get(message.call)
             return Step(list(calls.decide(call, message)) if call else [], [])

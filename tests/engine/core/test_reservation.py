@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.core import preview
+from engine.core import delivery, preview
 from engine.core.effect import ReservationDue
 from engine.core.refusal import Refused
 from simulations.states import PHASES, book_with, reservation_cells, reservation_messages
@@ -58,7 +58,7 @@ def test_deciding_changes_nothing_by_itself(name: str, phase: str) -> None:
     before, message = book.canonical(), reservation_messages()[name]
     try:
         if isinstance(message, ReservationDue):
-            preview.lapse(book, message)
+            delivery.lapse(book, message)
         else:
             preview.decide(book, message, claims)
     except Refused:
