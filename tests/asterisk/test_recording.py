@@ -121,6 +121,28 @@ async def test_an_unrecorded_call_has_no_file_and_the_flag_takes_effect_at_the_n
         assert refused.value.code == "no-recording"
 
 
+async def test_the_recording_outlives_the_engine(tmp_path: Path, asterisk: Site, ami: Ami) -> None:
+    """The engine is gone for a part of the talk: that part is in the file too, and the record names it."""
+    settings = settings_for(tmp_path, with_recordings(asterisk))
+    async with running(settings) as world:
+        await world.campaign("one", [["15550001"]], record=True)
+        await world.run("one")
+        agent = world.agent("agent1")
+        call = await dial(agent, await take(agent, "agent1"))
+        await world.told("one", "call.bridged", call=call)
+    tone = Tone(await rtp_port(ami, call), CONTACT_HZ)
+    await tone.start()
+    await asyncio.sleep(1)
+    await tone.stop()
+    async with running(settings) as world:
+        await world.agent("agent1").call("POST", f"/v1/calls/{call}/hangup", {})
+        ended = (await world.told("one", "call.ended", call=call))["data"]
+        assert (ended["recording_fault"], ended["outcome"]) == (None, "answered")
+        await heard(world, call)
+        sound = samples(asterisk.asterisk.recordings_path / ended["recording"])
+        assert loudness(sound, CONTACT_HZ) > HEARD
+
+
 async def test_check_proves_that_recordings_arrive(asterisk: Site, tmp_path: Path) -> None:
     findings = await check(ami_settings(settings_for(tmp_path, with_recordings(asterisk))))
 
