@@ -94,6 +94,37 @@ class ExternalIdBound(msgspec.Struct, frozen=True, kw_only=True, tag="external.b
     by: str
 
 
+class TagPut(msgspec.Struct, frozen=True, kw_only=True, tag="tag.put.v1"):
+    """From now on contacts may bear it."""
+
+    at: int
+    name: str
+    by: str
+
+
+class TagRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="tag.removed.v1"):
+    """No new contact may bear it; those that do keep it."""
+
+    at: int
+    name: str
+    by: str
+
+
+class MappingPut(msgspec.Struct, frozen=True, kw_only=True, tag="mapping.put.v1"):
+    """Our column by the header in files of this kind."""
+
+    at: int
+    name: str
+    columns: dict[str, str]
+    by: str
+
+
+class MappingRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="mapping.removed.v1"):
+    at: int
+    name: str
+    by: str
+
+
 DirectoryEvent = (
     NumbersListed
     | NumbersUnlisted
@@ -105,6 +136,10 @@ DirectoryEvent = (
     | WebhookPut
     | WebhookRemoved
     | TokenRevoked
+    | TagPut
+    | TagRemoved
+    | MappingPut
+    | MappingRemoved
 )
 
 
@@ -124,6 +159,10 @@ def stream_of(event: DirectoryEvent) -> str:
             return f"dnc/{event.list}"
         case ExternalIdBound():
             return f"external/{event.system}"
+        case TagPut() | TagRemoved():
+            return "tags"
+        case MappingPut() | MappingRemoved():
+            return f"mapping/{event.name}"
         case _:
             assert_never(event)
 
@@ -137,6 +176,9 @@ class Directory:
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
         self.revoked: set[str] = set()
+        self.tags: dict[str, None] = {}
+        self.mappings: dict[str, dict[str, str]] = {}
+        """How columns of files are named, by the mapping's name."""
         self.external: dict[tuple[str, str, str], str] = {}
         """Ref by (system, kind, its own id)."""
         self.standing = Standing()
@@ -167,6 +209,14 @@ class Directory:
                     self.external[event.system, event.kind, event.id] = event.ref
                 else:
                     self.external.pop((event.system, event.kind, event.id), None)
+            case TagPut():
+                self.tags[event.name] = None
+            case TagRemoved():
+                self.tags.pop(event.name, None)
+            case MappingPut():
+                self.mappings[event.name] = event.columns
+            case MappingRemoved():
+                self.mappings.pop(event.name, None)
             case _:
                 assert_never(event)
 
@@ -256,6 +306,37 @@ class BindExternalId(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
 
 
+class PutTag(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply: whether it is new."""
+
+    at: int
+    by: str
+    name: str
+
+
+class RemoveTag(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    name: str
+
+
+class PutMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply: whether it is new."""
+
+    at: int
+    by: str
+    name: str
+    columns: dict[str, str]
+
+
+class RemoveMapping(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+    by: str
+    name: str
+
+
+MAX_TAGS, MAX_MAPPINGS = 10_000, 1_000
+
 DirectoryCommand = (
     ListNumbers
     | UnlistNumbers
@@ -267,6 +348,10 @@ DirectoryCommand = (
     | PutWebhook
     | RemoveWebhook
     | RevokeToken
+    | PutTag
+    | RemoveTag
+    | PutMapping
+    | RemoveMapping
 )
 
 
@@ -310,6 +395,10 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
             return _unlist(state, command)
         case BindExternalId():
             return _bind(state, command), None
+        case PutTag() | RemoveTag():
+            return _tag(state, command)
+        case PutMapping() | RemoveMapping():
+            return _map(state, command)
         case _:
             assert_never(command)
 
@@ -365,6 +454,29 @@ def _bind(state: Directory, command: BindExternalId) -> list[DirectoryEvent]:
         at=command.at, system=command.system, kind=command.kind, id=command.id, ref=command.ref, by=command.by
     )
     return [bound]
+
+
+def _tag(state: Directory, command: PutTag | RemoveTag) -> tuple[list[DirectoryEvent], bool]:
+    known = command.name in state.tags
+    if isinstance(command, RemoveTag):
+        if not known:
+            raise absent("tag", command.name)
+        return [TagRemoved(at=command.at, name=command.name, by=command.by)], False
+    if not known and len(state.tags) >= MAX_TAGS:
+        raise against_rule("too-many-tags", f"there are {MAX_TAGS} tags already")
+    return ([] if known else [TagPut(at=command.at, name=command.name, by=command.by)]), not known
+
+
+def _map(state: Directory, command: PutMapping | RemoveMapping) -> tuple[list[DirectoryEvent], bool]:
+    known = state.mappings.get(command.name)
+    if isinstance(command, RemoveMapping):
+        if known is None:
+            raise absent("mapping", command.name)
+        return [MappingRemoved(at=command.at, name=command.name, by=command.by)], False
+    if known is None and len(state.mappings) >= MAX_MAPPINGS:
+        raise against_rule("too-many-mappings", f"there are {MAX_MAPPINGS} mappings already")
+    put = MappingPut(at=command.at, name=command.name, columns=command.columns, by=command.by)
+    return ([] if known == command.columns else [put]), known is None
 
 
 def _use_contact_refs(state: Directory, command: UseContactRefs) -> tuple[list[DirectoryEvent], dict[str, str]]:
