@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from adapters.crm.caller import Caller
 from adapters.crm.dispatch import Dispatch
 from adapters.crm.event import CRM_LOG
 from adapters.crm.follower import CHECKPOINT, Follower
@@ -19,13 +18,16 @@ from adapters.crm.limits import CrmLimits
 from adapters.crm.permit import Permit
 from adapters.notify.crew import Crew, halt
 from adapters.notify.merger import CAMPAIGN_PREFIX
-from adapters.notify.target import ANYWHERE, Targets
+from adapters.outward.sender import Bounds, Sender
+from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.interaction import Target
 from engine.ports import Clock, EventLog, EventStore, Recorded, StoreUnavailable
 
 OWN_RETRY_MS = 200
 DONE_POLL_MS = 10
+
+USER_AGENT = "Ringfold-CRM/1"
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +51,16 @@ class Crm:
         self._agent_name, self._clock = agent_name, clock
         self._permit, self._limits = permit, limits
         self._rng = rng or random.SystemRandom()
-        self._caller = Caller(limits, clock, targets)
+        self._sender = Sender(
+            Bounds(
+                user_agent=USER_AGENT,
+                request_timeout_ms=limits.request_timeout_ms,
+                response_bytes=limits.response_bytes,
+                max_requests=limits.max_requests,
+            ),
+            clock,
+            targets,
+        )
         self._ledger = Ledger()
         self._tasks, self._attempts = Crew(), Crew()
         self._follower = Follower(store, limits, campaigns, self._taken)
@@ -62,7 +73,7 @@ class Crm:
     def start(self) -> None:
         """Begin in the background. Where no host is allowed there is nothing to do, now or later."""
         if self._permit.hosts:
-            self._caller.open()
+            self._sender.open()
             self._tasks.spawn(self._run(), "crm")
 
     async def stop(self) -> None:
@@ -79,7 +90,7 @@ class Crm:
             log.warning("crm: progress not saved, some of the logs will be read again", error=str(error))
         if self._log is not None:
             await self._log.close()
-        await self._caller.close()
+        await self._sender.close()
 
     @property
     def failed(self) -> BaseException | None:
@@ -95,7 +106,7 @@ class Crm:
         self._dispatch = Dispatch(
             opened,
             self._ledger,
-            self._caller,
+            self._sender,
             self._permit,
             self._book_of,
             self._agent_name,

@@ -12,7 +12,6 @@ from heapq import heapify, heappop, heappush
 
 import structlog
 
-from adapters.crm.caller import Caller
 from adapters.crm.due import Due, due_of, wanted_by
 from adapters.crm.event import CRM_STREAM, CrmEvent, InteractionTried, Result
 from adapters.crm.ledger import Ledger
@@ -20,7 +19,7 @@ from adapters.crm.limits import CrmLimits
 from adapters.crm.permit import Permit
 from adapters.notify.crew import Crew
 from adapters.notify.pulse import Pulse
-from adapters.notify.sender import Answer
+from adapters.outward.sender import Answer, Outgoing, Sender
 from engine.core.book import Book
 from engine.core.campaign import CampaignDeleted, SettingsChanged
 from engine.core.interaction import ExternalUrl, request_of
@@ -55,7 +54,7 @@ class Dispatch:
         self,
         crm_log: EventLog,
         ledger: Ledger,
-        caller: Caller,
+        sender: Sender,
         permit: Permit,
         book_of: Callable[[str], Book | None],
         agent_name: Callable[[str], str],
@@ -65,7 +64,7 @@ class Dispatch:
         crew: Crew,
     ) -> None:
         self.waiting: dict[str, Waiting] = {}
-        self._log, self._ledger, self._caller, self._permit = crm_log, ledger, caller, permit
+        self._log, self._ledger, self._sender, self._permit = crm_log, ledger, sender, permit
         self._book_of, self._agent_name = book_of, agent_name
         self._limits, self._clock, self._rng, self._crew = limits, clock, rng, crew
         self._changed = asyncio.Event()
@@ -203,7 +202,17 @@ class Dispatch:
             headers = {name: value for name, value in headers.items() if name.lower() != same}
             headers[credential.header] = credential.value
         values = values_of(book, due.contact, due.agent, self._agent_name(due.agent), due.call, due.disposition)
-        return await self._caller.send(request_of(external, values), origin, headers)
+        request = request_of(external, values)
+        typed = {"Content-Type": request.content_type} if request.content_type else {}
+        return await self._sender.send(
+            Outgoing(
+                method=request.method,
+                url=request.url,
+                headers={**headers, **typed},
+                body=request.body,
+                origin=origin,
+            )
+        )
 
     def _pause_ms(self, attempts: int, answer: Answer) -> int:
         limits = self._limits

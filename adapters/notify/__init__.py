@@ -3,6 +3,6 @@
 from adapters.notify.event import FeedEvent, FeedMerged, FeedOpened
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.notifier import Notifier
-from adapters.notify.target import Targets
+from adapters.outward.target import Targets
 
 __all__ = ["FeedEvent", "FeedMerged", "FeedOpened", "Notifier", "NotifyLimits", "Targets"]

@@ -11,9 +11,9 @@ from adapters.notify.entry import Entry
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger, campaign_of
-from adapters.notify.sender import Sender
-from adapters.notify.target import Targets
 from adapters.notify.webhook import Webhook
+from adapters.outward.sender import Bounds, Sender
+from adapters.outward.target import Targets
 from engine.core.directory import WebhookPut
 from engine.ports import Clock, EventStore, StoreUnavailable
 
@@ -21,6 +21,8 @@ STORE_RETRY_MS = 500
 DONE_POLL_MS = 10
 
 log = structlog.get_logger(__name__)
+
+USER_AGENT = "Ringfold-Webhooks/1"
 
 
 class Dispatch:
@@ -38,7 +40,16 @@ class Dispatch:
         self.webhooks: dict[str, Webhook] = {}
         self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
         self._limits, self._clock, self._rng = limits, clock, rng
-        self._sender = Sender(limits, clock, targets)
+        self._sender = Sender(
+            Bounds(
+                user_agent=USER_AGENT,
+                request_timeout_ms=limits.request_timeout_ms,
+                response_bytes=limits.response_bytes,
+                max_requests=limits.max_requests,
+            ),
+            clock,
+            targets,
+        )
         self._slots = asyncio.Semaphore(limits.max_requests)
         self._crew = Crew()
         self._changed = asyncio.Event()

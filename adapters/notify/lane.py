@@ -19,7 +19,7 @@ from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.pulse import Pulse
 from adapters.notify.retry import delay_ms
-from adapters.notify.sender import Answer
+from adapters.outward.sender import Answer
 from engine.ports import Clock, StoreUnavailable
 from engine.ports import Lane as LaneReport
 

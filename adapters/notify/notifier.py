@@ -9,7 +9,7 @@ from adapters.notify.dispatch import Dispatch
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
-from adapters.notify.target import ANYWHERE, Targets
+from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.directory import WebhookPut
 from engine.ports import Clock, Delivery, EventStore, Lane, Notification, Recorded

@@ -19,8 +19,8 @@ from adapters.notify.feed import FeedReader, encoded
 from adapters.notify.lane import Course, Lane
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import campaign_of
-from adapters.notify.sender import Answer, Sender
 from adapters.notify.signing import UnusableSecret, signed_headers
+from adapters.outward.sender import Answer, Outgoing, Sender
 from engine.core.directory import WebhookPut
 from engine.ports import Clock, Delivery, EventStore, StoreUnavailable
 from engine.ports import Lane as LaneReport
@@ -175,7 +175,15 @@ class Webhook:
             except UnusableSecret as error:
                 answer = Answer(status=0, error=str(error))
             else:
-                answer = await self._sender.post(put.url, headers, body, written)
+                answer = await self._sender.send(
+                    Outgoing(
+                        method="POST",
+                        url=put.url,
+                        headers={"Content-Type": "application/json", **headers},
+                        body=body,
+                        written=written,
+                    )
+                )
             took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
         self.attempts.append(
             Delivery(

@@ -118,7 +118,7 @@ class Office:
         crm = self.crm
         await crm._tasks.close()
         await crm._attempts.close()
-        await crm._caller.close()
+        await crm._sender.close()
         self.crm = self.new()
         self.crm.start()
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from adapters.notify import NotifyLimits
 from adapters.notify.cursor import Cursors
-from adapters.notify.retry import delay_ms, retry_after_ms
+from adapters.notify.retry import delay_ms
+from adapters.outward.sender import retry_after_ms
 from engine.ports import BadCursor
 
 S, MIN, HOUR = 1_000, 60_000, 3_600_000

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from adapters.notify import Notifier, Targets
-from adapters.notify.target import TargetRefused, is_public
+from adapters.outward.target import TargetRefused, is_public
 from tests.adapters.notify.house import QUICK, Clock, House, opening, until
 from tests.adapters.notify.receiver import Receiver
 

@@ -1,0 +1,1 @@
+"""HTTP from us to addresses that others named: webhooks, CRMs."""

@@ -1,0 +1,142 @@
+"""One HTTP request to an address that somebody named: bounded in time and size, following nothing, trusting nothing."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from adapters.outward.target import TargetRefused, Targets
+from engine.core.template import Origin
+from engine.ports import Clock
+
+KEEP_ALIVE_S = 60
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """`status` 0: none came, and `error` says why."""
+
+    status: int
+    error: str = ""
+    retry_after_ms: int = 0
+
+    @property
+    def taken(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        return self.status == 410
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A request. `origin`, where given, is the only place that it may go to."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    origin: Origin | None = None
+    written: Callable[[], None] | None = None
+    """Called once the request is on its way to the socket."""
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """`request_timeout_ms` from the first look-up of the name to the end of the answer's head."""
+
+    user_agent: str
+    request_timeout_ms: int
+    response_bytes: int
+    max_requests: int
+
+
+class Sender:
+    """`targets` guards the address that a name leads to, on each connection."""
+
+    def __init__(self, bounds: Bounds, clock: Clock, targets: Targets) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._targets = targets
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        traced = aiohttp.TraceConfig()
+        traced.on_request_start.append(self._admit)
+        traced.on_request_chunk_sent.append(_written)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._bounds.max_requests, keepalive_timeout=KEEP_ALIVE_S, socket_factory=self._targets.connect
+            ),
+            timeout=aiohttp.ClientTimeout(total=self._bounds.request_timeout_ms / 1_000),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            trace_configs=[traced],
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, request: Outgoing) -> Answer:
+        """Never raises but for cancellation."""
+        assert self._session is not None
+        try:
+            async with self._session.request(
+                request.method,
+                request.url,
+                data=request.body or None,
+                headers={**request.headers, "User-Agent": self._bounds.user_agent},
+                skip_auto_headers=["Content-Type"],
+                allow_redirects=False,
+                trace_request_ctx=request,
+            ) as response:
+                answer = self._answer(response)
+                # Read, so that the connection can be used again; nothing in it is of interest.
+                await response.content.read(self._bounds.response_bytes)
+                if not response.content.at_eof():
+                    response.close()
+                return answer
+        except asyncio.TimeoutError:  # noqa: UP041  # aiohttp's own time-outs are of this name
+            return Answer(status=0, error=f"no answer within {self._bounds.request_timeout_ms} ms")
+        except (TargetRefused, aiohttp.ClientConnectorError) as error:
+            refused = error if isinstance(error, TargetRefused) else error.os_error
+            return Answer(status=0, error=str(refused) if isinstance(refused, TargetRefused) else "no connection")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(status=0, error=type(error).__name__)  # its text may hold the address: a secret, or a person
+
+    async def _admit(self, _session: Any, context: SimpleNamespace, params: aiohttp.TraceRequestStartParams) -> None:
+        # The address as aiohttp has understood it: a parser of our own might read the same text differently.
+        scheme, host = params.url.scheme, params.url.host or ""
+        origin: Origin | None = context.trace_request_ctx.origin
+        if origin is not None and (scheme, host) != origin:
+            raise TargetRefused("the address leads elsewhere than it seems")
+        self._targets.admit(scheme, host)
+
+    def _answer(self, response: aiohttp.ClientResponse) -> Answer:
+        taken = 200 <= response.status < 300
+        return Answer(
+            status=response.status,
+            error="" if taken else f"HTTP {response.status}",
+            retry_after_ms=retry_after_ms(response.headers.get("Retry-After", ""), self._clock.now_ms()),
+        )
+
+
+async def _written(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    # aiohttp hands the bytes to the socket in the same turn of the loop, right after this.
+    written = context.trace_request_ctx.written
+    if written is not None:
+        written()
+
+
+def retry_after_ms(header: str, now_ms: int) -> int:
+    """A Retry-After header, seconds or a date, as a pause; 0 where it says nothing that can be understood."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:9]) * 1_000
+    try:
+        return max(0, round(parsedate_to_datetime(text).timestamp() * 1_000) - now_ms)
+    except (TypeError, ValueError, OverflowError):
+        return 0
