@@ -122,6 +122,7 @@ def call(one: Call, book: Book) -> dict[str, Any]:
         "number_index": one.number,
         "agent": one.agent,
         "trunk": one.trunk,
+        "strategy": one.strategy or None,
         "status": one.status,
         "outcome": one.outcome,
         "ended_by": one.ended_by,

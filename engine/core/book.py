@@ -29,6 +29,7 @@ from engine.core.contact import (
     Priority,
 )
 from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
+from engine.core.outcome import Outcome
 from engine.core.personal import Person
 from engine.core.reservation import (
     IN_HAND,
@@ -43,6 +44,10 @@ from engine.core.reservation import (
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
+
+HOUR_MS = 3_600_000
+TELLING = (Outcome.ANSWERED, Outcome.ABANDONED, Outcome.BUSY, Outcome.NO_ANSWER, Outcome.REJECTED, Outcome.UNAVAILABLE)
+"""Outcomes that say something of whether people answer."""
 
 
 def stream_of(event: Event) -> str:
@@ -74,6 +79,8 @@ class Book:
         self.attending: dict[str, None] = {}
         """Agents who are not absent."""
         self.arriving: dict[str, None] = {}
+        self.answers: dict[tuple[int, int], tuple[int, int]] = {}
+        """By place in the list of numbers and hour of the day (UTC): attempts that tell something, and people reached."""
         self.requests: dict[str, str] = {}
         """Call by the id that an external system gave its request for it."""
         self.imports: dict[str, ImportStarted] = {}
@@ -114,10 +121,19 @@ class Book:
             self._hold(call.reservation, phase=Phase.DIALING, call=call.id)
         elif isinstance(event, CallEnded):
             self.live.pop(call.id, None)
+            self._learn(call)
             self._hold(call.reservation, phase=Phase.WRAPUP)
             contact = self.contacts.by_ref[call.contact]
             attempt = Attempt(call.id, call.number, event.outcome, call.requested_at)
             self.contacts.put(msgspec.structs.replace(contact, attempts=(*contact.attempts, attempt)))
+
+    def _learn(self, call: Call) -> None:
+        """An attempt that the far end answered, or let ring, or refused: what else ends a call says nothing of people."""
+        if call.requested_at and call.outcome in TELLING:
+            key = call.number, hour_of(call.requested_at)
+            dialled, answered = self.answers.get(key, (0, 0))
+            reached = call.outcome in (Outcome.ANSWERED, Outcome.ABANDONED)
+            self.answers[key] = dialled + 1, answered + reached
 
     def _apply_agent(self, event: AgentEvent) -> None:
         before = self.agents.get(event.agent)
@@ -189,6 +205,7 @@ class Book:
             self.phones,
             self.attending,
             self.arriving,
+            self.answers,
             self.requests,
             self.imports,
             self.ahead,
@@ -264,6 +281,11 @@ class Columns(msgspec.Struct, kw_only=True):
     imports: list[ImportStarted]
     suppressed: dict[str, str]
     ahead: list[str]
+
+
+def hour_of(at: int) -> int:
+    """The hour of the day, UTC."""
+    return at // HOUR_MS % 24
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -352,6 +374,8 @@ def restore(columns: Columns) -> Book:
     book.suppressed = dict(columns.suppressed)
     book.requests = {one.request: one.id for one in columns.calls if one.request}
     book.calls = {one.id: one for one in columns.calls}
+    for call in columns.calls:
+        book._learn(call)  # noqa: SLF001 - the book of these columns
     book.live = {one.id: None for one in columns.calls if one.status is not CallStatus.ENDED}
     book.reservations = {one.id: one for one in columns.reservations}
     for agent in columns.agents:

@@ -73,6 +73,7 @@ class CallAwaitingAgent(msgspec.Struct, frozen=True, kw_only=True, tag="call.awa
     by_choice: bool
     request: str = ""
     offsets: tuple[int, ...] = ()
+    strategy: str = ""
 
 
 class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.requested.v1"):
@@ -92,6 +93,8 @@ class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.request
     """What the recording is to be called; empty: the call isn't recorded."""
     request: str = ""
     """The external system's own id for a call that it asked for."""
+    strategy: str = ""
+    """What chose the number, where nobody did: the campaign's strategy, or `control` beside it."""
 
 
 class CallPlaced(msgspec.Struct, frozen=True, kw_only=True, tag="call.placed.v1"):
@@ -204,6 +207,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     by_choice: bool = False
     request: str = ""
     offsets: tuple[int, ...] = ()
+    strategy: str = ""
     requested_at: int = 0
     ringing_at: int = 0
     connected_at: int = 0
@@ -238,6 +242,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 by_choice=event.by_choice,
                 request=event.request,
                 offsets=event.offsets,
+                strategy=event.strategy,
                 status=CallStatus.AWAITING_AGENT,
                 asked_at=event.at,
             )
@@ -252,6 +257,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 trunk=event.trunk,
                 by_choice=event.by_choice,
                 request=event.request,
+                strategy=event.strategy,
                 status=CallStatus.REQUESTED,
                 asked_at=state.asked_at if state else event.at,
                 requested_at=event.at,

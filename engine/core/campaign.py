@@ -104,6 +104,7 @@ class Delivery(StrEnum):
 class NumberStrategy(StrEnum):
     IN_ORDER = "in_order"
     ROUND_ROBIN = "round_robin"
+    BEST = "best"
 
 
 DEFAULT_DISPOSITIONS = (

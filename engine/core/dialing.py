@@ -20,7 +20,7 @@ from engine.core.message import (
     Dial,
     Offsets,
 )
-from engine.core.number import candidates
+from engine.core.number import candidates, strategy_for
 from engine.core.outcome import Outcome
 from engine.core.refusal import Refused, against_rule, invalid, no_room
 from engine.core.reservation import (
@@ -107,6 +107,7 @@ def _place(book: Book, held: Reservation, agent: Agent, command: Dial | ClickToC
         by_choice=command.number is not None,
         request=command.request if isinstance(command, ClickToCall) else "",
         offsets=command.offsets.get(contact.numbers[number], ()),
+        strategy=strategy_for(contact, book.campaign.settings) if command.number is None else "",
     )
     if agent.phone is Phone.UP:
         return [_request(book, awaiting, command.call, command.at, agent.leg)], [], command.call
@@ -139,7 +140,7 @@ def _chosen(
         if contact.last_outcome(index) is Outcome.INVALID:
             raise against_rule("number-invalid", "this number does not exist: an earlier attempt showed it", "number")
         return index, why_not(index)
-    usable = candidates(contact, settings, claims.standing, at)
+    usable = candidates(book, contact, claims.standing, at)
     if not usable:
         raise against_rule("no-number-left", "no number of this contact may be dialled by itself now")
     looked = [(index, why_not(index)) for index in usable]
@@ -185,5 +186,6 @@ def _request(book: Book, call: Call | CallAwaitingAgent, call_id: str, at: int, 
         trunk=call.trunk,
         by_choice=call.by_choice,
         request=call.request,
+        strategy=call.strategy,
         recording=recording.name_of(campaign.ref, at, call_id) if campaign.settings.record else "",
     )

@@ -237,6 +237,50 @@ def test_OM_14_round_robin_takes_the_number_longest_not_tried() -> None:
     assert tried == ["+2", "+1", "+3", "+2", "+1"]
 
 
+def taught(second: int, first: int) -> Conversation:
+    """A campaign that learned how many of ten calls people answered on their first and on their second number."""
+    talk = Conversation(dispose_without_attempt=True, stop_when_completed=False, number_strategy="best")
+    talk.at = MONDAY + 12 * HOUR_MS
+    talk.running("a1", contacts={f"k{place}": [f"+1{place:03}", f"+2{place:03}"] for place in range(40)})
+    for round_ in range(10):
+        talk.next("a1")
+        for place, answered in ((0, first), (1, second)):
+            number = talk.book.contacts.by_ref[talk.hand("a1").contact].numbers[place]
+            talk.dial("a1", number)
+            talk.ended(talk.call_of("a1"), cause=17, answered=round_ < answered)
+        talk.dispose("a1", "no_contact")
+    return talk
+
+
+def test_EX_08_the_best_number_is_the_one_that_people_answer_at_this_hour_and_a_control_arm_shows_it() -> None:
+    talk = taught(second=9, first=1)
+    chosen = {}
+    for _ in range(12):
+        contact = talk.next("a1").reply.contact
+        said = talk.dial("a1")
+        chosen[contact] = (said.one(CallRequested).number, said.one(CallRequested).strategy)
+        talk.ended(talk.call_of("a1"), cause=17)
+        talk.dispose("a1", "no_contact")
+    assert {one for one in chosen.values() if one[1] == "best"} == {(1, "best")}
+    assert {one for one in chosen.values() if one[1] == "control"} == {(0, "control")}
+
+
+def test_EX_08_what_was_learned_is_of_the_hour_and_each_number_is_tried_before_any_again() -> None:
+    talk = taught(second=9, first=1)
+    talk.crash()
+    talk.resync(talk.seen(talk.leg("a1"), ready=True))
+    talk.next("a1")
+    tried = [talk.dial("a1").one(CallRequested).number]
+    talk.ended(talk.call_of("a1"), cause=17)
+    tried.append(talk.dial("a1").one(CallRequested).number)
+    assert tried == [1, 0]
+    talk.ended(talk.call_of("a1"), cause=17)
+    talk.dispose("a1", "no_contact")
+    talk.wait(6 * HOUR_MS)
+    talk.next("a1")
+    assert talk.dial("a1").one(CallRequested).number == 0  # nothing is known of this hour
+
+
 def test_EX_08_a_number_cools_down_for_the_engine_but_an_agent_may_choose_it() -> None:
     talk = holding("+1", "+2", number_cooldown_s=60)
     for expected in ("+1", "+2"):
