@@ -1,0 +1,53 @@
+"""What an import needs of the engine."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from adapters.importer.limits import RETRY_AFTER_S
+from engine.core.book import Book
+from engine.core.directory import Directory
+from engine.core.message import AddContacts, Added, Command
+from engine.core.refusal import Fault, Refused
+from engine.ports import Chance, Clock
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Engine(Protocol):
+    directory: Directory
+    clock: Clock
+    chance: Chance
+
+    async def add_contacts(self, ref: str, command: AddContacts) -> tuple[Added, dict[str, str]]:
+        """As the engine's: what became of them, and the first campaign of each clashing ref."""
+        ...
+
+    async def submit(self, ref: str, command: Command) -> Any: ...
+
+
+BookOf = Callable[[str], Book | None]
+"""A campaign's book, None while this process doesn't have it."""
+
+
+class Gone(Exception):
+    """The campaign is not there any more."""
+
+
+async def insist(ask: Callable[[], Awaitable[T]], away: tuple[type[Exception], ...]) -> T:
+    """What was asked, however often it takes: no room and no owner are passing. Raises Gone, and any other refusal."""
+    while True:
+        try:
+            return await ask()
+        except Refused as refused:
+            if refused.code in ("unknown-campaign", "campaign-deleted"):
+                raise Gone(refused.detail) from None
+            if refused.fault is not Fault.BUSY:
+                raise
+            log.info("an import waits", reason=refused.code)
+        except away as error:
+            log.info("an import waits", reason=str(error))
+        await asyncio.sleep(RETRY_AFTER_S)

@@ -1,0 +1,277 @@
+"""The second step: a checked file into its campaign, in small commands with pauses, so that dialing isn't disturbed.
+
+It can be ended at any moment and goes on from its last note. Before a chunk is stored, the note says which of its rows are
+new; so whoever comes after a crash in the middle counts what is there already as this import's, and adds nothing twice.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from adapters.importer.dialer import BookOf, Engine, Gone, insist
+from adapters.importer.job import Findings, Row, RowError, chunks
+from adapters.importer.limits import COMMAND_ROWS, MAX_LISTED_ERRORS, PAUSE_SHARE, SHOWN_ERRORS
+from adapters.importer.record import Pending, Progress, Record
+from adapters.importer.spool import CHUNKS, PROGRESS, REMOVALS, SPARED, STORED, atomically, csv_lines
+from adapters.importer.verdict import REMOVING, REPLACING, Verdict, contact_of, judge
+from engine.core.book import Book
+from engine.core.contact import OPEN, ContactStatus, NewContact
+from engine.core.importing import ImportMode
+from engine.core.message import AddContacts, CancelContacts, FinishImport, StartImport
+
+T = TypeVar("T")
+LOOK_ROWS = 2_000
+"""Contacts that are looked at before others get their turn."""
+REASONS = {ImportMode.CLOSE_OPEN: "closed by an import", ImportMode.FULL_SYNC: "not in the synced file"}
+
+
+class Storing:
+    """Stores one import.
+
+    `away` are the errors after which its campaign is waited for. Once `ending` says so it ends after the chunk in hand,
+    with what was stored until then.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        record: Record,
+        engine: Engine,
+        book_of: BookOf,
+        away: tuple[type[Exception], ...],
+        ending: Callable[[], bool],
+    ) -> None:
+        self.progress = Progress(known_before=0)
+        self._folder, self._record, self._request = folder, record, record.request
+        self._engine, self._book_of, self._away = engine, book_of, away
+        self._ending = ending
+        self._by = f"{record.confirmed_by} (import {record.id})"
+
+    async def run(self, findings: Findings) -> None:
+        """To the end. Raises Gone where the campaign is."""
+        resumed = await self._begin(findings)
+        if not self.progress.finishing:
+            await self._store(resumed)
+            if self._request.mode in REMOVING and not self._ending():
+                await self._remove()
+            self.progress.finishing = True
+            await self._note()
+        await self._finish(findings)
+
+    # -- begin and end ------------------------------------------------------------------------------------------------
+
+    async def _begin(self, findings: Findings) -> bool:
+        """Whether an earlier run is gone on with."""
+        known = self._folder / PROGRESS
+        if known.exists():
+            self.progress = msgspec.json.decode(known.read_bytes(), type=Progress)
+            _cut(self._folder / STORED, self.progress.errors_bytes)
+            resumed = True
+        else:
+            self.progress = Progress(known_before=len(self._book().contacts.by_ref))
+            await self._note()
+            resumed = False
+        if self.progress.finishing:
+            return resumed
+        begin = StartImport(
+            at=self._engine.clock.now_ms(),
+            by=self._record.confirmed_by,
+            import_id=self._record.id,
+            name=self._request.name,
+            mode=self._request.mode,
+            rows=findings.good,
+            digest=self._record.digest,
+        )
+        await self._insist(partial(self._engine.submit, self._request.campaign, begin))
+        return resumed
+
+    async def _finish(self, findings: Findings) -> None:
+        """Said again after a crash: an import that has ended ends no second time."""
+        progress = self.progress
+        finish = FinishImport(
+            at=self._engine.clock.now_ms(),
+            by=self._record.confirmed_by,
+            import_id=self._record.id,
+            added=progress.added,
+            known=progress.known,
+            replaced=progress.replaced,
+            rejected=findings.rejected + progress.rejected,
+            cancelled=progress.cancelled,
+        )
+        await self._insist(partial(self._engine.submit, self._request.campaign, finish))
+
+    # -- contacts -----------------------------------------------------------------------------------------------------
+
+    async def _store(self, resumed: bool) -> None:
+        rest = chunks(self._folder / CHUNKS, skip=self.progress.chunks)
+        while not self._ending() and (chunk := await asyncio.to_thread(next, rest, None)) is not None:
+            rows = list(zip(chunk.numbers, await asyncio.to_thread(chunk.rows), strict=True))
+            before = self.progress.pending if resumed else None
+            resumed = False
+            errors = await (self._store_chunk(rows) if before is None else self._store_again(rows, before))
+            await self._list(errors)
+            self.progress.chunks += 1
+            self.progress.pending = None
+        await self._note()
+
+    async def _store_chunk(self, rows: Sequence[tuple[int, Row]]) -> list[RowError]:
+        verdict = await self._judged(rows)
+        self.progress.pending = Pending(new=frozenset(verdict.new), replaced=frozenset(verdict.replaced))
+        await self._note()
+        self.progress.known += verdict.known
+        return verdict.wrong + await self._submit(rows, verdict.new, verdict.replaced)
+
+    async def _store_again(self, rows: Sequence[tuple[int, Row]], before: Pending) -> list[RowError]:
+        """The chunk that was in hand when the last run ended: some of it is stored."""
+        ours = before.new | before.replaced
+        verdict = await self._judged([one for one in rows if one[1].ref not in ours])
+        self.progress.known += verdict.known
+        known = self._book().contacts.by_ref
+        landed_new = {ref for ref in before.new if ref in known}
+        self.progress.added += len(landed_new)
+        again = await self._judged([one for one in rows if one[1].ref in before.replaced])
+        self.progress.replaced += again.known
+        new = {row.ref: contact_of(row) for _, row in rows if row.ref in before.new - landed_new}
+        return verdict.wrong + again.wrong + await self._submit(rows, new, again.replaced)
+
+    async def _judged(self, rows: Sequence[tuple[int, Row]]) -> Verdict:
+        request, whole = self._request, Verdict()
+        for part in _parts(rows, COMMAND_ROWS):
+            used = self._engine.directory.contacts
+            found = judge(self._book(), used, request.campaign, request.mode, request.tags, part)
+            whole.new |= found.new
+            whole.replaced |= found.replaced
+            whole.known += found.known
+            whole.wrong += found.wrong
+            await asyncio.sleep(0)
+        return whole
+
+    async def _submit(
+        self, rows: Sequence[tuple[int, Row]], new: dict[str, NewContact], replaced: dict[str, NewContact]
+    ) -> list[RowError]:
+        """Store these in the order of the file, and count what became of them; returns those that were refused."""
+        errors: list[RowError] = []
+        wanted = new | replaced
+        ordered = [(place, wanted[row.ref]) for place, row in rows if row.ref in wanted]
+        for part in _parts(ordered, COMMAND_ROWS):
+            command = AddContacts(
+                at=self._engine.clock.now_ms(),
+                by=self._by,
+                contacts=tuple(contact for _, contact in part),
+                overwrite=self._request.mode in REPLACING,
+            )
+            started = time.monotonic()
+            add = partial(self._engine.add_contacts, self._request.campaign, command)
+            reply, clashes = await self._insist(add)
+            for place, contact in part:
+                ref = contact.ref
+                if ref in reply.new:
+                    self.progress.added += 1
+                elif ref in reply.replaced:
+                    self.progress.replaced += 1
+                elif ref in clashes:
+                    errors.append(RowError(place, "ref", f"campaign {clashes[ref]!r} used the contact ref {ref} first"))
+                elif ref in reply.refused:
+                    errors.append(RowError(place, "ref", f"contact {ref}: {reply.refused[ref]}"))
+                else:
+                    self.progress.known += 1
+            await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - started))
+        return errors
+
+    # -- removal of those that the file doesn't name --------------------------------------------------------------------
+
+    async def _remove(self) -> None:
+        refs = await self._removals()
+        by, reason = self._by, REASONS[self._request.mode]
+        while self.progress.removed_upto < len(refs) and not self._ending():
+            start = self.progress.removed_upto
+            part = tuple(refs[start : start + COMMAND_ROWS])
+            command = CancelContacts(at=self._engine.clock.now_ms(), by=by, contacts=part, reason=reason)
+            started = time.monotonic()
+            await self._insist(partial(self._engine.submit, self._request.campaign, command))
+            self.progress.removed_upto = start + len(part)
+            await self._note()
+            await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - started))
+        known = self._book().contacts.by_ref
+        self.progress.cancelled = 0
+        for seen in _parts(refs, LOOK_ROWS):
+            self.progress.cancelled += sum(known[ref].status is ContactStatus.CANCELLED for ref in seen)
+            await asyncio.sleep(0)
+
+    async def _removals(self) -> Sequence[str]:
+        """Chosen once, and then kept to: after a crash the same ones are looked at again."""
+        path = self._folder / REMOVALS
+        if self.progress.removals < 0:
+            spared = await asyncio.to_thread(spared_refs, self._folder)
+            refs = await unnamed(self._book(), spared, self.progress.known_before)
+            await asyncio.to_thread(atomically, path, "".join(f"{ref}\n" for ref in refs).encode())
+            self.progress.removals = len(refs)
+            await self._note()
+        return await asyncio.to_thread(lambda: path.read_text("ascii").split())
+
+    # -- notes --------------------------------------------------------------------------------------------------------
+
+    async def _list(self, errors: list[RowError]) -> None:
+        if not errors:
+            return
+        progress = self.progress
+        progress.rejected += len(errors)  # one a row: the rest of a row was right
+        progress.errors += len(errors)
+        progress.first_errors += errors[: SHOWN_ERRORS - len(progress.first_errors)]
+        if progress.errors <= MAX_LISTED_ERRORS:
+            progress.errors_bytes = await asyncio.to_thread(_added, self._folder / STORED, csv_lines(errors))
+
+    async def _note(self) -> None:
+        await asyncio.to_thread(self.progress.save, self._folder)
+
+    def _book(self) -> Book:
+        book = self._book_of(self._request.campaign)
+        if book is None:
+            raise Gone(f"campaign {self._request.campaign!r} is not there any more")
+        return book
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await insist(ask, self._away)
+
+
+def spared_refs(folder: Path) -> set[str]:
+    """Every ref that the file names, also in rows that are wrong."""
+    with (folder / SPARED).open(encoding="ascii") as file:
+        return {line.rstrip("\n") for line in file}
+
+
+async def unnamed(book: Book, spared: set[str], known_before: int) -> list[str]:
+    """Open contacts that a file doesn't name, among the first so many."""
+    found: list[str] = []
+    contacts = list(islice(book.contacts.by_ref.values(), known_before))
+    for part in _parts(contacts, LOOK_ROWS):
+        found += [one.ref for one in part if one.ref not in spared and one.status in OPEN]
+        await asyncio.sleep(0)
+    return found
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _cut(path: Path, size: int) -> None:
+    """Leave the list of errors as the last note knew it."""
+    if path.exists():
+        os.truncate(path, min(size, path.stat().st_size))
+
+
+def _added(path: Path, text: str) -> int:
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        return file.tell()
+
+
+__all__ = ["Storing", "spared_refs", "unnamed"]

@@ -1,0 +1,95 @@
+"""Rows of a checked file against the campaign as it is: new, known, to be replaced, or wrong after all."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from adapters.importer.job import Row, RowError
+from adapters.importer.record import TagsMode
+from engine.core.book import Book
+from engine.core.contact import Contact, ContactStatus, NewContact, Priority
+from engine.core.importing import ImportMode
+from engine.core.personal import Details, Person
+
+REPLACING = (ImportMode.OVERWRITE, ImportMode.FULL_SYNC)
+REMOVING = (ImportMode.CLOSE_OPEN, ImportMode.FULL_SYNC)
+REPLACEABLE = (ContactStatus.WAITING, ContactStatus.RETRY)
+
+
+class Verdict(msgspec.Struct):
+    """Of some rows. `new` and `replaced` by ref."""
+
+    new: dict[str, NewContact] = {}
+    replaced: dict[str, NewContact] = {}
+    known: int = 0
+    wrong: list[RowError] = []
+
+
+def judge(
+    book: Book,
+    used: Mapping[str, str],
+    campaign: str,
+    mode: ImportMode,
+    tags: TagsMode,
+    rows: Sequence[tuple[int, Row]],
+) -> Verdict:
+    """`used` is the campaign that first used a contact ref; `rows` go with their numbers in the file."""
+    verdict = Verdict()
+    for place, row in rows:
+        known = book.contacts.by_ref.get(row.ref)
+        owner = used.get(row.ref, campaign)
+        elsewhere = book.contacts.by_external.get(row.external_id, row.ref) if row.external_id else row.ref
+        if owner != campaign:
+            verdict.wrong.append(RowError(place, "ref", f"campaign {owner!r} used the contact ref {row.ref} first"))
+        elif elsewhere != row.ref and (known is None or mode in REPLACING):
+            reason = f"contact {elsewhere} has the external id {row.external_id!r}"
+            verdict.wrong.append(RowError(place, "external_id", reason))
+        elif known is None:
+            verdict.new[row.ref] = contact_of(row)
+        elif mode not in REPLACING:
+            verdict.known += 1
+        else:
+            _judge_known(verdict, known, mode, tags, place, row)
+    return verdict
+
+
+def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsMode, place: int, row: Row) -> None:
+    if tags is TagsMode.ADD:
+        row = msgspec.structs.replace(row, tags=tuple(dict.fromkeys((*known.tags, *row.tags))))
+    contact = contact_of(row)
+    if contact == as_new(known):
+        verdict.known += 1
+    elif not known.attempts and known.status in REPLACEABLE:
+        verdict.replaced[row.ref] = contact
+    elif mode is ImportMode.FULL_SYNC:
+        verdict.known += 1  # who was worked on is in the file: that is all that a full sync asks
+    else:
+        why = "was dialled already" if known.attempts else f"is {known.status}"
+        verdict.wrong.append(RowError(place, "ref", f"contact {row.ref} {why}: it can't be replaced any more"))
+
+
+def contact_of(row: Row) -> NewContact:
+    return NewContact(
+        ref=row.ref,
+        person=Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data)),
+        priority=Priority(row.priority),
+        agent=row.agent,
+        zone=row.zone,
+        tags=row.tags,
+        external_id=row.external_id,
+        consent_until=row.consent_until,
+    )
+
+
+def as_new(known: Contact) -> NewContact:
+    """A contact of the campaign, as a file would have it."""
+    return NewContact(
+        ref=known.ref,
+        person=known.person,
+        priority=known.priority,
+        agent=known.agent if known.fixed else "",
+        zone=known.zone,
+        tags=known.tags,
+        external_id=known.external_id,
+        consent_until=known.consent_until,
+    )
