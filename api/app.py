@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import agent, call, campaign, event, health, interaction, recording, webhook
+from api import agent, call, campaign, event, health, imports, interaction, recording, webhook
 from api.problem import Problem, of_refusal
-from api.route import Call, Crm, HttpLimits, Route, Service, all_routes
+from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
@@ -22,6 +22,7 @@ from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(
     campaign.ROUTES,
+    imports.ROUTES,
     agent.ROUTES,
     call.ROUTES,
     recording.ROUTES,
@@ -43,10 +44,20 @@ def make_app(
     limits: HttpLimits,
     trunks: frozenset[str],
     crm: Crm,
+    importer: Imports,
     recordings: Path | None = None,
 ) -> web.Application:
     """`recordings`: the folder from which recordings are served, if there is one."""
-    service = Service(engine=engine, feed=feed, keys=keys, limits=limits, trunks=trunks, crm=crm, recordings=recordings)
+    service = Service(
+        engine=engine,
+        feed=feed,
+        keys=keys,
+        limits=limits,
+        trunks=trunks,
+        crm=crm,
+        imports=importer,
+        recordings=recordings,
+    )
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )

@@ -156,6 +156,23 @@ CATALOGUE: dict[str, Entry] = {
     "agent-present": Entry(409, "The agent is on the line", "Set the agent offline first."),
     "agent-ambiguous": Entry(409, "The agent could be meant in several campaigns", "Name the campaign."),
     "agent-not-active": Entry(409, "No running campaign has this agent", "Start one that the agent is allocated to."),
+    "unknown-import": Entry(404, "There is no such import", "Check the id; imports are forgotten after some days."),
+    "unknown-mapping": Entry(404, "There is no such column mapping", "Save it with PUT /v1/mappings/{name}."),
+    "unknown-tag": Entry(404, "There is no such tag", "Make it with PUT /v1/tags/{tag}."),
+    "import-not-ready": Entry(
+        409, "The import is not waiting for its confirmation", "Wait until it is valid or invalid; else upload again."
+    ),
+    "import-unreadable": Entry(409, "Nothing of the file can be imported", "Mend the file and upload it again."),
+    "import-has-errors": Entry(
+        409, "Rows of the file have errors", "Mend the file and upload it again, or confirm with accept_errors."
+    ),
+    "import-removal-unconfirmed": Entry(
+        409,
+        "A full sync cancels the contacts that the file doesn't name",
+        "Look at how many, then confirm with confirm_removal.",
+    ),
+    "too-many-tags": Entry(409, "There are as many tags as there may be", "Remove some first."),
+    "too-many-mappings": Entry(409, "There are as many column mappings as there may be", "Remove some first."),
     "phone-taken": Entry(409, "The phone is another agent's", "Give each agent a phone of their own."),
     "agent-logging-out": Entry(503, "The agent is logging out", "Ask again when they are offline."),
     "agent-phone-closing": Entry(503, "The agent's phone is closing", "Try again in a moment."),
@@ -166,6 +183,11 @@ CATALOGUE: dict[str, Entry] = {
     "setup-limit": Entry(503, "Too many calls are being set up", "Try again in a moment."),
     "mailbox-full": Entry(503, "Too many commands are waiting", "Slow down and try again."),
     "draining": Entry(503, "The dialer is shutting down", "Try again in a moment: it takes no new calls."),
+    "too-many-imports": Entry(503, "As many imports are remembered as may be", "Delete some that are over."),
+    "too-many-uploads": Entry(503, "Too many files are being uploaded", "Try again when one has come."),
+    "no-space": Entry(
+        503, "The file can't be kept at the moment", "Tell the operator: the imports' folder is full or away."
+    ),
     "too-many-streams": Entry(503, "Too many event streams are open", "Close some, or try again later."),
 }
 """Problems by their code: what the status is, what it means, what to do about it."""

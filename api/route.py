@@ -6,7 +6,7 @@ A route without roles can't be written down: what isn't said is forbidden.
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
@@ -60,6 +60,46 @@ class Crm(Protocol):
         ...
 
 
+class Imports(Protocol):
+    """Who takes files in. Whatever is wrong is a Refused."""
+
+    def request(
+        self,
+        *,
+        campaign: str,
+        by: str,
+        name: str,
+        mode: str,
+        media: str,
+        encoding: str,
+        mapping: str,
+        required: tuple[str, ...],
+        region: str,
+        prefix: bool,
+        tags: str,
+    ) -> Any: ...
+
+    async def receive(self, request: Any, body: AsyncIterator[bytes]) -> str:
+        """The import's id, once the file is here."""
+        ...
+
+    async def confirm(self, id_: str, by: str, accept_errors: bool, confirm_removal: bool) -> None: ...
+
+    async def cancel(self, id_: str) -> None: ...
+
+    def campaign_of(self, id_: str) -> str: ...
+
+    async def show(self, id_: str) -> dict[str, Any]: ...
+
+    def listing(self, visible: Callable[[str], bool]) -> list[dict[str, Any]]: ...
+
+    def errors(self, id_: str) -> Iterator[str]: ...
+
+    def template(self, media: str) -> bytes: ...
+
+    def check_mapping(self, columns: dict[str, str]) -> None: ...
+
+
 class Service(msgspec.Struct):
     """What the surface is made over."""
 
@@ -69,6 +109,7 @@ class Service(msgspec.Struct):
     limits: HttpLimits
     trunks: frozenset[str]
     crm: Crm
+    imports: Imports
     recordings: Path | None = None
     streams: int = 0
 

@@ -141,6 +141,25 @@ class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credentials: dict[CredentialName, Credential] = {}
 
 
+class Imports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    folder: Name = "var/imports"
+    """Uploaded files and how far they are; made when missing, readable by the owner only."""
+    max_file_bytes: Positive = 512 * 1024 * 1024
+    max_unpacked_bytes: Positive = 2 * 1024 * 1024 * 1024
+    """What a workbook may unpack to."""
+    max_rows: Positive = 2_000_000
+    max_check_s: Positive = 1_800
+    max_check_memory_bytes: Annotated[int, Meta(ge=256 * 1024 * 1024)] = 3 * 1024 * 1024 * 1024
+    """Address space of the process that checks a file."""
+    max_checks: Positive = 1
+    """Files checked at the same time, a process each; the others wait."""
+    max_uploads: Positive = 4
+    max_kept: Positive = 200
+    """Imports that are remembered; the next upload is answered 503."""
+    keep_h: Annotated[int, Meta(ge=1, le=8_760)] = 168
+    """How long an import is remembered, with its file while it isn't confirmed."""
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = True
@@ -155,6 +174,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: Tokens = Tokens()
     webhooks: Webhooks = Webhooks()
     crm: Crm = Crm()
+    imports: Imports = Imports()
     log: Log = Log()
 
 

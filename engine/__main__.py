@@ -21,6 +21,7 @@ from adapters.ami.client import AmiLoginRefused
 from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from adapters.crm import Credential, Crm, CrmEvent, CrmLimits, Permit
+from adapters.importer import Importer, ImportLimits
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
 from adapters.notify.crew import halt
 from adapters.zones import PhoneZones
@@ -28,6 +29,7 @@ from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
 from config import logging as logs
 from config.settings import InvalidSettings, Settings, load
+from engine.actor import NotOwner
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.book import Book, Event
 from engine.core.directory import DirectoryEvent
@@ -110,6 +112,9 @@ class Service:
         await self.engine.start()
         await self.notifier.start()
         self.crm.start()
+        self.importer = self._importer()
+        self._closers.append(self.importer.stop)
+        await self.importer.start()
         watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
         self._closers.append(lambda: halt(watching))
         await self._listen()
@@ -132,6 +137,7 @@ class Service:
             limits,
             frozenset(self.settings.dialing.trunks),
             self.crm,
+            self.importer,
             Path(recordings) if recordings else None,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
@@ -169,6 +175,22 @@ class Service:
             ),
             targets=Targets(allow_private=False, allow_http=crm.allow_http, hosts=crm.private_hosts),
         )
+
+    def _importer(self) -> Importer:
+        imports = self.settings.imports
+        limits = ImportLimits(
+            max_file_bytes=imports.max_file_bytes,
+            max_unpacked_bytes=imports.max_unpacked_bytes,
+            max_rows=imports.max_rows,
+            max_check_s=imports.max_check_s,
+            max_check_memory_bytes=imports.max_check_memory_bytes,
+            max_checks=imports.max_checks,
+            max_uploads=imports.max_uploads,
+            max_kept=imports.max_kept,
+            keep_s=imports.keep_h * 3_600,
+        )
+        away = (NotOwner, StoreUnavailable)
+        return Importer(Path(imports.folder), self.engine, lambda ref: self._book(log_of(ref)), limits, away)
 
     async def _watch(self) -> None:
         """A part that follows the log and dies takes the process with it: whoever restarts it finds all in the log."""

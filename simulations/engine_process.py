@@ -52,6 +52,7 @@ class EngineProcess:
             "store": {"url": f"sqlite:///{folder / 'ringfold.db'}"},
             "tokens": {"key_file": str(folder / "tokens.key")},
             "engine": {"drain_timeout_s": 30},
+            "imports": {"folder": str(folder / "imports")},
         }
         for name, table in settings.items():
             tables[name] = {**tables.get(name, {}), **table}

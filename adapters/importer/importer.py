@@ -41,7 +41,7 @@ from adapters.importer.storing import Storing
 from adapters.importer.template import template
 from adapters.importer.view import line, shown
 from engine.core.importing import ImportMode
-from engine.core.refusal import absent, against_rule, invalid, no_room
+from engine.core.refusal import Fault, Refused, absent, against_rule, invalid, no_room
 
 BLOCK_BYTES = 1024 * 1024
 FOLDER_RETRY_S = 10
@@ -90,8 +90,7 @@ class Importer:
 
     def _read_all(self) -> list[Record]:
         found = []
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in self._folder.iterdir():
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
             record = folder / RECORD
             if record.exists():
                 found.append(msgspec.json.decode(record.read_bytes(), type=Record))
@@ -195,7 +194,8 @@ class Importer:
         except BaseException as error:
             await asyncio.to_thread(forget, folder)
             if isinstance(error, TimeoutError):
-                raise invalid("body", f"a file comes within {self._limits.max_upload_s} s") from None
+                reason = f"a file comes within {self._limits.max_upload_s} s"
+                raise Refused(Fault.INVALID, "body-too-slow", reason) from None
             if isinstance(error, OSError) and not isinstance(error, ConnectionError):
                 log.error("a file can't be kept", error=str(error))
                 raise no_room("no-space", "the file can't be kept at the moment") from error
@@ -218,7 +218,8 @@ class Importer:
             async for part in body:
                 size += len(part)
                 if size > self._limits.max_file_bytes:
-                    raise invalid("body", f"a file has at most {self._limits.max_file_bytes} bytes")
+                    reason = f"a file has at most {self._limits.max_file_bytes} bytes"
+                    raise Refused(Fault.INVALID, "body-too-large", reason)
                 block += part
                 if len(block) >= BLOCK_BYTES:
                     await asyncio.to_thread(write, bytes(block))

@@ -68,7 +68,8 @@ def error_list(folder: Path) -> Iterator[str]:
 
 
 def make(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
 
 
 def forget(folder: Path, names: tuple[str, ...] | None = None) -> None:

@@ -9,7 +9,7 @@ from api.problem import CATALOGUE, Problem, catalogue_page, quoted
 ROOT = Path(__file__).parents[2]
 CODE_AT = {"Problem": 1, "Refused": 1, "against_rule": 0, "stale": 0, "no_room": 0}
 """Which argument of a call is a code."""
-WHAT_AT = {"absent": ("engine/", 0), "part": ("api/", 2)}
+WHAT_AT = {"absent": (("engine/", "adapters/"), 0), "part": (("api/",), 2)}
 """Which argument of a call, and where, is the word after `unknown-`."""
 
 
@@ -28,13 +28,13 @@ def literal(node: ast.expr) -> str | None:
 
 def raised() -> Iterator[tuple[str, str]]:
     """Every code that a refusal is written down with, and where. A code must be readable here: written as a literal."""
-    for place, node, name in calls_in("api", "engine"):
+    for place, node, name in calls_in("api", "engine", "adapters"):
         if name in CODE_AT and len(node.args) > CODE_AT[name]:
             code = literal(node.args[CODE_AT[name]])
             if code is not None:
                 yield place, code
         else:
-            folder, argument = WHAT_AT.get(name, ("-", 0))
+            folder, argument = WHAT_AT.get(name, (("-",), 0))
             what = literal(node.args[argument]) if place.startswith(folder) else None
             if what is not None:
                 yield place, f"unknown-{what}"
