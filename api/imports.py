@@ -100,8 +100,8 @@ async def show(call: Call) -> web.Response:
 
 
 async def confirm(call: Call) -> web.Response:
-    name = _named(call)
     body = await call.body(Confirmation)
+    name = _named(call)
     await call.service.imports.confirm(name, call.by, body.accept_errors, body.confirm_removal)
     return reply(await call.service.imports.show(name), 202)
 
@@ -126,8 +126,8 @@ async def errors(call: Call) -> web.StreamResponse:
 
 
 async def template(call: Call) -> web.Response:
-    media = call.request.match_info["media"]
-    kind = next((kind for kind, name in MEDIA.items() if name == media), "")
+    media = call.request.path.rpartition(".")[2]
+    kind = next(kind for kind, name in MEDIA.items() if name == media)
     headers = {"Content-Disposition": f'attachment; filename="contacts.{media}"'}
     return web.Response(body=call.service.imports.template(media), content_type=kind, headers=headers)
 
@@ -195,7 +195,7 @@ IMPORT, MAPPING, LABEL = "/v1/imports/{import}", "/v1/mappings/{mapping}", "/v1/
 ROUTES = [
     Route("POST", "/v1/imports", upload, MANAGERS),
     Route("GET", "/v1/imports", listing, MANAGERS),
-    Route("GET", "/v1/imports/template.{media:(?:csv|xlsx)}", template, MANAGERS),
+    *(Route("GET", f"/v1/imports/template.{media}", template, MANAGERS) for media in MEDIA.values()),
     Route("GET", IMPORT, show, MANAGERS),
     Route("DELETE", IMPORT, cancel, MANAGERS),
     Route("GET", IMPORT + "/errors.csv", errors, MANAGERS),

@@ -14,6 +14,7 @@ from tests.world import World
 
 NONE = "0" * 32
 PARTS = {"ref": "spring", "agent": "agent1", "contact": "spring:1", "reservation": NONE, "call": NONE, "webhook": "crm"}
+PARTS |= {"import": NONE, "mapping": "crm", "tag": "vip"}
 
 MAY = {
     Role.AGENT: {
@@ -80,6 +81,10 @@ def test_only_administrators_and_managers_configure() -> None:
         "PUT /v1/agents/{agent}",
         "PUT /v1/webhooks/{webhook}",
         "DELETE /v1/webhooks/{webhook}",
+        "POST /v1/imports",
+        "POST /v1/imports/{import}/confirm",
+        "PUT /v1/mappings/{mapping}",
+        "PUT /v1/tags/{tag}",
     }
     found = {named(route): route.roles for route in ROUTES if named(route) in configuring}
     assert set(found) == configuring
