@@ -51,6 +51,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 def target(name: str) -> str:
     """Our name for what a header or a mapping says, in its one form; `data.` and a key for what is none of ours."""
     plain = re.sub(r"[ \-]+", "_", name.strip().lower())
+    plain = re.sub(r"^number_(?=[0-9])", "number", plain)
     if plain == "number":
         return NUMBERS[0]
     if plain in OURS or name == LEFT_OUT:

@@ -1,6 +1,7 @@
 """Contact files as tests send them, and what they ask of the service about them."""
 
 import asyncio
+import csv
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -19,17 +20,21 @@ OVER = ("done", "failed", "cancelled")
 
 
 def csv_of(*rows: Sequence[str], delimiter: str = ",", end: str = "\r\n") -> bytes:
-    return end.join(delimiter.join(row) for row in rows).encode() + end.encode()
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, lineterminator=end).writerows(rows)
+    return out.getvalue().encode()
 
 
 def xlsx_of(*rows: Sequence[Any], sheets: Sequence[str] = ("Sheet1",)) -> bytes:
-    """A workbook whose first sheet has these cells, each as a spreadsheet keeps its kind."""
+    """A workbook whose first sheet has these cells, each as a spreadsheet keeps its kind; a formula is (text, value)."""
     out = io.BytesIO()
     with xlsxwriter.Workbook(out, {"in_memory": True, "default_date_format": "yyyy-mm-dd"}) as book:
         first, *_ = [book.add_worksheet(name) for name in sheets]
         for place, row in enumerate(rows):
             for column, cell in enumerate(row):
-                if cell is not None:
+                if isinstance(cell, tuple):
+                    first.write_formula(place, column, cell[0], None, cell[1])
+                elif cell is not None:
                     first.write(place, column, cell)
     return out.getvalue()
 
