@@ -24,6 +24,9 @@ class PhoneZones:
         ahead = (when.astimezone(clock).utcoffset() for clock in clocks if clock is not None)
         return tuple(sorted({int(one.total_seconds() // 60) for one in ahead if one is not None}))
 
+    def knows(self, zone: str) -> bool:
+        return is_zone(zone)
+
 
 def is_zone(name: str) -> bool:
     """Whether there is an IANA zone of this name."""

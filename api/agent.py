@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from api import view
+from api.click import Callback, callback_of, disposition_of, one_named
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, AgentId, Call, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
@@ -64,7 +65,9 @@ class Releasing(msgspec.Struct, forbid_unknown_fields=True):
 
 class Disposing(msgspec.Struct, forbid_unknown_fields=True):
     token: Token
-    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    external_disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    callback: Callback | None = None
     agent: AgentId | None = None
 
 
@@ -263,9 +266,19 @@ async def release(call: Call) -> web.Response:
 
 async def dispose(call: Call) -> web.Response:
     body = await call.body(Disposing)
+    one_named(body.disposition, body.external_disposition)
     reservation, ref, agent = _holding(call, body.agent)
+    running = call.engine.campaign(ref)
+    held = running.book.reservations[reservation]
+    back_at, personal = callback_of(call, running.book.contacts.by_ref[held.contact], body.callback)
     disposing = Dispose(
-        at=call.at, agent=agent, reservation=reservation, token=body.token, disposition=body.disposition
+        at=call.at,
+        agent=agent,
+        reservation=reservation,
+        token=body.token,
+        disposition=disposition_of(running, body.disposition, body.external_disposition),
+        callback_at=back_at,
+        personal=personal,
     )
     await call.engine.submit(ref, disposing)
     return taken(call)

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import agent, call, campaign, event, health, imports, interaction, recording, webhook
+from api import agent, call, campaign, click, dnc, event, external, health, imports, interaction, recording, webhook
 from api.problem import Problem, of_refusal
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
@@ -25,6 +25,9 @@ ROUTES = all_routes(
     imports.ROUTES,
     agent.ROUTES,
     call.ROUTES,
+    click.ROUTES,
+    dnc.ROUTES,
+    external.ROUTES,
     recording.ROUTES,
     interaction.ROUTES,
     event.ROUTES,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
-from api import view
+from api import moment, view
 from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
@@ -30,10 +30,11 @@ from api.token import Role
 from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
 from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, Start, Status, Stop, Text, patched
-from engine.core.contact import NewContact
+from engine.core.contact import NewContact, Priority
 from engine.core.listing import CHUNK_CONTACTS
 from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
 from engine.core.personal import Details, Person
+from engine.ports import Zones
 
 ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
 NUMBER = re.compile(r"\+?[0-9]{2,20}")
@@ -74,6 +75,12 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(max_length=200, pattern=PLAIN)] = ""
     data: dict[str, Any] = {}
     """Text by name: `_data` names the one that is wrong."""
+    priority: Priority = Priority.LOW
+    agent: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$(?!\n)")] = ""
+    zone: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    tags: Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]], msgspec.Meta(max_length=50)] = []
+    external_id: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    consent_until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
 
 
 class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
@@ -214,6 +221,9 @@ async def withdraw(call: Call) -> web.Response:
 async def add_contacts(call: Call) -> web.Response:
     """All rows are checked before any is stored; what is wrong with one doesn't hinder the others."""
     ref, _ = call.campaign()
+    overwrite = call.request.query.get("overwrite", "false")
+    if overwrite not in ("true", "false"):
+        raise invalid("overwrite", "is true or false")
     rows = await _rows(call, await call.raw())
     results: list[dict[str, Any]] = []
     good: dict[str, NewContact] = {}
@@ -221,7 +231,7 @@ async def add_contacts(call: Call) -> web.Response:
         if place % ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
         try:
-            contact = _contact(raw)
+            contact = _contact(raw, call.engine.zones)
         except Problem as problem:
             named = raw.get("ref") if isinstance(raw, dict) else None
             results.append(_rejected(place, named, problem.field, problem.detail))
@@ -233,12 +243,16 @@ async def add_contacts(call: Call) -> web.Response:
         results.append({"row": place, "ref": contact.ref, "status": "known"})
     if good:
         new: frozenset[str] = frozenset()
+        replaced: frozenset[str] = frozenset()
         refused: dict[str, str] = {}
         clashes: dict[str, str] = {}
         rest = iter(good.values())
         while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
-            added, taken_refs = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))
+            added, taken_refs = await call.engine.add_contacts(
+                ref, AddContacts(at=call.at, by=call.by, contacts=chunk, overwrite=overwrite == "true")
+            )
             new |= added.new
+            replaced |= added.replaced
             refused |= added.refused
             clashes |= taken_refs
         for result in results:
@@ -246,12 +260,16 @@ async def add_contacts(call: Call) -> web.Response:
                 continue
             if result["ref"] in new:
                 result["status"] = "added"
+            elif result["ref"] in replaced:
+                result["status"] = "replaced"
             elif result["ref"] in clashes:
                 reason = f"campaign {clashes[result['ref']]!r} used this contact ref first"
                 result.update(_rejected(result["row"], result["ref"], "ref", reason))
             elif result["ref"] in refused:
-                result.update(_rejected(result["row"], result["ref"], "external_id", refused[result["ref"]]))
-    counts = {status: sum(one["status"] == status for one in results) for status in ("added", "known", "rejected")}
+                result.update(_rejected(result["row"], result["ref"], "ref", refused[result["ref"]]))
+    counts = {
+        status: sum(one["status"] == status for one in results) for status in ("added", "replaced", "known", "rejected")
+    }
     return reply({**counts, "results": results})
 
 
@@ -295,20 +313,37 @@ def _loose(line: bytes) -> Any:
         return Problem(422, "invalid-request", f"not JSON: {error}", "row")
 
 
-def _contact(raw: Any) -> NewContact:
+def _contact(raw: Any, zones: Zones | None) -> NewContact:
     if isinstance(raw, Problem):
         raise raw
     row = converted(raw, Row, "row")
     details = Details(numbers=_numbers(row.numbers), name=row.name, data=_data(row.data))
-    return NewContact(row.ref, Person(row.ref, details))
+    if row.zone and not (zones is not None and zones.knows(row.zone)):
+        raise invalid("zone", f"{row.zone!r} is no IANA time zone")
+    return NewContact(
+        row.ref,
+        Person(row.ref, details),
+        priority=row.priority,
+        agent=row.agent,
+        zone=row.zone,
+        tags=tuple(dict.fromkeys(row.tags)),
+        external_id=row.external_id,
+        consent_until=moment.epoch_ms(row.consent_until, "consent_until") if row.consent_until else 0,
+    )
+
+
+def number_of(text: str, field: str) -> str:
+    """Digits as they are dialled, without what people write between them."""
+    number = SEPARATORS.sub("", text)
+    if not NUMBER.fullmatch(number):
+        raise invalid(field, f"{text[:40]!r} is not a number: digits, with + before the country code")
+    return number
 
 
 def _numbers(texts: list[str]) -> tuple[str, ...]:
     numbers: list[str] = []
     for index, text in enumerate(texts):
-        number = SEPARATORS.sub("", text)
-        if not NUMBER.fullmatch(number):
-            raise invalid(f"numbers[{index}]", f"{text[:40]!r} is not a number: digits, with + before the country code")
+        number = number_of(text, f"numbers[{index}]")
         if number in numbers:
             raise invalid(f"numbers[{index}]", f"{number} stands twice")
         numbers.append(number)

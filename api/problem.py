@@ -125,6 +125,10 @@ CATALOGUE: dict[str, Entry] = {
     "contact-not-in-campaign": Entry(409, "The contact is not in the campaign", "Check the ref and the campaign."),
     "contact-held": Entry(409, "Another agent has the contact in hand", "Wait until it is disposed of or released."),
     "contact-closed": Entry(409, "The contact is final or cancelled", "Nothing is left to do with it."),
+    "unknown-external-system": Entry(404, "There is no such external system", "Bind its ids with PUT /v1/external/…."),
+    "adhoc-not-allowed": Entry(
+        409, "The campaign calls its contacts only", "Add the number as a contact; or allow adhoc_numbers."
+    ),
     "external-id-used": Entry(
         409, "The external id is bound to something else", "Unbind it first, or choose another id."
     ),

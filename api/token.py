@@ -55,6 +55,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     """Epoch ms."""
     campaigns: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    """Whom it may act for, where there are any."""
+    systems: tuple[str, ...] = ()
+    """External systems that it may speak as, where there are any."""
 
 
 class TokenRefused(Exception):
@@ -70,6 +74,8 @@ class _Claims(msgspec.Struct):
     iat: str
     role: Role
     campaigns: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
 
 
 class KeyRing:
@@ -96,7 +102,15 @@ class KeyRing:
             raise PermissionError(f"{path}: others may read the signing key; chmod 600 it, or replace it")
         return cls(path.read_bytes(), issuer)
 
-    def mint(self, role: Role, subject: str, ttl_s: int, campaigns: tuple[str, ...] = ()) -> str:
+    def mint(
+        self,
+        role: Role,
+        subject: str,
+        ttl_s: int,
+        campaigns: tuple[str, ...] = (),
+        agents: tuple[str, ...] = (),
+        systems: tuple[str, ...] = (),
+    ) -> str:
         """Raises ValueError: no such subject, no such lifetime."""
         if not SUBJECT.fullmatch(subject):
             raise ValueError("a subject is 1 to 64 letters, digits and _ . @ -")
@@ -112,6 +126,8 @@ class KeyRing:
             "exp": (now + timedelta(seconds=ttl_s)).isoformat(),
             "role": role.value,
             "campaigns": list(campaigns),
+            "agents": list(agents),
+            "systems": list(systems),
         }
         footer = json.dumps({"kid": self.kid}).encode()
         return pyseto.encode(self._secret, msgspec.json.encode(claims), footer=footer).decode()
@@ -144,6 +160,8 @@ class KeyRing:
             jti=claims.jti,
             expires_at=int(expires.timestamp() * 1_000),
             campaigns=claims.campaigns,
+            agents=claims.agents,
+            systems=claims.systems,
         )
 
     @staticmethod

@@ -224,6 +224,10 @@ class Zones(Protocol):
         """
         ...
 
+    def knows(self, zone: str) -> bool:
+        """Whether there is an IANA zone of this name."""
+        ...
+
 
 class Chance(Protocol):
     def new_id(self) -> str:

@@ -35,6 +35,18 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{HELD}/disposition"): {"token": NONE, "disposition": "engaged", "agent": "agent1"},
     ("PUT", HOOK): {"url": "http://127.0.0.1:9/", "secret": SECRET, "types": ["call.ended"], "campaigns": ["spring"]},
     ("POST", f"{HOOK}/replay"): {"after": ""},
+    ("POST", "/v1/calls"): {
+        "request_id": "r1",
+        "campaign": "spring",
+        "agent": "agent1",
+        "contact": "spring:1",
+        "number": "15550001",
+        "external_system": "suite",
+    },
+    ("POST", f"/v1/calls/{NONE}/disposition"): {"disposition": "engaged"},
+    ("POST", "/v1/dnc"): {"numbers": ["+15550001"], "until": "2030-01-01T00:00:00Z"},
+    ("POST", "/v1/campaigns/spring/dnc"): {"numbers": ["+15550001"], "until": "2030-01-01T00:00:00Z"},
+    ("PUT", "/v1/external/suite/agent/7"): {"ref": "agent1"},
     ("PUT", "/v1/mappings/crm"): {"columns": {"Phone": "number1"}},
     ("POST", f"/v1/imports/{NONE}/confirm"): {"accept_errors": False, "confirm_removal": False},
 }

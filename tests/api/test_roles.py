@@ -13,7 +13,17 @@ from tests.api.asking import Untouched, ask, problem, token_of
 from tests.world import World
 
 NONE = "0" * 32
-PARTS = {"ref": "spring", "agent": "agent1", "contact": "spring:1", "reservation": NONE, "call": NONE, "webhook": "crm"}
+PARTS = {
+    "system": "suite",
+    "kind": "agent",
+    "id": "7",
+    "ref": "spring",
+    "agent": "agent1",
+    "contact": "spring:1",
+    "reservation": NONE,
+    "call": NONE,
+    "webhook": "crm",
+}
 PARTS |= {"import": NONE, "mapping": "crm", "tag": "vip"}
 
 MAY = {
@@ -32,6 +42,9 @@ MAY = {
         "GET /v1/calls/{call}/interactions",
         "GET /v1/calls/{call}/recording",
         "POST /v1/calls/{call}/hangup",
+        "POST /v1/calls",
+        "POST /v1/calls/{call}/disposition",
+        "GET /v1/campaigns/{ref}/dispositions",
         "GET /livez",
         "GET /readyz",
         "GET /.well-known/paseto-keys",
@@ -44,6 +57,12 @@ MAY = {
         "GET /v1/campaigns/{ref}/calls",
         "GET /v1/calls/{call}",
         "GET /v1/calls/{call}/interactions",
+        "POST /v1/calls",
+        "POST /v1/calls/{call}/disposition",
+        "GET /v1/campaigns/{ref}/dispositions",
+        "GET /v1/dnc",
+        "GET /v1/campaigns/{ref}/dnc",
+        "GET /v1/external/{system}",
         "GET /v1/events",
         "GET /livez",
         "GET /readyz",
