@@ -11,7 +11,21 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import agent, call, campaign, click, dnc, event, external, health, imports, interaction, recording, webhook
+from api import (
+    agent,
+    call,
+    campaign,
+    click,
+    dnc,
+    event,
+    explain,
+    external,
+    health,
+    imports,
+    interaction,
+    recording,
+    webhook,
+)
 from api.problem import Problem, of_refusal
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
@@ -28,6 +42,7 @@ ROUTES = all_routes(
     click.ROUTES,
     dnc.ROUTES,
     external.ROUTES,
+    explain.ROUTES,
     recording.ROUTES,
     interaction.ROUTES,
     event.ROUTES,

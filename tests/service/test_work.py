@@ -308,3 +308,54 @@ async def test_the_next_contact_is_shown_ahead(service: World) -> None:
     await act(agent, held, "dial")
     ahead = (await agent.call("POST", "/v1/agents/agent1/next", {"ahead": True}))["reservation"]
     assert (ahead["contact"]["ref"], ahead["ahead"]) == ("spring:2", True)
+
+
+# -- why, and why not ------------------------------------------------------------------------------------------------------
+
+
+async def test_EX_03_a_contact_is_explained_from_the_rules_and_from_the_log(service: World) -> None:
+    await service.campaign("spring", [["+15550001", FAR]], dispose_without_attempt=True)
+    await service.admin.call("POST", "/v1/dnc", {"numbers": ["+15550001"]})
+    path = "/v1/explain?contact=spring:1"
+    assert (await service.manager.call("GET", path))["waits_for"] == [
+        "the campaign, which is created",
+        "an agent: none who may have it is available",
+    ]
+    await service.run("spring")
+    agent = service.agent("agent1")
+    held = await take(agent)
+    with pytest.raises(Problem):
+        await act(agent, held, "dial", number="+15550001")
+    call = (await act(agent, held, "dial"))["call_id"]
+    await service.told("spring", "call.ended", call=call)
+    told = await service.manager.call("GET", path)
+    assert told["numbers"][0]["rule"] == "dnc"
+    assert (told["numbers"][0]["list_version"], told["next_number"]) == (1, 1)
+    assert (told["numbers"][1]["last_outcome"], told["numbers"][1]["attempts_24h_everywhere"]) == ("busy", 1)
+    assert told["waits_for"] == ["agent 'agent1', who has it in hand (offered)"]
+    story = [one["event"] for one in told["history"]]
+    assert story[:4] == ["contacts.added", "contact.reserved", "contact.dial_refused", "call.requested"]
+    assert story[-2:] == ["call.ended", "contact.reservation_extended"]
+    positions = [one["position"] for one in told["history"]]
+    assert positions == sorted(positions)
+    assert held["token"] not in str(told)
+    await act(agent, held, "disposition", disposition="no_contact")
+    assert (await service.manager.call("GET", path))["waits_for"] == ["nothing: it is final (disposition 'no_contact')"]
+
+
+async def test_EX_03_a_number_is_explained_for_all_campaigns_that_one_may_see(service: World) -> None:
+    await service.campaign("spring", [["+15550001"]])
+    await service.campaign("summer", [["15550001"], ["15550002"]])
+    await service.admin.call("POST", "/v1/campaigns/summer/dnc", {"numbers": ["+15550001"]})
+    told = await service.manager.call("GET", "/v1/explain?number=%2B15550001")
+    assert [(one["campaign"], one["numbers"][0]["rule"]) for one in told["contacts"]] == [
+        ("spring", None),
+        ("summer", "dnc"),
+    ]
+    assert [one["list"] for one in told["lists"]] == ["campaign/summer"]
+    bound = token_of(service, Role.CAMPAIGN_MANAGER, "m", "spring")
+    mine = await ask(service, "GET", "/v1/explain?number=15550001", token=bound)
+    assert ([one["campaign"] for one in mine.body["contacts"]], mine.body["lists"]) == (["spring"], [])
+    problem(await ask(service, "GET", "/v1/explain?contact=summer:1", token=bound), 403, "forbidden")
+    problem(await ask(service, "GET", "/v1/explain?contact=nobody"), 404, "unknown-contact")
+    problem(await ask(service, "GET", "/v1/explain"), 422, "invalid-request")

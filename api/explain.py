@@ -1,0 +1,71 @@
+"""Why and why not: a contact, or whoever has a number."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from api import view
+from api.campaign import number_of
+from api.problem import Problem, invalid
+from api.route import REF, Call, Route, reply, roles
+from api.token import Role
+from engine import explain
+from engine.app import Running, log_of
+from engine.core.contact import Contact
+from engine.core.standing import EVERYWHERE, line_of, list_of
+
+READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
+ROWS_AT_A_TIME = 2_000
+"""Contacts compared before others get their turn."""
+
+
+async def show(call: Call) -> web.Response:
+    query = call.request.query
+    if ("contact" in query) == ("number" in query):
+        raise invalid("contact", "name a contact, or a number")
+    if "number" in query:
+        return await _number(call, number_of(query["number"], "number"))
+    ref = call.engine.directory.contacts.get(query["contact"], query.get("campaign", ""))
+    if not REF.fullmatch(ref):
+        raise Problem(404, "unknown-contact", f"there is no contact {query['contact'][:100]!r}", "contact")
+    running = call.named(ref)
+    contact = running.book.contacts.by_ref.get(query["contact"])
+    if contact is None:
+        raise Problem(404, "unknown-contact", f"there is no contact {query['contact'][:100]!r}", "contact")
+    now = _now(call, ref, running, contact)
+    past = await explain.history(call.engine.store.read(log_of(ref)), contact, running.book)
+    return reply({**now, "history": [_dated(one) for one in past], "as_of": running.actor.log.position})
+
+
+def _now(call: Call, ref: str, running: Running, contact: Contact) -> dict[str, Any]:
+    now = explain.contact_now(running.book, call.engine.claims, call.engine.zones, contact, call.at)
+    now["due_at"] = view.time(now["due_at"] or 0)
+    return {"campaign": ref, **now}
+
+
+async def _number(call: Call, number: str) -> web.Response:
+    """The lists that have it, how often it was dialled, and every contact that the principal may know of with it."""
+    line, standing = line_of(number), call.engine.claims.standing
+    mine = [(ref, one) for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
+    lists = [
+        {"list": name, "version": standing.versions[name], "until": view.time(standing.lists[name][line])}
+        for name in (EVERYWHERE, *(list_of(ref) for ref, _ in mine))
+        if line in standing.lists.get(name, {})
+    ]
+    having: list[dict[str, Any]] = []
+    for ref, running in mine:
+        for place, contact in enumerate(list(running.book.contacts.by_ref.values())):
+            if place % ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            if line in map(line_of, contact.numbers):
+                having.append(_now(call, ref, running, contact))
+    return reply({"number": number, "lists": lists, "in_call": call.engine.claims.call_to(number), "contacts": having})
+
+
+def _dated(event: dict[str, Any]) -> dict[str, Any]:
+    times = {key: view.time(value) for key, value in event.items() if key == "at" or key.endswith("_at")}
+    return {**event, **times}
+
+
+ROUTES = [Route("GET", "/v1/explain", show, READERS)]
