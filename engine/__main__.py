@@ -1,6 +1,7 @@
 """The composition root: the one place that knows every part, and the `ringfold` command."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -29,10 +30,12 @@ from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
 from config import logging as logs
 from config.settings import InvalidSettings, Settings, load
+from engine import explain
 from engine.actor import NotOwner
-from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
+from engine.app import CAMPAIGN_PREFIX, DIRECTORY, Engine, Limits, log_of
 from engine.core.book import Book, Event
-from engine.core.directory import DirectoryEvent
+from engine.core.claims import Claims
+from engine.core.directory import Directory, DirectoryEvent
 from engine.ports import StoreUnavailable
 from engine.recovery import replay
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
@@ -295,6 +298,8 @@ def token(
     subject: str,
     ttl_s: int = 8 * 3_600,
     campaign: Annotated[tuple[str, ...], Parameter(help="Campaigns it is bound to; may be given more than once.")] = (),
+    agent: Annotated[tuple[str, ...], Parameter(help="Agents that it may act for; may be given more than once.")] = (),
+    system: Annotated[tuple[str, ...], Parameter(help="External systems that it may speak as.")] = (),
     config: Config = None,
 ) -> None:
     """Print a token. `subject` is who acts: for an agent, the agent's id."""
@@ -305,7 +310,7 @@ def token(
         sys.exit(2)
     keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
     try:
-        print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign))
+        print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign, agents=agent, systems=system))
     except ValueError as error:
         print(f"ringfold: {error}", file=sys.stderr)
         sys.exit(2)
@@ -334,6 +339,39 @@ def show_log(
                 sys.exit(1)
             async for line in dump(store, name, after=after, stream=stream, personal=personal):
                 print(line)
+        finally:
+            await store.close()
+
+    _print_until_closed(run())
+
+
+@cli.command(name="explain")
+def explain_contact(contact: str, *, config: Config = None) -> None:
+    """Say from the logs, as JSON, how a contact stands, what it waits for, and what happened to it."""
+
+    async def run() -> None:
+        store = await open_log_store(_settings(config))
+        try:
+            directory, claims = Directory(), Claims(max_calls_in_setup=1)
+            directory.standing = claims.standing
+            async for batch in store.read(DIRECTORY):
+                for one in batch:
+                    directory.apply(one.event)
+            ref = directory.contacts.get(contact)
+            if ref is None or directory.campaigns.get(ref, True):
+                what = f"its campaign {ref!r} is deleted" if ref else "there is none of that ref"
+                print(f"ringfold: contact {contact!r}: {what}", file=sys.stderr)
+                sys.exit(1)
+            claims.pbx_up = True  # offline, nobody knows: it is nothing to wait for
+            live = [one for one, deleted in directory.campaigns.items() if not deleted]
+            books = {one: await replay(store.read(log_of(one))) for one in live}
+            for book in books.values():
+                claims.adopt(book)
+            mine = books[ref]
+            known = mine.contacts.by_ref[contact]
+            now = explain.contact_now(mine, claims, PhoneZones(), known, SystemClock().now_ms())
+            past = await explain.history(store.read(log_of(ref)), known, mine)
+            print(json.dumps({"campaign": ref, **now, "history": past}, indent=2, ensure_ascii=False))
         finally:
             await store.close()
 

@@ -1,16 +1,21 @@
 """What agents, CRMs and managers do all day, over HTTP: callbacks, clicks, lists, external ids."""
 
 import asyncio
+import json
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.token import Role
 from simulations.client import Problem
+from simulations.pbx import SimulatedPbx
 from tests.api.asking import ask, problem, token_of
+from tests.conftest import ami_of
 from tests.service.test_preview import act, take
-from tests.world import World
+from tests.world import World, running, settings_for
 
 FAR = "25550001"
 """A number that is busy."""
@@ -341,6 +346,28 @@ async def test_EX_03_a_contact_is_explained_from_the_rules_and_from_the_log(serv
     assert held["token"] not in str(told)
     await act(agent, held, "disposition", disposition="no_contact")
     assert (await service.manager.call("GET", path))["waits_for"] == ["nothing: it is final (disposition 'no_contact')"]
+
+
+async def test_EX_03_the_operator_asks_the_logs_without_the_service(tmp_path: Path, pbx: SimulatedPbx) -> None:
+    settings = settings_for(tmp_path, ami_of(pbx))
+    async with running(settings) as world:
+        await world.campaign("spring", [["+15550001"]])
+        await world.admin.call("POST", "/v1/dnc", {"numbers": ["+15550001"]})
+    told = await ringfold(tmp_path, "explain", "spring:1")
+    assert (told["numbers"][0]["rule"], told["numbers"][0]["list_version"]) == ("dnc", 1)
+    assert [one["event"] for one in told["history"]] == ["contacts.added"]
+
+
+async def ringfold(folder: Path, *arguments: str) -> Any:
+    config = folder / "ringfold.toml"
+    database = folder / "ringfold.db"
+    config.write_text(f'[store]\nurl = "sqlite:///{database}"\n[tokens]\nkey_file = "{folder / "tokens.key"}"\n')
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "engine", *arguments, "--config", str(config)), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return json.loads(output)
 
 
 async def test_EX_03_a_number_is_explained_for_all_campaigns_that_one_may_see(service: World) -> None:
