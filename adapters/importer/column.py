@@ -115,7 +115,8 @@ def _layout(headers: list[str], places: dict[str, int], columns: Mapping[str, st
     data = tuple((to[len(DATA) :], place) for to, place in places.items() if to.startswith(DATA))
     if len(data) > MAX_FIELDS:
         raise BadHeader(f"there are {len(data)} columns of additional data; a contact has at most {MAX_FIELDS}")
-    wanted = [target(name) for name in required]
+    mapping = {header.strip().casefold(): ours for header, ours in columns.items()}
+    wanted = [target(mapping.get(name.casefold(), name)) for name in required]  # by our name, or by the file's
     missing = [name for name in wanted if name not in places]
     if missing:
         raise BadHeader("required, and not in the file: " + ", ".join(name.removeprefix(DATA) for name in missing))

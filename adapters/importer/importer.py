@@ -93,7 +93,9 @@ class Importer:
         for folder in self._folder.iterdir() if self._folder.exists() else ():
             record = folder / RECORD
             if record.exists():
-                found.append(msgspec.json.decode(record.read_bytes(), type=Record))
+                found.append(known := msgspec.json.decode(record.read_bytes(), type=Record))
+                if known.state in OVER:
+                    forget(folder, OF_PEOPLE)  # it ended just before it could
             elif folder.is_dir():
                 shutil.rmtree(folder, ignore_errors=True)  # an upload that never came to its end
         return sorted(found, key=lambda one: (one.request.at, one.id))
@@ -332,12 +334,15 @@ class Importer:
         await self._become(record, State.CANCELLED)
 
     async def _become(self, record: Record, state: State, reason: str = "") -> None:
-        record.state, record.reason = state, reason
-        record.changed_at = self._engine.clock.now_ms()
-        folder = self._of(record.id)
-        await asyncio.to_thread(record.save, folder)
+        """On disk, and to be seen: what begins at once, so that it begins once; what is over when all of it is."""
+        folder, now = self._of(record.id), self._engine.clock.now_ms()
+        if state not in OVER:
+            record.state = state
+        after = msgspec.structs.replace(record, state=state, reason=reason, changed_at=now)
+        await asyncio.to_thread(after.save, folder)
         if state in OVER:
             await asyncio.to_thread(forget, folder, OF_PEOPLE)
+        record.state, record.reason, record.changed_at = state, reason, now
 
     # -- what is seen of it -------------------------------------------------------------------------------------------
 
