@@ -24,6 +24,7 @@ from api import (
     imports,
     interaction,
     recording,
+    successor,
     webhook,
 )
 from api.problem import Problem, of_refusal
@@ -43,6 +44,7 @@ ROUTES = all_routes(
     dnc.ROUTES,
     external.ROUTES,
     explain.ROUTES,
+    successor.ROUTES,
     recording.ROUTES,
     interaction.ROUTES,
     event.ROUTES,

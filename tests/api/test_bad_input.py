@@ -44,6 +44,12 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
         "external_system": "suite",
     },
     ("POST", f"/v1/calls/{NONE}/disposition"): {"disposition": "engaged"},
+    ("POST", "/v1/campaigns/later/from-outcomes"): {
+        "name": "Later",
+        "source": ["spring"],
+        "select": {"uncalled": True},
+        "settings": {},
+    },
     ("POST", "/v1/dnc"): {"numbers": ["+15550001"], "until": "2030-01-01T00:00:00Z"},
     ("POST", "/v1/campaigns/spring/dnc"): {"numbers": ["+15550001"], "until": "2030-01-01T00:00:00Z"},
     ("PUT", "/v1/external/suite/agent/7"): {"ref": "agent1"},

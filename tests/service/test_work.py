@@ -386,3 +386,40 @@ async def test_EX_03_a_number_is_explained_for_all_campaigns_that_one_may_see(se
     problem(await ask(service, "GET", "/v1/explain?contact=summer:1", token=bound), 403, "forbidden")
     problem(await ask(service, "GET", "/v1/explain?contact=nobody"), 404, "unknown-contact")
     problem(await ask(service, "GET", "/v1/explain"), 422, "invalid-request")
+
+
+# -- a new campaign from what came of others ---------------------------------------------------------------------------------
+
+
+async def test_TF_33_a_new_campaign_takes_contacts_by_what_came_of_them(service: World) -> None:
+    await service.campaign("spring", [[FAR], ["15550002"], ["15550003"], ["15550004"]], dispose_without_attempt=True)
+    await service.run("spring")
+    agent = service.agent("agent1")
+    for disposition in ("no_contact", "not_interested"):
+        held = await take(agent)
+        call = (await act(agent, held, "dial"))["call_id"]
+        await service.told("spring", "call.ringing" if disposition == "not_interested" else "call.ended", call=call)
+        if disposition == "not_interested":
+            await agent.call("POST", f"/v1/calls/{call}/hangup", {})
+            await service.told("spring", "call.ended", call=call)
+        await act(agent, held, "disposition", disposition=disposition)
+    await service.manager.call("POST", "/v1/campaigns/spring/contacts/spring:4/cancel", {})
+    body = {"name": "Again", "source": ["spring"], "select": {"uncalled": True, "outcomes": ["busy"]}}
+    early = await ask(service, "POST", "/v1/campaigns/later/from-outcomes", body)
+    problem(early, 409, "campaign-not-stopped")
+    await service.ask("spring", "stopped")
+    await service.told("spring", "campaign.status", state="stopped")
+
+    made = await ask(service, "POST", "/v1/campaigns/later/from-outcomes", body)
+
+    assert (made.status, made.body) == (201, {"ref": "later", "chosen": 2, "added": 2})
+    rows = (await service.manager.call("GET", "/v1/campaigns/later/contacts"))["contacts"]
+    assert [one["ref"] for one in rows] == ["later:spring:1", "later:spring:3"]
+    assert [one["numbers"][0]["number"] for one in rows] == [FAR, "15550003"]
+    assert {one["numbers"][0]["attempts"] for one in rows} == {0}
+    again = await ask(service, "POST", "/v1/campaigns/later/from-outcomes", body)
+    assert (again.status, again.body["added"]) == (201, 0)
+    other = {**body, "select": {"dispositions": ["not_interested"]}}
+    third = await ask(service, "POST", "/v1/campaigns/third/from-outcomes", other)
+    assert third.body["chosen"] == 1
+    problem(await ask(service, "POST", "/v1/campaigns/x/from-outcomes", {**body, "select": {}}), 422, "invalid-request")

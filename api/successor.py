@@ -1,0 +1,98 @@
+"""A new campaign from what came of earlier ones."""
+
+import asyncio
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from api.problem import Problem, invalid
+from api.route import REF, Call, Ref, Route, reply, roles
+from api.token import Role
+from engine.core.campaign import Create, Mode, Settings, Status, Text, patched
+from engine.core.contact import Contact, ContactStatus, NewContact
+from engine.core.listing import CHUNK_CONTACTS
+from engine.core.message import AddContacts
+from engine.core.outcome import Outcome
+from engine.core.personal import Person
+
+MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
+DONE = (Status.CREATED, Status.STOPPED)
+ROWS_AT_A_TIME = 2_000
+"""Contacts looked at before others get their turn."""
+
+
+class Selection(msgspec.Struct, forbid_unknown_fields=True):
+    """Contacts of which any of these holds. `outcomes` is how the last attempt ended."""
+
+    uncalled: bool = False
+    outcomes: list[Outcome] = []
+    dispositions: list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]] = []
+
+    def takes(self, contact: Contact) -> bool:
+        if contact.status is ContactStatus.CANCELLED or not contact.numbers:
+            return False
+        last = next(contact.dialled(), None)
+        if last is None:
+            return self.uncalled and not contact.disposition
+        return contact.disposition in self.dispositions or last.outcome in self.outcomes
+
+
+class Successor(msgspec.Struct, forbid_unknown_fields=True):
+    name: Text
+    source: Annotated[list[Ref], msgspec.Meta(min_length=1, max_length=100)]
+    select: Selection
+    settings: dict[str, Any] = {}
+
+
+async def make(call: Call) -> web.Response:
+    """201 with how many contacts were taken. Asked again, it takes those that are not there yet."""
+    ref = call.request.match_info["ref"]
+    if not REF.fullmatch(ref) or len(ref) > 60:
+        raise invalid("ref", "1 to 60 letters, digits and _ . : @ -")
+    if call.principal.campaigns and ref not in call.principal.campaigns:
+        raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
+    body = await call.body(Successor)
+    select = body.select
+    if not (select.uncalled or select.outcomes or select.dispositions):
+        raise invalid("select", "name what is to be taken: uncalled, outcomes or dispositions")
+    sources = [call.named(one) for one in body.source]
+    for index, one in enumerate(sources):
+        if one.book.campaign.status not in DONE:
+            detail = f"campaign {body.source[index]!r} is {one.book.campaign.status}: stop it first"
+            raise Problem(409, "campaign-not-stopped", detail, f"source[{index}]")
+    settings = patched(Settings(), body.settings)
+    await call.engine.create(
+        Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=Mode.PREVIEW, settings=settings)
+    )
+    chosen: list[NewContact] = []
+    for one in sources:
+        for place, contact in enumerate(list(one.book.contacts.by_ref.values())):
+            if place % ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            if select.takes(contact):
+                chosen.append(_again(ref, contact))
+    rest, added = iter(chosen), 0
+    while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
+        new, _ = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))
+        added += len(new.new)
+    return reply({"ref": ref, "chosen": len(chosen), "added": added}, 201)
+
+
+def _again(ref: str, contact: Contact) -> NewContact:
+    """The same person under a ref of the new campaign: refs are used once, and attempts begin anew."""
+    name = f"{ref}:{contact.ref}"[:100]
+    return NewContact(
+        name,
+        Person(name, contact.person.details),
+        priority=contact.priority,
+        agent=contact.agent if contact.fixed else "",
+        zone=contact.zone,
+        tags=contact.tags,
+        external_id=contact.external_id,
+        consent_until=contact.consent_until,
+    )
+
+
+ROUTES = [Route("POST", "/v1/campaigns/{ref}/from-outcomes", make, MANAGERS)]
