@@ -240,7 +240,7 @@ def test_OM_11_own_contacts_first_then_free_ones_then_those_of_who_is_not_there(
     assert talk.delivered("a2") == "theirs"
 
 
-def test_SG_14_SG_20_own_only_and_no_others_when_unavailable() -> None:
+def test_SG_14_own_only_and_no_others_when_unavailable() -> None:
     talk = working("a1", delivery="own_only", others_when_unavailable=False)
     talk.add_as(new("free"), new("gone", agent="a9"), new("mine", agent="a1"))
     assert talk.delivered("a1") == "mine"

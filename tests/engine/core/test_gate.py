@@ -302,7 +302,7 @@ def test_EX_08_a_number_that_does_not_exist_is_dialled_no_more() -> None:
     assert talk.refused(talk.dial_message("a-c1", "+1")) == "number-invalid"
 
 
-def test_SG_20_where_the_dialer_chooses_the_agent_may_dial_the_main_number_only() -> None:
+def test_where_the_dialer_chooses_the_agent_may_dial_the_main_number_only() -> None:
     talk = holding("+1", "+2", agents_choose_number=False)
     assert talk.refused(talk.dial_message("a-c1", "+2")) == "number-not-open"
     assert dialled(talk, "+1") == "+1"
