@@ -284,8 +284,12 @@ class Importer:
             )
         if record.state not in WAITING:  # in the meantime
             raise against_rule("import-not-ready", f"the import is {record.state}")
-        record.confirmed_by = by
-        await self._become(record, State.IMPORTING)
+        record.confirmed_by, before = by, record.state
+        try:
+            await self._become(record, State.IMPORTING)
+        except OSError as error:
+            record.state = before
+            raise no_room("no-space", "the confirmation can't be kept at the moment") from error
         log.info("import confirmed", id=id_, campaign=record.request.campaign, mode=record.request.mode, by=by)
         self._spawn(id_, self._store(record))
 
