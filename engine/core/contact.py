@@ -225,6 +225,8 @@ class Contacts:
             self.counts[before.status] -= 1
             if before.agent != contact.agent:
                 self.dealt.get(before.agent, {}).pop(before.ref, None)
+            if before.external_id != contact.external_id:  # replaced: the CRM's former id names nobody
+                self.by_external.pop(before.external_id, None)
         self.counts[contact.status] += 1
         self.by_ref[contact.ref] = contact
         if contact.external_id:

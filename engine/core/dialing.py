@@ -49,19 +49,11 @@ def click(book: Book, command: ClickToCall, claims: Claims) -> Decided:
     known = book.requests.get(command.request)
     if known is not None:
         return [], [], known  # the same request, the same call
-    if book.campaign.status is not Status.RUNNING:
-        raise against_rule("campaign-not-running", f"campaign {book.campaign.ref!r} is {book.campaign.status}")
-    agent = book.agents.get(command.agent)
-    if agent is None or agent.withdrawn:
-        raise against_rule("agent-not-in-campaign", f"agent {command.agent!r} is not in this campaign", "agent")
+    agent = ready(book, command.agent, command.contact)
+    held = book.reservations.get(agent.reservation)
     contact = book.contacts.by_ref.get(command.contact)
     if contact is None:
         raise against_rule("contact-not-in-campaign", f"contact {command.contact!r} is not in this campaign", "contact")
-    if agent.presence is not Presence.PRESENT or agent.wanted is not Wanted.AVAILABLE:
-        raise against_rule("agent-not-available", f"agent {agent.id!r} is {agent.status}")
-    held = book.reservations.get(agent.reservation)
-    if held is not None and held.contact != contact.ref:
-        raise against_rule("agent-holds-another", f"agent {agent.id!r} has another contact in hand")
     if held is not None and held.phase is not Phase.OFFERED:
         raise against_rule("call-in-progress", f"the contact is in {held.phase} with this agent")
     if held is not None:
@@ -75,6 +67,24 @@ def click(book: Book, command: ClickToCall, claims: Claims) -> Decided:
     if isinstance(reply, Refused):  # nothing was dialled: the contact stays where it was
         return events, effects, reply
     return [reserved, *events], effects, reply
+
+
+def ready(book: Book, name: str, contact: str) -> Agent:
+    """The agent for whom a call with a contact may be asked now; whoever makes a contact for the occasion asks before.
+
+    Raises Refused.
+    """
+    if book.campaign.status is not Status.RUNNING:
+        raise against_rule("campaign-not-running", f"campaign {book.campaign.ref!r} is {book.campaign.status}")
+    agent = book.agents.get(name)
+    if agent is None or agent.withdrawn:
+        raise against_rule("agent-not-in-campaign", f"agent {name!r} is not in this campaign", "agent")
+    if agent.presence is not Presence.PRESENT or agent.wanted is not Wanted.AVAILABLE:
+        raise against_rule("agent-not-available", f"agent {agent.id!r} is {agent.status}")
+    held = book.reservations.get(agent.reservation)
+    if held is not None and held.contact != contact:
+        raise against_rule("agent-holds-another", f"agent {agent.id!r} has another contact in hand")
+    return agent
 
 
 def _place(book: Book, held: Reservation, agent: Agent, command: Dial | ClickToCall, claims: Claims) -> Decided:
