@@ -23,9 +23,9 @@ FREE_OF_RATIO_BYTES = 8 * 1024 * 1024
 
 CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
-COMMAND_ROWS = 250
+COMMAND_ROWS = 500
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
-PAUSE_SHARE = 0.5
+PAUSE_SHARE = 0.25
 """How long nothing is stored after a command, against the time that the command took."""
 RETRY_AFTER_S = 0.5
 """When what could not be stored (a full mailbox, an owner that changes) is tried again."""

@@ -13,14 +13,15 @@ from engine.core.personal import Details, Person
 
 REPLACING = (ImportMode.OVERWRITE, ImportMode.FULL_SYNC)
 REMOVING = (ImportMode.CLOSE_OPEN, ImportMode.FULL_SYNC)
+PRIORITIES = {one.value: one for one in Priority}
 REPLACEABLE = (ContactStatus.WAITING, ContactStatus.RETRY)
 
 
 class Verdict(msgspec.Struct):
-    """Of some rows. `new` and `replaced` by ref."""
+    """Of some rows: those that are new, and those that replace a contact (with the tags that it keeps), by ref."""
 
-    new: dict[str, NewContact] = {}
-    replaced: dict[str, NewContact] = {}
+    new: dict[str, Row] = {}
+    replaced: dict[str, Row] = {}
     known: int = 0
     wrong: list[RowError] = []
 
@@ -45,7 +46,7 @@ def judge(
             reason = f"contact {elsewhere} has the external id {row.external_id!r}"
             verdict.wrong.append(RowError(place, "external_id", reason))
         elif known is None:
-            verdict.new[row.ref] = contact_of(row)
+            verdict.new[row.ref] = row
         elif mode not in REPLACING:
             verdict.known += 1
         else:
@@ -56,11 +57,10 @@ def judge(
 def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsMode, place: int, row: Row) -> None:
     if tags is TagsMode.ADD:
         row = msgspec.structs.replace(row, tags=tuple(dict.fromkeys((*known.tags, *row.tags))))
-    contact = contact_of(row)
-    if contact == as_new(known):
+    if contact_of(row) == as_new(known):
         verdict.known += 1
     elif not known.attempts and known.status in REPLACEABLE:
-        verdict.replaced[row.ref] = contact
+        verdict.replaced[row.ref] = row
     elif mode is ImportMode.FULL_SYNC:
         verdict.known += 1  # who was worked on is in the file: that is all that a full sync asks
     else:
@@ -72,7 +72,7 @@ def contact_of(row: Row) -> NewContact:
     return NewContact(
         ref=row.ref,
         person=Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data)),
-        priority=Priority(row.priority),
+        priority=PRIORITIES[row.priority],
         agent=row.agent,
         zone=row.zone,
         tags=row.tags,

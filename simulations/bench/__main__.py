@@ -9,13 +9,14 @@ from rich.console import Console
 from simulations.bench.appends import rounds
 from simulations.bench.attempts import attempts
 from simulations.bench.figure import Series, ratio, save, show
+from simulations.bench.importing import importing
 from simulations.postgres import Postgres
 
 RESULT = Path("build/bench.json")
 
 
-def main(*, count: int = 3, seconds: float = 3.0) -> int:
-    """Measure appends and attempts: `count` rounds of `seconds` each."""
+def main(*, count: int = 3, seconds: float = 3.0, rows: int = 100_000) -> int:
+    """Measure appends and attempts, `count` rounds of `seconds` each, and one import of so many rows (0: none)."""
     console = Console()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder, Postgres.running() as postgres:
@@ -44,9 +45,28 @@ def main(*, count: int = 3, seconds: float = 3.0) -> int:
         console.print(f"attempts, round {number} of {count}: {each:,.0f}/s, {cpu:,.0f} per CPU-second")
     show("complete call attempts against the simulated PBX", [rate, per_cpu], [], console)
     figures |= {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
+    if rows:
+        figures |= _import(rows, console)
     save(RESULT, figures)
     console.print(f"written to {RESULT}")
     return 0
+
+
+def _import(rows: int, console: Console) -> dict[str, float]:
+    done = asyncio.run(importing(rows))
+    figures = {
+        "import_rows": rows,
+        "import_checked_rows_s": rows / done.checked_s,
+        "import_stored_rows_s": rows / done.stored_s,
+        "import_seconds": done.seconds,
+        "import_check_lag_p99_ms": done.check_lag_p99_ms,
+        "import_store_lag_p99_ms": done.store_lag_p99_ms,
+        "import_check_peak_mib": done.check_peak_mib,
+        "import_service_peak_mib": done.service_peak_mib,
+    }
+    for name, value in figures.items():
+        console.print(f"{name}: {value:,.1f}")
+    return figures
 
 
 def _line(series: dict[str, Series]) -> str:
