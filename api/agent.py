@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from api import view
-from api.click import Callback, callback_of, disposition_of, one_named
+from api.disposition import Closing, close, one_named
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, AgentId, Call, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
@@ -14,7 +14,7 @@ from engine.app import Running
 from engine.core.agent import Wanted
 from engine.core.campaign import Status, Text
 from engine.core.directory import PhoneName, RegisterAgent
-from engine.core.message import AskAgent, Dial, Dispose, Extend, Next, NoContact, Release, Skip
+from engine.core.message import AskAgent, Dial, Extend, Next, NoContact, Release, Skip
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9]{2,20}$")]
 Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
@@ -63,11 +63,8 @@ class Releasing(msgspec.Struct, forbid_unknown_fields=True):
     agent: AgentId | None = None
 
 
-class Disposing(msgspec.Struct, forbid_unknown_fields=True):
+class Disposing(Closing, kw_only=True, forbid_unknown_fields=True):
     token: Token
-    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
-    external_disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
-    callback: Callback | None = None
     agent: AgentId | None = None
 
 
@@ -93,7 +90,7 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
-    shown = [one for one in call.engine.directory.agents if _may_know(call, one)]
+    shown = [one for one in call.engine.directory.agents if may_know(call, one)]
     return reply({"agents": [_shown(call, one) for one in shown]})
 
 
@@ -102,14 +99,14 @@ def _self(call: Call) -> str:
     agent = call.part("agent", AGENT_ID, "agent")
     if call.principal.role is Role.AGENT and call.principal.subject != agent:
         raise Problem(403, "forbidden", "an agent's token acts for that agent only")
-    if call.principal.role is not Role.AGENT and not _may_know(call, agent):
+    if call.principal.role is not Role.AGENT and not may_know(call, agent):
         raise Problem(403, "forbidden", f"agent {agent!r} is in no campaign of yours")
     if agent not in call.engine.directory.agents:
         raise Problem(404, "unknown-agent", f"there is no agent {agent!r}")
     return agent
 
 
-def _may_know(call: Call, agent: str) -> bool:
+def may_know(call: Call, agent: str) -> bool:
     """Whoever is bound to campaigns knows the agents of those, and, configuring them, those who are in none yet."""
     supervisor = call.principal.role is Role.SUPERVISOR
     if not supervisor and not call.principal.campaigns:
@@ -266,21 +263,9 @@ async def release(call: Call) -> web.Response:
 
 async def dispose(call: Call) -> web.Response:
     body = await call.body(Disposing)
-    one_named(body.disposition, body.external_disposition)
+    one_named(body)
     reservation, ref, agent = _holding(call, body.agent)
-    running = call.engine.campaign(ref)
-    held = running.book.reservations[reservation]
-    back_at, personal = callback_of(call, running.book.contacts.by_ref[held.contact], body.callback)
-    disposing = Dispose(
-        at=call.at,
-        agent=agent,
-        reservation=reservation,
-        token=body.token,
-        disposition=disposition_of(running, body.disposition, body.external_disposition),
-        callback_at=back_at,
-        personal=personal,
-    )
-    await call.engine.submit(ref, disposing)
+    await close(call, ref, call.engine.campaign(ref).book.reservations[reservation], agent, body.token, body)
     return taken(call)
 
 

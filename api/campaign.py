@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Container
 from hashlib import blake2b
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -98,7 +99,7 @@ async def put(call: Call) -> web.Response:
         raise Problem(403, "forbidden", f"campaign {ref!r} is not yours")
     body = await call.body(NewCampaign)
     settings = patched(Settings(), body.settings)
-    _allowed(call, settings)
+    allowed(call, settings)
     create = Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=body.mode, settings=settings)
     created = await call.engine.create(create)
     running = call.engine.campaign(ref)
@@ -127,7 +128,7 @@ async def patch(call: Call) -> web.Response:
     revision = _if_match(call)
     if body.settings is not None:
         before = running.book.campaign.settings
-        _allowed(call, patched(before, body.settings), before)
+        allowed(call, patched(before, body.settings), before)
     moves: list[Start | Stop] = []
     if body.state is not None:
         start, stop = Start(at=call.at, by=call.by), Stop(at=call.at, by=call.by, force=body.force)
@@ -158,7 +159,7 @@ async def digest(call: Call) -> web.Response:
     return reply({"digest": value, "as_of": as_of})
 
 
-def _allowed(call: Call, settings: Settings, before: Settings | None = None) -> None:
+def allowed(call: Call, settings: Settings, before: Settings | None = None) -> None:
     """What the operator's settings have to say to a campaign's. Addresses that stand already hinder no other edit."""
     if settings.trunk not in call.service.trunks:
         known = ", ".join(sorted(call.service.trunks))
@@ -231,7 +232,7 @@ async def add_contacts(call: Call) -> web.Response:
         if place % ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
         try:
-            contact = _contact(raw, call.engine.zones)
+            contact = _contact(raw, call.engine.zones, call.engine.directory.tags)
         except Problem as problem:
             named = raw.get("ref") if isinstance(raw, dict) else None
             results.append(_rejected(place, named, problem.field, problem.detail))
@@ -313,13 +314,16 @@ def _loose(line: bytes) -> Any:
         return Problem(422, "invalid-request", f"not JSON: {error}", "row")
 
 
-def _contact(raw: Any, zones: Zones | None) -> NewContact:
+def _contact(raw: Any, zones: Zones | None, tags: Container[str]) -> NewContact:
     if isinstance(raw, Problem):
         raise raw
     row = converted(raw, Row, "row")
     details = Details(numbers=_numbers(row.numbers), name=row.name, data=_data(row.data))
     if row.zone and not (zones is not None and zones.knows(row.zone)):
         raise invalid("zone", f"{row.zone!r} is no IANA time zone")
+    for index, tag in enumerate(row.tags):
+        if tag not in tags:
+            raise invalid(f"tags[{index}]", f"there is no tag {tag!r}")
     return NewContact(
         row.ref,
         Person(row.ref, details),

@@ -1,101 +1,89 @@
-"""Calls that an external system asks for, and how they are closed: click-to-call, dispositions by a call's id."""
+"""Click-to-call: a call that somebody, or an external system, asks for of one agent with one contact or number."""
 
-from typing import Annotated, Any
+import asyncio
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
-from api import moment
-from api.call import found
 from api.problem import Problem, invalid
-from api.route import Call, Ref, Route, reply, roles, taken
-from api.token import Role
+from api.route import Call, Route, reply, roles
+from api.token import Principal, Role
 from engine.app import Running
-from engine.core.campaign import Disposition
-from engine.core.contact import Contact, NewContact
-from engine.core.message import AddContacts, ClickToCall, Dispose
+from engine.core.contact import OPEN, Contact, ContactStatus, NewContact
+from engine.core.dialing import ready
+from engine.core.message import AddContacts, CancelContact, ClickToCall
 from engine.core.personal import Details, Person
+from engine.core.refusal import Refused
 from engine.core.standing import line_of
 
 CALLERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT, Role.CRM)
-READERS = frozenset(Role)
+ROWS_AT_A_TIME = 2_000
+"""Contacts compared before others get their turn."""
+MAX_REF_CHARS = 100
+CURSOR = "Ringfold-Cursor"
+"""The header from whose place in the feed on the call's events are found."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+System = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 Number = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9]{2,20}$(?!\n)")]
 
 
 class Click(msgspec.Struct, forbid_unknown_fields=True):
-    """With `external_system`, campaign, agent and contact are that system's own ids."""
+    """With `external_system`, campaign, agent and contact are that system's own ids.
+
+    With a contact, `number` is one of the contact's; without, it is anybody's.
+    """
 
     request_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)")]
-    campaign: Ref
-    agent: Ref
-    contact: Ref | None = None
+    campaign: Name
+    agent: Name
+    contact: Name | None = None
     number: Number | None = None
-    external_system: Ref | None = None
-
-
-class Callback(msgspec.Struct, forbid_unknown_fields=True):
-    at: Annotated[str, msgspec.Meta(max_length=40)]
-    personal: bool = True
-
-
-class Closing(msgspec.Struct, forbid_unknown_fields=True):
-    disposition: Name | None = None
-    external_disposition: Name | None = None
-    callback: Callback | None = None
-
-
-def callback_of(call: Call, contact: Contact, wanted: Callback | None) -> tuple[int | None, bool]:
-    if wanted is None:
-        return None, True
-    return moment.at_the_contacts(wanted.at, contact, call.engine.zones, "callback.at"), wanted.personal
-
-
-def one_named(code: str | None, external: str | None) -> None:
-    if (code is None) == (external is None):
-        raise invalid("disposition", "name one: disposition or external_disposition")
-
-
-def disposition_of(running: Running, code: str | None, external: str | None) -> str:
-    """A disposition by its code, or by the CRM's own name for it."""
-    if code is not None:
-        return code
-    known = running.book.campaign.settings.dispositions
-    chosen = next((one.code for one in known if one.external_id == external), None)
-    if chosen is None:
-        raise invalid("external_disposition", f"this campaign has no disposition that the CRM calls {external!r}")
-    return chosen
-
-
-# -- click-to-call ------------------------------------------------------------------------------------------------------
+    external_system: System | None = None
 
 
 async def click(call: Call) -> web.Response:
+    """202 with the call's id; the same request id is the same call, however often and whenever it is asked."""
     body = await call.body(Click)
+    if body.contact is None and body.number is None:
+        raise invalid("contact", "name a contact, or a number")
     ref, agent = _named(call, body)
     running = call.named(ref)
-    _may_act_for(call, agent)
+    may_act_for(call.principal, agent)
     if agent not in call.engine.directory.agents:
         raise Problem(404, "unknown-agent", f"there is no agent {agent!r}", "agent")
-    contact = await _contact(call, running, ref, body)
+    _, cursor = await call.service.feed.read("now", 1)
+    if body.request_id in running.book.requests:
+        cursor = ""  # asked before: what was told of it lies further back
+    contact, made = await _contact(call, running, ref, agent, body)
+    try:
+        placed = await call.engine.submit(ref, _asked(call, body, agent, contact))
+    except Refused as refused:
+        if made:  # for this call alone: nobody else is to be given it
+            await _unmake(call, ref, contact, refused.code)
+        raise
+    record = running.book.calls[placed]
+    if (record.agent, record.contact) != (agent, contact):
+        raise Problem(409, "request-id-used", "an earlier request of this id asked for another call", "request_id")
+    headers = {"Location": f"/v1/calls/{placed}", **({CURSOR: cursor} if cursor else {})}
+    return reply({"call_id": placed}, 202, headers)
+
+
+def _asked(call: Call, body: Click, agent: str, contact: str) -> ClickToCall:
     chance = call.engine.chance
-    placed = await call.engine.submit(
-        ref,
-        ClickToCall(
-            at=call.at,
-            by=call.by,
-            request=body.request_id,
-            agent=agent,
-            contact=contact,
-            number=body.number if body.contact is not None else None,
-            reservation=chance.new_id(),
-            token=chance.new_id(),
-            call=chance.new_id(),
-            leg=chance.new_id(),
-        ),
+    return ClickToCall(
+        at=call.at,
+        by=call.by,
+        request=body.request_id,
+        agent=agent,
+        contact=contact,
+        number=body.number if body.contact is not None else None,
+        reservation=chance.new_id(),
+        token=chance.new_id(),
+        call=chance.new_id(),
+        leg=chance.new_id(),
     )
-    return reply({"call_id": placed}, 202, {"Location": f"/v1/calls/{placed}"})
 
 
 def _named(call: Call, body: Click) -> tuple[str, str]:
@@ -103,94 +91,99 @@ def _named(call: Call, body: Click) -> tuple[str, str]:
     system = body.external_system
     if system is None:
         return body.campaign, body.agent
-    if call.principal.systems and system not in call.principal.systems:
-        raise Problem(403, "forbidden", f"external system {system!r} is not yours", "external_system")
-    bound = call.engine.directory.external
-    if not any(name == system for name, _, _ in bound):
-        raise Problem(404, "unknown-external-system", f"there is no external system {system!r}", "external_system")
-    campaign, agent = bound.get((system, "campaign", body.campaign)), bound.get((system, "agent", body.agent))
-    if campaign is None:
-        raise Problem(404, "unknown-campaign", f"{system!r} has no campaign {body.campaign!r}", "campaign")
+    campaign = campaign_of(call, system, body.campaign)
+    agent = call.engine.directory.external.get((system, "agent", body.agent))
     if agent is None:
         raise Problem(404, "unknown-agent", f"{system!r} has no agent {body.agent!r}", "agent")
     return campaign, agent
 
 
-def _may_act_for(call: Call, agent: str) -> None:
-    principal = call.principal
+def campaign_of(call: Call, system: str, name: str, field: str = "campaign") -> str:
+    """The campaign that an external system calls so, if the principal may speak as that system."""
+    if call.principal.systems and system not in call.principal.systems:
+        raise Problem(403, "forbidden", f"external system {system!r} is not yours", "external_system")
+    bound = call.engine.directory.external
+    ref = bound.get((system, "campaign", name))
+    if ref is not None:
+        return ref
+    if not any(known == system for known, _, _ in bound):
+        raise Problem(404, "unknown-external-system", f"there is no external system {system!r}", "external_system")
+    raise Problem(404, "unknown-campaign", f"{system!r} has no campaign {name!r}", field)
+
+
+def may_act_for(principal: Principal, agent: str) -> None:
+    """An agent's token is that agent's; one that names agents is for those alone. Raises Problem."""
     if principal.role is Role.AGENT and principal.subject != agent:
         raise Problem(403, "forbidden", "an agent's token acts for that agent only", "agent")
     if principal.agents and agent not in principal.agents:
         raise Problem(403, "forbidden", f"this token doesn't act for agent {agent!r}", "agent")
 
 
-async def _contact(call: Call, running: Running, ref: str, body: Click) -> str:
-    """The contact that is meant, made for the occasion where the campaign allows numbers of nobody."""
+# -- which contact ------------------------------------------------------------------------------------------------------
+
+
+async def _contact(call: Call, running: Running, ref: str, agent: str, body: Click) -> tuple[str, bool]:
+    """The contact that is meant, and whether it was made for the occasion: where the campaign allows numbers of nobody."""
     contacts = running.book.contacts
     if body.contact is not None:
         if body.external_system is None:
-            return body.contact
+            return body.contact, False
         known = contacts.by_external.get(body.contact)
         if known is None:
             raise Problem(409, "contact-not-in-campaign", f"this campaign has no contact {body.contact!r}", "contact")
-        return known
-    if body.number is None:
-        raise invalid("contact", "name a contact, or a number")
-    made = f"{ref}:adhoc:{body.request_id}"
-    if made in contacts.by_ref:
-        return made
-    line = line_of(body.number)
-    having = next((one.ref for one in contacts.by_ref.values() if line in map(line_of, one.numbers)), None)
+        return known, False
+    assert body.number is not None
+    before = running.book.calls.get(running.book.requests.get(body.request_id, ""))
+    if before is not None and _has(contacts.by_ref[before.contact], line_of(body.number)):
+        return before.contact, False
+    having = await _having(running, line_of(body.number), f"{ref}:adhoc:")
     if having is not None:
-        return having
+        return having, False
     if not running.book.campaign.settings.adhoc_numbers:
         raise Problem(409, "adhoc-not-allowed", "this campaign calls its contacts only", "number")
-    new = NewContact(made, Person(made, Details(numbers=(body.number,))), agent="")
+    name = _free(running, f"{ref}:adhoc:{body.request_id}")
+    if len(name) > MAX_REF_CHARS:
+        raise invalid("request_id", f"is too long: {name[:MAX_REF_CHARS]!r}… would be the contact's ref")
+    ready(running.book, agent, name)
+    new = NewContact(name, Person(name, Details(numbers=(body.number,))))
     await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=(new,)))
-    return made
+    return name, True
 
 
-# -- closing a call -----------------------------------------------------------------------------------------------------
+def _has(contact: Contact, line: str) -> bool:
+    return line in map(line_of, contact.numbers)
 
 
-async def dispose(call: Call) -> web.Response:
-    """The disposition of the contact that a call was with, while its agent still has it in hand."""
-    body = await call.body(Closing)
-    one_named(body.disposition, body.external_disposition)
-    ref, running, name = found(call)
-    record = running.book.calls[name]
-    _may_act_for(call, record.agent)
-    code = disposition_of(running, body.disposition, body.external_disposition)
-    held = running.book.reservations.get(record.reservation)
-    if held is None:
-        raise Problem(409, "reservation-lost", "the contact of this call is not in its agent's hand any more")
-    back_at, personal = callback_of(call, running.book.contacts.by_ref[held.contact], body.callback)
-    disposing = Dispose(
-        at=call.at,
-        agent=held.agent,
-        reservation=held.id,
-        token=held.token,
-        disposition=code,
-        callback_at=back_at,
-        personal=personal,
-    )
-    await call.engine.submit(ref, disposing)
-    return taken(call)
+async def _having(running: Running, line: str, made: str) -> str | None:
+    """A contact that has the number: an open one before a closed one. Closed ones that were made for a call don't count."""
+    closed = None
+    for place, one in enumerate(list(running.book.contacts.by_ref.values())):
+        if place % ROWS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        if not _has(one, line):
+            continue
+        if one.status in OPEN:
+            return one.ref
+        if closed is None and not one.ref.startswith(made):
+            closed = one.ref
+    return closed
 
 
-async def dispositions(call: Call) -> web.Response:
-    """The campaign's dispositions as the tree that they are."""
-    _, running = call.campaign()
-    known = running.book.campaign.settings.dispositions
-    return reply({"dispositions": _under("", known)})
+def _free(running: Running, made: str) -> str:
+    """The ref of a contact for this request; those of requests that were refused before are cancelled, and used up."""
+    known, name, again = running.book.contacts.by_ref, made, 1
+    while name in known and known[name].status is ContactStatus.CANCELLED:
+        again += 1
+        name = f"{made}.{again}"
+    return name
 
 
-def _under(parent: str, known: tuple[Disposition, ...]) -> list[dict[str, Any]]:
-    return [{**msgspec.to_builtins(one), "children": _under(one.code, known)} for one in known if one.parent == parent]
+async def _unmake(call: Call, ref: str, contact: str, code: str) -> None:
+    reason = f"made for a call that was refused: {code}"
+    try:
+        await call.engine.submit(ref, CancelContact(at=call.at, by=call.by, contact=contact, reason=reason))
+    except Refused:  # the same request, asked twice at once, was not refused the other time
+        return
 
 
-ROUTES = [
-    Route("POST", "/v1/calls", click, CALLERS),
-    Route("POST", "/v1/calls/{call}/disposition", dispose, CALLERS),
-    Route("GET", "/v1/campaigns/{ref}/dispositions", dispositions, READERS),
-]
+ROUTES = [Route("POST", "/v1/calls", click, CALLERS)]

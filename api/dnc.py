@@ -1,7 +1,8 @@
 """Do-not-call lists: one for all campaigns, one for each."""
 
-from itertools import islice
-from typing import Annotated
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from api import moment, view
 from api.campaign import number_of
 from api.problem import Problem, invalid
-from api.route import Call, Route, reply, roles
+from api.route import LARGE_BODY_BYTES, Call, Route, decode, reply, roles
 from api.token import Role
 from engine.core.directory import ListNumbers, UnlistNumbers
 from engine.core.standing import EVERYWHERE, line_of, list_of
@@ -17,16 +18,18 @@ from engine.core.standing import EVERYWHERE, line_of, list_of
 KEEPERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 CHUNK_NUMBERS = 1_000
+"""Numbers in one event."""
 MAX_NUMBERS = 100_000
 
-
-class Listing(msgspec.Struct, forbid_unknown_fields=True):
-    numbers: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_NUMBERS)]
-    until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+T = TypeVar("T", bound="Unlisting")
 
 
 class Unlisting(msgspec.Struct, forbid_unknown_fields=True):
     numbers: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_NUMBERS)]
+
+
+class Listing(Unlisting, forbid_unknown_fields=True):
+    until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
 
 
 def _list(call: Call) -> str:
@@ -38,15 +41,31 @@ def _list(call: Call) -> str:
     return EVERYWHERE
 
 
+async def _read(call: Call, type_: type[T]) -> tuple[T, list[str]]:
+    """The body and its numbers as they are dialled; a large one is read in a thread, so that nothing waits for it."""
+    raw = await call.raw()
+
+    def read() -> tuple[T, list[str]]:
+        body = decode(raw, type_, call.request)
+        return body, [number_of(text, f"numbers[{index}]") for index, text in enumerate(body.numbers)]
+
+    return read() if len(raw) < LARGE_BODY_BYTES else await asyncio.to_thread(read)
+
+
+def _chunks(numbers: list[str]) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(numbers), CHUNK_NUMBERS):
+        yield tuple(numbers[start : start + CHUNK_NUMBERS])
+
+
 async def put(call: Call) -> web.Response:
+    """`listed` of the numbers were new to the list, or had another date there."""
     name = _list(call)
-    body = await call.body(Listing)
+    body, numbers = await _read(call, Listing)
     until = moment.epoch_ms(body.until, "until") if body.until is not None else 0
     if body.until is not None and until <= call.at:
         raise invalid("until", "is in the past")
-    numbers = [number_of(text, f"numbers[{index}]") for index, text in enumerate(body.numbers)]
-    rest, listed = iter(numbers), 0
-    while chunk := tuple(islice(rest, CHUNK_NUMBERS)):
+    listed = 0
+    for chunk in _chunks(numbers):
         command = ListNumbers(at=call.at, by=call.by, list=name, numbers=chunk, until=until)
         listed += await call.engine.direct(command)
     return reply({"listed": listed, "known": len(numbers) - listed, **_state(call, name)})
@@ -54,24 +73,29 @@ async def put(call: Call) -> web.Response:
 
 async def remove(call: Call) -> web.Response:
     name = _list(call)
-    body = await call.body(Unlisting)
-    numbers = [number_of(text, f"numbers[{index}]") for index, text in enumerate(body.numbers)]
-    rest, removed = iter(numbers), 0
-    while chunk := tuple(islice(rest, CHUNK_NUMBERS)):
+    _, numbers = await _read(call, Unlisting)
+    removed = 0
+    for chunk in _chunks(numbers):
         removed += await call.engine.direct(UnlistNumbers(at=call.at, by=call.by, list=name, numbers=chunk))
     return reply({"removed": removed, **_state(call, name)})
 
 
 async def show(call: Call) -> web.Response:
-    """How many numbers a list has; with `?number=` whether it has that one."""
+    """How many numbers a list has; with `?number=` whether that one may not be called, and by which list.
+
+    For a campaign the list for all campaigns counts too: it forbids there as well.
+    """
     name = _list(call)
-    number = call.request.query.get("number")
-    if number is None:
+    text = call.request.query.get("number")
+    if text is None:
         return reply(_state(call, name))
-    line = line_of(number_of(number, "number"))
-    until = call.engine.claims.standing.lists.get(name, {}).get(line)
-    listed = until is not None and (until == 0 or call.at < until)
-    return reply({"listed": listed, "until": view.time(until or 0), **_state(call, name)})
+    standing = call.engine.claims.standing
+    line = line_of(number_of(text, "number"))
+    for one in dict.fromkeys((EVERYWHERE, name)):
+        until = standing.lists.get(one, {}).get(line)
+        if until is not None and (until == 0 or call.at < until):
+            return reply({"listed": True, "list": one, "until": view.time(until), **_state(call, one)})
+    return reply({"listed": False, "list": None, "until": None, **_state(call, name)})
 
 
 def _state(call: Call, name: str) -> dict[str, int]:

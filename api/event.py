@@ -8,13 +8,17 @@ import msgspec
 from aiohttp import web
 from aiohttp_sse import sse_response
 
+from api.call import found
 from api.problem import Problem, invalid
 from api.route import REF, Call, Route, reply, roles
 from api.token import Role
 from engine.ports import BadCursor, Notification, StoreUnavailable
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
+CALL_READERS = frozenset(Role)
 STREAM_PAGE = 500
+CALL_PAGES = 40
+"""Pages of a campaign's notifications that one request for a call's looks through."""
 MAX_TYPES = 50
 TYPE = re.compile(r"[a-z_.]{1,64}")
 
@@ -94,4 +98,33 @@ def _text(one: Notification) -> str:
     return msgspec.json.encode(one).decode()
 
 
-ROUTES = [Route("GET", "/v1/events", events, READERS)]
+async def of_call(call: Call) -> web.Response:
+    """What is told of one call: as `events`, of that call's alone.
+
+    Behind `after` ("" is the campaign's beginning); a request looks at so many notifications and no more, and whoever
+    goes on with `cursor` misses none.
+    """
+    ref, running, name = found(call)
+    after = call.request.query.get("after", "")
+    wait_s = call.number("wait", default=0, least=0, most=call.service.limits.max_wait_s)
+    most, until = call.limit(), call.at + wait_s * 1_000
+    told: list[Notification] = []
+    with _stream_slot(call):
+        try:
+            for _ in range(CALL_PAGES):
+                page, after = await call.service.feed.read(
+                    after, min(most, STREAM_PAGE), ref, (), max(0, until - call.at)
+                )
+                told += [one for one in page if one.data.get("call") == name]
+                if told or not page:
+                    break
+        except BadCursor:
+            raise invalid("after", "not a cursor of this feed") from None
+    record = running.book.calls[name]
+    return reply({"call": name, "status": record.status, "events": told, "cursor": after})
+
+
+ROUTES = [
+    Route("GET", "/v1/events", events, READERS),
+    Route("GET", "/v1/calls/{call}/events", of_call, CALL_READERS),
+]

@@ -1,18 +1,19 @@
 """External systems: their own ids for campaigns and agents. Contacts and dispositions bear theirs themselves."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
 
+from api.agent import may_know
+from api.click import Name, System
 from api.problem import Problem
-from api.route import Call, Ref, Route, reply, roles, taken
+from api.route import Call, Ref, Route, check_text, reply, roles, taken
 from api.token import Role
 from engine.core.directory import BindExternalId
 
 KEEPERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.CRM)
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
 class Binding(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,25 +21,40 @@ class Binding(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Address(msgspec.Struct):
-    system: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
+    system: System
     kind: Literal["campaign", "agent"]
     id: Name
 
 
 def _address(call: Call) -> _Address:
+    parts = dict(call.request.match_info)
+    check_text(parts["id"], "id", "id")
     try:
-        return msgspec.convert(dict(call.request.match_info), _Address)
+        return msgspec.convert(parts, _Address)
     except msgspec.ValidationError as error:
         raise Problem(404, "not-found", str(error)) from None
+
+
+def _known(call: Call, kind: str, ref: str) -> bool:
+    """Whether the principal may know what an id is bound to. What is gone, or bound to nothing, is nobody's."""
+    if kind == "agent":
+        return ref not in call.engine.directory.agents or may_know(call, ref)
+    return call.may_see(ref, call.engine.campaigns.get(ref)) or not (ref and call.principal.campaigns)
+
+
+def _own(call: Call, kind: str, ref: str) -> None:
+    if not _known(call, kind, ref):
+        raise Problem(403, "forbidden", f"{kind} {ref!r} is not yours", "ref")
 
 
 async def put(call: Call) -> web.Response:
     address = _address(call)
     body = await call.body(Binding)
+    if address.kind == "agent" and body.ref not in call.engine.directory.agents:
+        raise Problem(404, "unknown-agent", f"there is no agent {body.ref!r}", "ref")
     if address.kind == "campaign":
         call.named(body.ref)
-    elif body.ref not in call.engine.directory.agents:
-        raise Problem(404, "unknown-agent", f"there is no agent {body.ref!r}", "ref")
+    _own(call, address.kind, body.ref)
     await call.engine.direct(
         BindExternalId(at=call.at, by=call.by, system=address.system, kind=address.kind, id=address.id, ref=body.ref)
     )
@@ -47,6 +63,7 @@ async def put(call: Call) -> web.Response:
 
 async def remove(call: Call) -> web.Response:
     address = _address(call)
+    _own(call, address.kind, call.engine.directory.external.get((address.system, address.kind, address.id), ""))
     await call.engine.direct(
         BindExternalId(at=call.at, by=call.by, system=address.system, kind=address.kind, id=address.id, ref="")
     )
@@ -60,7 +77,7 @@ async def listing(call: Call) -> web.Response:
     rows = [
         {"kind": kind, "id": name, "ref": ref}
         for (owner, kind, name), ref in call.engine.directory.external.items()
-        if owner == system
+        if owner == system and _known(call, kind, ref)
     ]
     return reply({"system": system, "ids": rows})
 

@@ -129,6 +129,9 @@ CATALOGUE: dict[str, Entry] = {
     "adhoc-not-allowed": Entry(
         409, "The campaign calls its contacts only", "Add the number as a contact; or allow adhoc_numbers."
     ),
+    "request-id-used": Entry(
+        409, "The request id was used for another call", "Choose a new id for each call that is asked for."
+    ),
     "external-id-used": Entry(
         409, "The external id is bound to something else", "Unbind it first, or choose another id."
     ),

@@ -1,12 +1,14 @@
 """A new campaign from what came of earlier ones."""
 
 import asyncio
+from hashlib import blake2b
 from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
+from api.campaign import allowed
 from api.problem import Problem, invalid
 from api.route import REF, Call, Ref, Route, reply, roles
 from api.token import Role
@@ -17,6 +19,7 @@ from engine.core.message import AddContacts
 from engine.core.outcome import Outcome
 from engine.core.personal import Person
 
+MAX_REF_CHARS = 100
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 DONE = (Status.CREATED, Status.STOPPED)
 ROWS_AT_A_TIME = 2_000
@@ -33,10 +36,12 @@ class Selection(msgspec.Struct, forbid_unknown_fields=True):
     def takes(self, contact: Contact) -> bool:
         if contact.status is ContactStatus.CANCELLED or not contact.numbers:
             return False
+        if contact.disposition in self.dispositions:
+            return True
         last = next(contact.dialled(), None)
         if last is None:
             return self.uncalled and not contact.disposition
-        return contact.disposition in self.dispositions or last.outcome in self.outcomes
+        return last.outcome in self.outcomes
 
 
 class Successor(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,12 +62,16 @@ async def make(call: Call) -> web.Response:
     select = body.select
     if not (select.uncalled or select.outcomes or select.dispositions):
         raise invalid("select", "name what is to be taken: uncalled, outcomes or dispositions")
-    sources = [call.named(one) for one in body.source]
-    for index, one in enumerate(sources):
+    if ref in body.source:
+        raise invalid("source", "a campaign is not made from itself")
+    sources = [call.named(one) for one in dict.fromkeys(body.source)]
+    for one in sources:
         if one.book.campaign.status not in DONE:
-            detail = f"campaign {body.source[index]!r} is {one.book.campaign.status}: stop it first"
-            raise Problem(409, "campaign-not-stopped", detail, f"source[{index}]")
+            source = one.book.campaign
+            detail = f"campaign {source.ref!r} is {source.status}: stop it first"
+            raise Problem(409, "campaign-not-stopped", detail, f"source[{body.source.index(source.ref)}]")
     settings = patched(Settings(), body.settings)
+    allowed(call, settings)
     await call.engine.create(
         Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=Mode.PREVIEW, settings=settings)
     )
@@ -82,7 +91,10 @@ async def make(call: Call) -> web.Response:
 
 def _again(ref: str, contact: Contact) -> NewContact:
     """The same person under a ref of the new campaign: refs are used once, and attempts begin anew."""
-    name = f"{ref}:{contact.ref}"[:100]
+    name = f"{ref}:{contact.ref}"
+    if len(name) > MAX_REF_CHARS:  # cut, but still its own: a digest of the whole stands at the end
+        digest = blake2b(name.encode(), digest_size=8).hexdigest()
+        name = f"{name[: MAX_REF_CHARS - len(digest) - 1]}:{digest}"
     return NewContact(
         name,
         Person(name, contact.person.details),

@@ -9,7 +9,7 @@ from engine.app import Running
 from engine.core.agent import Agent
 from engine.core.book import Book
 from engine.core.call import Call, recording_of
-from engine.core.contact import Contact
+from engine.core.contact import FREE, Contact
 from engine.core.reservation import Reservation
 from engine.core.screen import reserved, values_of
 
@@ -36,17 +36,21 @@ def campaign_line(running: Running) -> dict[str, Any]:
 
 def campaign(running: Running) -> dict[str, Any]:
     book = running.book
+    settings = book.campaign.settings
+    shares = {owner: len(refs) for owner, refs in book.contacts.dealt.items() if refs}
     return {
         **campaign_line(running),
-        "settings": msgspec.to_builtins(book.campaign.settings),
+        "settings": msgspec.to_builtins(settings),
         "agents": [agent(one, book) for one in book.agents.values()],
         "contacts": {status.value: count for status, count in book.contacts.counts.items()},
         "live_calls": len(book.live),
         "scope": {
-            "target": book.campaign.settings.target_engaged or None,
+            "target": settings.target_engaged or None,
             "engaged": book.contacts.engaged,
+            "reached": 0 < settings.target_engaged == book.campaign.reached,
         },
-        "assigned": {owner: len(refs) for owner, refs in book.contacts.dealt.items() if refs},
+        "unassigned": shares.pop(FREE, 0),
+        "shares": shares,
         "created_at": time(book.campaign.created_at),
         "revision": book.campaign.revision,
         "as_of": running.actor.log.position,

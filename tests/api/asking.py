@@ -85,3 +85,24 @@ class Untouched:
 
     def check(self) -> None:
         assert self._now() == self._before
+
+
+FAR = "25550001"
+"""A number that is busy."""
+
+
+async def contacts(service: World, *rows: dict[str, Any], ref: str = "spring", query: str = "") -> dict[str, Any]:
+    answer: dict[str, Any] = await service.manager.call("POST", f"/v1/campaigns/{ref}/contacts{query}", list(rows))
+    return answer
+
+
+def clicked(**more: Any) -> dict[str, Any]:
+    """A click of the external system `suite`, by its own ids: see the fixture `crm`."""
+    return {"external_system": "suite", "campaign": "C1", "agent": "U1", "request_id": "r1", **more}
+
+
+async def refused(service: World, token: str, body: dict[str, Any]) -> str:
+    """Status and code of a click that is refused."""
+    answer = await ask(service, "POST", "/v1/calls", body, token=token)
+    assert answer.status >= 400, answer.body
+    return f"{answer.status} {answer.code}"

@@ -1,0 +1,110 @@
+"""Dispositions: which a campaign has, and closing a contact with one, by the contact's reservation or its call."""
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from api import moment
+from api.call import found
+from api.click import Name, campaign_of, may_act_for
+from api.problem import Problem, invalid
+from api.route import Call, Route, reply, roles, taken
+from api.token import Role
+from engine.app import Running
+from engine.core.campaign import Disposition
+from engine.core.message import Dispose
+from engine.core.refusal import Refused
+from engine.core.reservation import Reservation
+
+CLOSERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT, Role.CRM)
+READERS = frozenset(Role)
+
+
+class Callback(msgspec.Struct, forbid_unknown_fields=True):
+    """`at` is RFC 3339; without a distance to UTC it is the contact's own clock."""
+
+    at: Annotated[str, msgspec.Meta(max_length=40)]
+    personal: bool = True
+
+
+class Closing(msgspec.Struct, forbid_unknown_fields=True):
+    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    external_disposition: Name | None = None
+    callback: Callback | None = None
+
+
+async def of_call(call: Call) -> web.Response:
+    """The disposition of the contact that a call was with, while its agent still has it in hand."""
+    body = await call.body(Closing)
+    one_named(body)
+    ref, running, name = found(call)
+    record = running.book.calls[name]
+    may_act_for(call.principal, record.agent)
+    held = running.book.reservations.get(record.reservation)
+    if held is None:
+        raise Problem(409, "reservation-lost", "the contact of this call is not in its agent's hand any more")
+    await close(call, ref, held, held.agent, held.token, body)
+    return taken(call)
+
+
+async def close(call: Call, ref: str, held: Reservation, agent: str, token: str, body: Closing) -> None:
+    """Dispose of the contact of a reservation, as `agent` who shows its token."""
+    running = call.engine.campaign(ref)
+    back_at, personal = None, True
+    if body.callback is not None:
+        contact = running.book.contacts.by_ref[held.contact]
+        back_at = moment.at_the_contacts(body.callback.at, contact, call.engine.zones, "callback.at")
+        personal = body.callback.personal
+    disposing = Dispose(
+        at=call.at,
+        agent=agent,
+        reservation=held.id,
+        token=token,
+        disposition=_code(running, body),
+        callback_at=back_at,
+        personal=personal,
+    )
+    try:
+        await call.engine.submit(ref, disposing)
+    except Refused as refused:
+        if refused.field == "callback_at":
+            raise invalid("callback.at" if body.callback else "callback", refused.detail) from None
+        raise
+
+
+def one_named(body: Closing) -> None:
+    if (body.disposition is None) == (body.external_disposition is None):
+        raise invalid("disposition", "name one: disposition or external_disposition")
+
+
+def _code(running: Running, body: Closing) -> str:
+    """A disposition by its code, or by the CRM's own name for it."""
+    if body.disposition is not None:
+        return body.disposition
+    known = running.book.campaign.settings.dispositions
+    chosen = next((one.code for one in known if one.external_id == body.external_disposition), None)
+    if chosen is None:
+        detail = f"this campaign has no disposition that the CRM calls {body.external_disposition!r}"
+        raise invalid("external_disposition", detail)
+    return chosen
+
+
+async def listing(call: Call) -> web.Response:
+    """The campaign's dispositions as the tree that they are. With `?external_system=` the ref is that system's own id."""
+    system = call.request.query.get("external_system")
+    if system is None:
+        _, running = call.campaign()
+    else:
+        running = call.named(campaign_of(call, system, call.request.match_info["ref"], "ref"))
+    return reply({"dispositions": _under("", running.book.campaign.settings.dispositions)})
+
+
+def _under(parent: str, known: tuple[Disposition, ...]) -> list[dict[str, Any]]:
+    return [{**msgspec.to_builtins(one), "children": _under(one.code, known)} for one in known if one.parent == parent]
+
+
+ROUTES = [
+    Route("POST", "/v1/calls/{call}/disposition", of_call, CLOSERS),
+    Route("GET", "/v1/campaigns/{ref}/dispositions", listing, READERS),
+]
