@@ -13,7 +13,7 @@ from api.token import Role
 from engine import explain
 from engine.app import Running, log_of
 from engine.core.contact import Contact
-from engine.core.standing import EVERYWHERE, line_of, list_of
+from engine.core.standing import line_of
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 ROWS_AT_A_TIME = 2_000
@@ -34,25 +34,24 @@ async def show(call: Call) -> web.Response:
     if contact is None:
         raise Problem(404, "unknown-contact", f"there is no contact {query['contact'][:100]!r}", "contact")
     now = _now(call, ref, running, contact)
-    past = await explain.history(call.engine.store.read(log_of(ref)), contact, running.book)
+    past = await explain.history(call.engine.store.read(log_of(ref)), contact.ref)
     return reply({**now, "history": [_dated(one) for one in past], "as_of": running.actor.log.position})
 
 
 def _now(call: Call, ref: str, running: Running, contact: Contact) -> dict[str, Any]:
     now = explain.contact_now(running.book, call.engine.claims, call.engine.zones, contact, call.at)
     now["due_at"] = view.time(now["due_at"] or 0)
+    for number in now["numbers"]:
+        number["cools_until"] = view.time(number["cools_until"] or 0)
     return {"campaign": ref, **now}
 
 
 async def _number(call: Call, number: str) -> web.Response:
     """The lists that have it, how often it was dialled, and every contact that the principal may know of with it."""
-    line, standing = line_of(number), call.engine.claims.standing
+    line = line_of(number)
     mine = [(ref, one) for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
-    lists = [
-        {"list": name, "version": standing.versions[name], "until": view.time(standing.lists[name][line])}
-        for name in (EVERYWHERE, *(list_of(ref) for ref, _ in mine))
-        if line in standing.lists.get(name, {})
-    ]
+    found = explain.lists_with(call.engine.claims.standing, number, [ref for ref, _ in mine])
+    lists = [{**one, "until": view.time(one["until"])} for one in found]
     having: list[dict[str, Any]] = []
     for ref, running in mine:
         for place, contact in enumerate(list(running.book.contacts.by_ref.values())):

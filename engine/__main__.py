@@ -37,6 +37,7 @@ from engine.core.book import Book, Event
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryEvent
 from engine.core.importing import ImportMode
+from engine.core.standing import line_of
 from engine.ports import StoreUnavailable
 from engine.recovery import replay
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
@@ -399,36 +400,64 @@ def show_log(
 
 
 @cli.command(name="explain")
-def explain_contact(contact: str, *, config: Config = None) -> None:
-    """Say from the logs, as JSON, how a contact stands, what it waits for, and what happened to it."""
+def explain_contact(contact: str = "", *, number: str = "", config: Config = None) -> None:
+    """Say from the logs, as JSON, how a contact stands, what it waits for, and what happened to it.
+
+    With `--number` instead, how every contact stands that has the number.
+    """
+    if bool(contact) == bool(number):
+        print("ringfold: name a contact, or a --number", file=sys.stderr)
+        sys.exit(2)
 
     async def run() -> None:
         store = await open_log_store(_settings(config))
         try:
-            directory, claims = Directory(), Claims(max_calls_in_setup=1)
-            directory.standing = claims.standing
-            async for batch in store.read(DIRECTORY):
-                for one in batch:
-                    directory.apply(one.event)
-            ref = directory.contacts.get(contact)
-            if ref is None or directory.campaigns.get(ref, True):
-                what = f"its campaign {ref!r} is deleted" if ref else "there is none of that ref"
-                print(f"ringfold: contact {contact!r}: {what}", file=sys.stderr)
-                sys.exit(1)
-            claims.pbx_up = True  # offline, nobody knows: it is nothing to wait for
-            live = [one for one, deleted in directory.campaigns.items() if not deleted]
-            books = {one: await replay(store.read(log_of(one))) for one in live}
-            for book in books.values():
-                claims.adopt(book)
-            mine = books[ref]
-            known = mine.contacts.by_ref[contact]
-            now = explain.contact_now(mine, claims, PhoneZones(), known, SystemClock().now_ms())
-            past = await explain.history(store.read(log_of(ref)), known, mine)
-            print(json.dumps({"campaign": ref, **now, "history": past}, indent=2, ensure_ascii=False))
+            directory, claims, books = await _read_all(store)
+            if number:
+                told = _explained(number, claims, books)
+            else:
+                ref = directory.contacts.get(contact, "")
+                known = books[ref].contacts.by_ref.get(contact) if ref in books else None
+                if known is None:
+                    what = (
+                        f"its campaign {ref!r} is deleted" if ref and ref not in books else "there is none of that ref"
+                    )
+                    print(f"ringfold: contact {contact!r}: {what}", file=sys.stderr)
+                    sys.exit(1)
+                now = explain.contact_now(books[ref], claims, PhoneZones(), known, SystemClock().now_ms())
+                told = {"campaign": ref, **now, "history": await explain.history(store.read(log_of(ref)), contact)}
+            print(json.dumps(told, indent=2, ensure_ascii=False))
         finally:
             await store.close()
 
     _print_until_closed(run())
+
+
+async def _read_all(store: Store) -> tuple[Directory, Claims, dict[str, Book]]:
+    """Everything that is known, from the logs alone."""
+    directory, claims = Directory(), Claims(max_calls_in_setup=1)
+    directory.standing = claims.standing
+    async for batch in store.read(DIRECTORY):
+        for one in batch:
+            directory.apply(one.event)
+    claims.pbx_up = True  # offline, nobody knows: it is nothing to wait for
+    live = [one for one, deleted in directory.campaigns.items() if not deleted]
+    books = {one: await replay(store.read(log_of(one))) for one in live}
+    for book in books.values():
+        claims.adopt(book)
+    return directory, claims, books
+
+
+def _explained(number: str, claims: Claims, books: dict[str, Book]) -> dict[str, Any]:
+    """A number: the lists that have it, and every contact with it."""
+    at, zones, line = SystemClock().now_ms(), PhoneZones(), line_of(number)
+    having = [
+        {"campaign": ref, **explain.contact_now(book, claims, zones, contact, at)}
+        for ref, book in books.items()
+        for contact in book.contacts.by_ref.values()
+        if line in map(line_of, contact.numbers)
+    ]
+    return {"number": number, "lists": explain.lists_with(claims.standing, number, books), "contacts": having}
 
 
 @cli.command(name="verify")

@@ -1,15 +1,16 @@
 """Why a contact was called, and why it isn't being: the rules asked again now, and what the log says happened."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from engine.core import gate
-from engine.core.agent import Presence, Wanted
+from engine.core.agent import Agent, Presence, Wanted
 from engine.core.book import Book
-from engine.core.call import CallEvent
-from engine.core.campaign import Status
+from engine.core.call import CallAwaitingAgent, CallEvent, CallRequested
+from engine.core.campaign import Delivery, Status
 from engine.core.claims import Claims
 from engine.core.contact import (
     DELIVERABLE,
@@ -21,9 +22,11 @@ from engine.core.contact import (
     ContactStatus,
 )
 from engine.core.number import candidates, strategy_for
-from engine.core.standing import DAY_MS
+from engine.core.standing import DAY_MS, EVERYWHERE, Standing, line_of, list_of
 from engine.ports import Recorded, Zones
 
+MAX_HISTORY_EVENTS = 1_000
+"""Of a longer story the newest are told."""
 SECRET = ("token", "person", "contacts")
 """Fields of events that are nobody's business here: what opens a reservation, and who other people are."""
 
@@ -41,6 +44,7 @@ def contact_now(book: Book, claims: Claims, zones: Zones | None, contact: Contac
         "kind": place.kind.name.lower(),
         "due_at": contact.due_at or None,
         "rank": contact.rank,
+        "agents": [one.id for one in _takers(book, contact)] if contact.status in DELIVERABLE else [],
         "strategy": strategy_for(contact, book.campaign.settings),
         "next_number": next((one for one in usable if numbers[one]["rule"] is None), None),
         "numbers": numbers,
@@ -53,6 +57,7 @@ def _number(book: Book, claims: Claims, zones: Zones | None, contact: Contact, i
     offsets = zones.offsets(contact.zone, number, at) if zones is not None else ()
     why_not = gate.forbidden(book, contact, number, offsets, claims.standing, at)
     last = contact.last_outcome(index)
+    cools_until = claims.standing.last_attempt(number) + book.campaign.settings.number_cooldown_s * 1_000
     return {
         "index": index,
         "number": number,
@@ -62,6 +67,7 @@ def _number(book: Book, claims: Claims, zones: Zones | None, contact: Contact, i
         "last_outcome": last.value if last is not None else None,
         "attempts": sum(one.number == index for one in contact.dialled()),
         "attempts_24h_everywhere": claims.standing.attempts(number, at - DAY_MS),
+        "cools_until": cools_until if cools_until > at else None,
         "in_call": claims.call_to(number),
         "utc_offsets_minutes": list(offsets),
     }
@@ -96,36 +102,50 @@ def _waits_for(
         yield "a person: no number may be dialled by itself now"
     elif all(numbers[one]["rule"] is not None for one in usable):
         yield "the rules: each number that may be dialled by itself is forbidden now"
-    if contact.status in DELIVERABLE and not _somebody(book, contact):
+    if contact.status in DELIVERABLE and not _takers(book, contact):
         yield "an agent: none who may have it is available"
 
 
-def _somebody(book: Book, contact: Contact) -> bool:
-    """Whether an agent is at work who would get it, were it first."""
+def _takers(book: Book, contact: Contact) -> list[Agent]:
+    """The agents at work who would get it, were it first."""
     ready = [one for one in book.agents.values() if one.presence is Presence.PRESENT and one.wanted is Wanted.AVAILABLE]
     owner = contact.owner
-    if owner == FREE or any(one.id == owner for one in ready):
-        return bool(ready)
+    if owner == FREE:
+        return ready if book.campaign.settings.delivery is Delivery.OWN_FIRST else []
     away = owner not in book.agents or book.agents[owner].presence is not Presence.PRESENT
-    return bool(ready) and away and book.campaign.settings.others_when_unavailable
+    others = away and book.campaign.settings.others_when_unavailable
+    return [one for one in ready if others or one.id == owner]
 
 
-async def history(read: AsyncIterator[Sequence[Recorded]], contact: Contact, book: Book) -> list[dict[str, Any]]:
+def lists_with(standing: Standing, number: str, campaigns: Iterable[str]) -> list[dict[str, Any]]:
+    """The do-not-call lists that have a number: the one for all, and those of these campaigns. `until` 0 is for ever."""
+    line = line_of(number)
+    return [
+        {"list": name, "version": standing.versions[name], "until": standing.lists[name][line]}
+        for name in (EVERYWHERE, *map(list_of, campaigns))
+        if line in standing.lists.get(name, {})
+    ]
+
+
+async def history(read: AsyncIterator[Sequence[Recorded]], ref: str) -> list[dict[str, Any]]:
     """What the log says of a contact, with positions, oldest first. Reads the log once."""
-    calls = {one.call for one in contact.attempts} | {
-        one for one in book.live if book.calls[one].contact == contact.ref
-    }
-    told: list[dict[str, Any]] = []
+    calls: set[str] = set()
+    told: deque[dict[str, Any]] = deque(maxlen=MAX_HISTORY_EVENTS)
     async for batch in read:
-        told += [_told(one) for one in batch if _is_about(one.event, contact.ref, calls)]
-    return told
+        for one in batch:
+            if _is_about(one.event, ref, calls):
+                told.append(_told(one))
+    return list(told)
 
 
 def _is_about(event: Any, ref: str, calls: set[str]) -> bool:
+    """Whether an event is about a contact or a call of it; `calls` are those met so far."""
     if isinstance(event, ContactsAdded | ContactsReplaced):
         return any(one.ref == ref for one in event.contacts)
     if isinstance(event, ContactsAssigned):
         return any(ref in refs for refs in event.contacts.values())
+    if isinstance(event, CallAwaitingAgent | CallRequested) and event.contact == ref:
+        calls.add(event.call)
     return getattr(event, "contact", None) == ref or (isinstance(event, CallEvent) and event.call in calls)
 
 
