@@ -157,9 +157,7 @@ def _has(contact: Contact, line: str) -> bool:
 async def _having(running: Running, line: str, made: str) -> str | None:
     """A contact that has the number: an open one before a closed one. Closed ones that were made for a call don't count."""
     closed = None
-    for place, one in enumerate(list(running.book.contacts.by_ref.values())):
-        if place % ROWS_AT_A_TIME == 0:
-            await asyncio.sleep(0)
+    async for one in every_contact(running.book):
         if not _has(one, line):
             continue
         if one.status in OPEN:

@@ -1,6 +1,5 @@
 """Why and why not: a contact, or whoever has a number."""
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +8,7 @@ from api import view
 from api.campaign import number_of
 from api.problem import Problem, invalid
 from api.route import REF, Call, Route, reply, roles
+from api.scan import every_contact
 from api.token import Role
 from engine import explain
 from engine.app import Running, log_of
@@ -16,8 +16,6 @@ from engine.core.contact import Contact
 from engine.core.standing import line_of
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
-ROWS_AT_A_TIME = 2_000
-"""Contacts compared before others get their turn."""
 
 
 async def show(call: Call) -> web.Response:
@@ -54,9 +52,7 @@ async def _number(call: Call, number: str) -> web.Response:
     lists = [{**one, "until": view.time(one["until"])} for one in found]
     having: list[dict[str, Any]] = []
     for ref, running in mine:
-        for place, contact in enumerate(list(running.book.contacts.by_ref.values())):
-            if place % ROWS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        async for contact in every_contact(running.book):
             if line in map(line_of, contact.numbers):
                 having.append(_now(call, ref, running, contact))
     return reply({"number": number, "lists": lists, "in_call": call.engine.claims.call_to(number), "contacts": having})

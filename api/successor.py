@@ -11,6 +11,7 @@ from aiohttp import web
 from api.campaign import allowed
 from api.problem import Problem, invalid
 from api.route import REF, Call, Ref, Route, reply, roles
+from api.scan import every_contact
 from api.token import Role
 from engine.core.campaign import Create, Mode, Settings, Status, Text, patched
 from engine.core.contact import Contact, ContactStatus, NewContact
@@ -77,11 +78,7 @@ async def make(call: Call) -> web.Response:
     )
     chosen: list[NewContact] = []
     for one in sources:
-        for place, contact in enumerate(list(one.book.contacts.by_ref.values())):
-            if place % ROWS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-            if select.takes(contact):
-                chosen.append(_again(ref, contact))
+        chosen += [_again(ref, contact) async for contact in every_contact(one.book) if select.takes(contact)]
     rest, added = iter(chosen), 0
     while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
         new, _ = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))

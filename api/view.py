@@ -37,7 +37,7 @@ def campaign_line(running: Running) -> dict[str, Any]:
 def campaign(running: Running) -> dict[str, Any]:
     book = running.book
     settings = book.campaign.settings
-    shares = {owner: len(refs) for owner, refs in book.contacts.dealt.items() if refs}
+    shares = {owner: count for owner, count in book.contacts.dealt.items() if count}
     return {
         **campaign_line(running),
         "settings": msgspec.to_builtins(settings),

@@ -16,7 +16,7 @@ import structlog
 from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.book import Book, Columns, Event, stream_of
+from engine.core.book import Book, Event, Snapshot, stream_of
 from engine.core.campaign import Create, Delete, DncList, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
@@ -451,11 +451,11 @@ class Engine:
         running = self.campaigns.get(ref)
         if running is not None and pos - running.snapshot_pos >= self.limits.snapshot_every_events:
             running.snapshot_pos = pos
-            self._spawn(self._snapshot(ref, pos, running.book.columns()), f"snapshot {ref}")
+            self._spawn(self._snapshot(ref, pos, running.book.snapshot()), f"snapshot {ref}")
 
-    async def _snapshot(self, ref: str, pos: int, columns: Columns) -> None:
+    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
         """A snapshot that can't be saved costs time at the next start, no more."""
-        packed = await asyncio.to_thread(pack, self.store, columns)  # some microseconds a contact
+        packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
         try:
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
         except StoreUnavailable as error:

@@ -1,16 +1,19 @@
 """A campaign's book read back from its log: from the newest snapshot on, or from the first event."""
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
-from typing import get_type_hints
 
 import msgspec
 import structlog
 
-from engine.core.book import Book, Columns, restore
+from engine.core.book import PAGE_CONTACTS, Book, Head, Snapshot, begin
+from engine.core.contact import Contact
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
-SNAPSHOT = "book.v1"
+SNAPSHOT = "book.v2"
 """Name and form of the snapshots; another form gets another name."""
+HEAD = "head"
 
 log = structlog.get_logger(__name__)
 
@@ -31,16 +34,26 @@ async def _newest(store: EventStore, name: str) -> tuple[Book, int]:
         if saved is None:
             return Book(), 0
         pos, packed = saved
-        values = {field: await store.decode(packed[field], type_) for field, type_ in get_type_hints(Columns).items()}
+        head = await store.decode(packed[HEAD], Head)
+        book = begin(head)
+        for page in range(math.ceil(head.contacts / PAGE_CONTACTS)):
+            for contact in await store.decode(packed[_page(page)], list[Contact]):
+                book.contacts.put(contact)
+            await asyncio.sleep(0)  # other campaigns may be at work
     except (DamagedSnapshot, KeyError, msgspec.ValidationError) as error:
         log.warning("snapshot of no use, reading the whole log", log=name, error=str(error))
         return Book(), 0
-    return restore(Columns(**values)), pos
+    return book, pos
 
 
-def pack(store: EventStore, columns: Columns) -> dict[str, bytes]:
-    """Columns as a snapshot keeps them."""
-    return {name: store.encode(getattr(columns, name)) for name in Columns.__struct_fields__}
+def pack(store: EventStore, snapshot: Snapshot) -> dict[str, bytes]:
+    """A snapshot as it is kept: the contacts in pages. From any thread."""
+    pages = {_page(number): store.encode(page) for number, page in enumerate(snapshot.pages())}
+    return {HEAD: store.encode(snapshot.head), **pages}
+
+
+def _page(number: int) -> str:
+    return f"contacts/{number}"
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

@@ -23,7 +23,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 
 PURE = frozenset(
-    {"__future__", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math", "msgspec"}
+    {
+        "__future__",
+        "array",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "enum",
+        "functools",
+        "heapq",
+        "itertools",
+        "math",
+        "msgspec",
+    }
     | {"operator", "re", "typing"}
 )
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "globals"})

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -252,9 +251,9 @@ def spared_refs(folder: Path) -> set[str]:
 async def unnamed(book: Book, spared: set[str], known_before: int) -> list[str]:
     """Open contacts that a file doesn't name, among the first so many."""
     found: list[str] = []
-    contacts = list(islice(book.contacts.by_ref.values(), known_before))
-    for part in _parts(contacts, LOOK_ROWS):
-        found += [one.ref for one in part if one.ref not in spared and one.status in OPEN]
+    for start in range(0, known_before, LOOK_ROWS):
+        page = book.contacts.by_ref.page(start, min(LOOK_ROWS, known_before - start))
+        found += [one.ref for one in page if one.ref not in spared and one.status in OPEN]
         await asyncio.sleep(0)
     return found
 

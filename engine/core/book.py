@@ -3,6 +3,8 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import contact as contacts
+from engine.core import roll
 from engine.core.agent import Agent, AgentEvent, AgentRemoved, Presence
 from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested, CallStatus
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
@@ -20,17 +22,14 @@ from engine.core.contact import (
     ContactCancelled,
     ContactEvent,
     ContactExhausted,
-    Contacts,
     ContactsAdded,
     ContactsAssigned,
     ContactsReplaced,
-    ContactStatus,
     ContactsUpcoming,
-    Priority,
+    unpack,
 )
 from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
 from engine.core.outcome import Outcome
-from engine.core.personal import Person
 from engine.core.reservation import (
     IN_HAND,
     ContactDisposed,
@@ -41,6 +40,9 @@ from engine.core.reservation import (
     Reservation,
     ReservationExtended,
 )
+from engine.core.roll import Contacts
+
+PAGE_CONTACTS = 10_000
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
@@ -150,7 +152,7 @@ class Book:
             self.agents[agent.id] = agent
 
     def _apply_contact(self, event: ContactEvent) -> None:
-        contacts.evolve(self.contacts, event)
+        roll.evolve(self.contacts, event)
         match event:
             case ContactsUpcoming():
                 self.ahead = dict.fromkeys(event.contacts)
@@ -213,69 +215,35 @@ class Book:
         ):
             ledger.clear()
 
-    # -- the book as columns: for snapshots, and to compare two books byte by byte ------------------------------------
-
-    def columns(self) -> "Columns":
-        """The whole state. Two equal books give equal columns, however they came to be."""
-        people = list(self.contacts.by_ref.values())
-        return Columns(
+    def snapshot(self) -> "Snapshot":
+        """The whole state, as it is now and stays: quick, for nothing is unpacked. Equal books have equal ones."""
+        head = Head(
             campaign=self.campaign,
             agents=list(self.agents.values()),
             reservations=list(self.reservations.values()),
             calls=list(self.calls.values()),
-            refs=[one.ref for one in people],
-            persons=[one.person for one in people],
-            ranks=[one.rank for one in people],
-            statuses=[one.status for one in people],
-            dues=[one.due_at for one in people],
-            held_by=[one.reservation for one in people],
-            dispositions=[one.disposition for one in people],
-            attempts=[one.attempts for one in people],
-            priorities=[one.priority for one in people],
-            assigned=[one.agent for one in people],
-            fixed=[one.fixed for one in people],
-            zones=[one.zone for one in people],
-            tags=[one.tags for one in people],
-            externals=[one.external_id for one in people],
-            consents=[one.consent_until for one in people],
-            callbacks=[one.callback for one in people],
-            disposed=[one.disposed for one in people],
+            contacts=len(self.contacts),
             next_rank=self.contacts.next_rank,
             engaged=self.contacts.engaged,
             imports=list(self.imports.values()),
-            suppressed=self.suppressed,
+            suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
+        return Snapshot(head, self.contacts.by_ref.rows.copy())
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
-        return msgspec.msgpack.encode(self.columns(), enc_hook=_plain)
+        return self.snapshot().canonical()
 
 
-class Columns(msgspec.Struct, kw_only=True):
-    """A book, contacts by column: a column of a million small values packs and loads far faster than a million rows."""
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a book but its contacts, of which it says how many there are."""
 
     campaign: Campaign
     agents: list[Agent]
     reservations: list[Reservation]
     calls: list[Call]
-    refs: list[str]
-    persons: list[Person]
-    ranks: list[int]
-    statuses: list[ContactStatus]
-    dues: list[int]
-    held_by: list[str]
-    dispositions: list[str]
-    attempts: list[tuple[Attempt, ...]]
-    priorities: list[Priority]
-    assigned: list[str]
-    fixed: list[bool]
-    zones: list[str]
-    tags: list[tuple[str, ...]]
-    externals: list[str]
-    consents: list[int]
-    callbacks: list[str]
-    disposed: list[int]
+    contacts: int
     next_rank: int
     engaged: int
     imports: list[ImportStarted]
@@ -288,6 +256,22 @@ def hour_of(at: int) -> int:
     return at // HOUR_MS % 24
 
 
+class Snapshot(msgspec.Struct, frozen=True):
+    """A book at one moment. What takes long with many contacts may be done by another thread."""
+
+    head: Head
+    rows: dict[str, bytes]
+
+    def pages(self) -> Iterator[list[Contact]]:
+        """The contacts in order of arrival, in pages of PAGE_CONTACTS."""
+        rows = iter(self.rows.items())
+        while page := [unpack(ref, packed) for ref, packed in islice(rows, PAGE_CONTACTS)]:
+            yield page
+
+    def canonical(self) -> bytes:
+        return msgspec.msgpack.encode((self.head, self.rows))
+
+
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
     if present:
         ledger[key] = None
@@ -295,90 +279,31 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Person):
-        return (value.subject, value.details)
-    raise NotImplementedError(type(value).__name__)  # msgspec's contract for types that a hook doesn't know
+def restore(head: Head, pages: Iterable[Iterable[Contact]]) -> Book:
+    """The book that a snapshot was taken of."""
+    book = begin(head)
+    for page in pages:
+        for contact in page:
+            book.contacts.put(contact)
+    return book
 
 
-def restore(columns: Columns) -> Book:
-    """The book that `columns` were taken from."""
+def begin(head: Head) -> Book:
+    """The book that a snapshot was taken of, its contacts still to be put into it."""
     book = Book()
-    book.campaign = columns.campaign
-    rows = zip(
-        columns.refs,
-        columns.persons,
-        columns.ranks,
-        columns.statuses,
-        columns.dues,
-        columns.held_by,
-        columns.dispositions,
-        columns.attempts,
-        columns.priorities,
-        columns.assigned,
-        columns.fixed,
-        columns.zones,
-        columns.tags,
-        columns.externals,
-        columns.consents,
-        columns.callbacks,
-        columns.disposed,
-        strict=True,
-    )
-    book.contacts.load(
-        (
-            Contact(
-                ref=ref,
-                person=person,
-                rank=rank,
-                status=status,
-                due_at=due_at,
-                reservation=reservation,
-                disposition=disposition,
-                attempts=attempts,
-                priority=priority,
-                agent=agent,
-                fixed=fixed,
-                zone=zone,
-                tags=tags,
-                external_id=external_id,
-                consent_until=consent_until,
-                callback=callback,
-                disposed=disposed,
-            )
-            for (
-                ref,
-                person,
-                rank,
-                status,
-                due_at,
-                reservation,
-                disposition,
-                attempts,
-                priority,
-                agent,
-                fixed,
-                zone,
-                tags,
-                external_id,
-                consent_until,
-                callback,
-                disposed,
-            ) in rows
-        ),
-        columns.next_rank,
-    )
-    book.contacts.engaged = columns.engaged
-    book.imports = {one.import_id: one for one in columns.imports}
-    book.ahead = dict.fromkeys(columns.ahead)
-    book.suppressed = dict(columns.suppressed)
-    book.requests = {one.request: one.id for one in columns.calls if one.request}
-    book.calls = {one.id: one for one in columns.calls}
-    for call in columns.calls:
+    book.campaign = head.campaign
+    book.contacts.next_rank = head.next_rank
+    book.contacts.engaged = head.engaged
+    book.imports = {one.import_id: one for one in head.imports}
+    book.ahead = dict.fromkeys(head.ahead)
+    book.suppressed = dict(head.suppressed)
+    book.requests = {one.request: one.id for one in head.calls if one.request}
+    book.calls = {one.id: one for one in head.calls}
+    for call in head.calls:
         book._learn(call)  # noqa: SLF001 - the book of these columns
-    book.live = {one.id: None for one in columns.calls if one.status is not CallStatus.ENDED}
-    book.reservations = {one.id: one for one in columns.reservations}
-    for agent in columns.agents:
+    book.live = {one.id: None for one in head.calls if one.status is not CallStatus.ENDED}
+    book.reservations = {one.id: one for one in head.reservations}
+    for agent in head.agents:
         book.agents[agent.id] = agent
         if agent.leg:
             book.phones[agent.leg] = agent.id

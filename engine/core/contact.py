@@ -9,26 +9,19 @@
 
 Whose queue a contact is in: a personal callback is in that agent's, a pre-assigned contact in its agent's, any other in
 the free one. The order inside a queue is `queue`'s. Ranks are given in order of arrival; a contact that was skipped gets
-a new one at the end, one that lapsed keeps its place.
+a new one at the end, one that lapsed keeps its place. All contacts of a campaign together are its `roll`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
-from itertools import islice
-from typing import assert_never
 
 import msgspec
 
 from engine.core.outcome import Outcome
-from engine.core.personal import Person
-from engine.core.queue import Kind, Place, Queue
+from engine.core.personal import Details, Person
+from engine.core.queue import Kind, Place
 from engine.core.reservation import (
-    ContactDisposed,
-    ContactReleased,
-    ContactReserved,
-    DialRefused,
     ReservationEvent,
-    ReservationExtended,
 )
 
 ANYBODY = "*"
@@ -138,7 +131,7 @@ ContactEvent = (
 # -- state ----------------------------------------------------------------------------------------------------------
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """`at` is when the number was dialled, 0 where it never came to that."""
 
     call: str
@@ -147,7 +140,7 @@ class Attempt(msgspec.Struct, frozen=True):
     at: int = 0
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
+class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`agent` is whose it is by assignment (`fixed`: from outside, never dealt anew), `callback` whose callback it is."""
 
     ref: str
@@ -179,6 +172,11 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
         return self.agent if self.callback in ("", ANYBODY) else self.callback
 
     @property
+    def tied(self) -> bool:
+        """Whether it stays in its owner's queue however contacts are split."""
+        return self.fixed or self.callback not in ("", ANYBODY)
+
+    @property
     def place(self) -> Place:
         if self.due_at:
             kind = Kind.CALLBACK if self.callback else Kind.RETRY
@@ -197,169 +195,87 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
         return next((one.outcome for one in dialled if one.number == number), None)
 
 
-class Contacts:
-    """All contacts of a campaign by ref, counted by status, with the queues to deliver them from."""
+# -- packed -----------------------------------------------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self.by_ref: dict[str, Contact] = {}
-        self.counts: dict[ContactStatus, int] = dict.fromkeys(ContactStatus, 0)
-        self.next_rank = 1
-        self.engaged = 0
-        """Contacts whose disposition counts as engaged."""
-        self.by_external: dict[str, str] = {}
-        """Ref by the CRM's own id."""
-        self.dealt: dict[str, dict[str, None]] = {}
-        """Open contacts that a split may move, by whose they are, the longest theirs first."""
-        self._queues: dict[str, Queue] = {}
-
-    def __len__(self) -> int:
-        return len(self.by_ref)
-
-    @property
-    def open(self) -> int:
-        return sum(self.counts[status] for status in OPEN)
-
-    def put(self, contact: Contact) -> None:
-        before = self.by_ref.get(contact.ref)
-        if before is not None:
-            self.counts[before.status] -= 1
-            if before.agent != contact.agent:
-                self.dealt.get(before.agent, {}).pop(before.ref, None)
-            if before.external_id != contact.external_id:  # replaced: the CRM's former id names nobody
-                self.by_external.pop(before.external_id, None)
-        self.counts[contact.status] += 1
-        self.by_ref[contact.ref] = contact
-        if contact.external_id:
-            self.by_external[contact.external_id] = contact.ref
-        if not contact.fixed:
-            mine = self.dealt.setdefault(contact.agent, {})
-            if contact.status in OPEN:
-                mine[contact.ref] = None
-            else:
-                mine.pop(contact.ref, None)
-        if contact.status in DELIVERABLE:
-            self._queue(contact.owner).put(contact.place)
-
-    def first(self, at: int, owner: str = FREE) -> Contact | None:
-        """The contact of an owner's queue to deliver now, without taking it."""
-        queue = self._queues.get(owner)
-        place = queue.first(at) if queue is not None else None
-        return self.by_ref[place.ref] if place is not None else None
-
-    def best(self, at: int, owners: Iterable[str]) -> Contact | None:
-        """The first of several owners' queues together."""
-        found = (self.first(at, owner) for owner in owners)
-        return min((one for one in found if one is not None), key=lambda one: one.place, default=None)
-
-    def next_due_at(self, owners: Iterable[str]) -> int | None:
-        """When the earliest contact that isn't due yet will be."""
-        found = (self._queues[owner].next_due_at() for owner in owners if owner in self._queues)
-        return min((one for one in found if one is not None), default=None)
-
-    def upcoming(self, at: int, owner: str, limit: int) -> list[Contact]:
-        """The next contacts of an owner's queue in order of delivery."""
-        queue = self._queues.get(owner)
-        return [self.by_ref[place.ref] for place in queue.upcoming(at, limit)] if queue is not None else []
-
-    def owners(self) -> Iterable[str]:
-        return self._queues.keys()
-
-    def load(self, contacts: Iterable[Contact], next_rank: int) -> None:
-        for contact in contacts:
-            self.put(contact)
-        self.next_rank = next_rank
-
-    def _queue(self, owner: str) -> Queue:
-        queue = self._queues.get(owner)
-        if queue is None:
-            queue = self._queues[owner] = Queue(self._holding(owner))
-        return queue
-
-    def _holding(self, owner: str) -> Callable[[Place], bool]:
-        def holds(place: Place) -> bool:
-            contact = self.by_ref[place.ref]
-            return contact.status in DELIVERABLE and contact.owner == owner and contact.place == place
-
-        return holds
+_STATUSES, _PRIORITIES = tuple(ContactStatus), tuple(Priority)
 
 
-def movable(contacts: Contacts, agent: str, limit: int, newest: bool) -> list[str]:
-    """Up to `limit` refs of an agent's open contacts that a split may give to another: none that somebody holds, no
-    personal callback."""
-    mine = contacts.dealt.get(agent, {})
-    free = (
-        ref
-        for ref in (reversed(mine) if newest else iter(mine))
-        if contacts.by_ref[ref].status in DELIVERABLE and contacts.by_ref[ref].callback in ("", ANYBODY)
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A contact without its ref, enums by their place. `subject` is "" where it is the ref, `numbers` None once erased."""
+
+    rank: int
+    status: int
+    priority: int
+    subject: str
+    numbers: tuple[str, ...] | None
+    name: str
+    data: dict[str, str]
+    agent: str
+    fixed: bool
+    zone: str
+    tags: tuple[str, ...]
+    external_id: str
+    consent_until: int
+    due_at: int
+    callback: str
+    reservation: str
+    disposition: str
+    disposed: int
+    attempts: tuple[Attempt, ...]
+
+
+_rows = msgspec.msgpack.Encoder()
+_row = msgspec.msgpack.Decoder(_Row)
+_ERASED = Details(numbers=())
+
+
+def pack(contact: Contact) -> bytes:
+    """A contact in some eighty bytes and its details, for memory alone: equal contacts give equal bytes."""
+    person, details = contact.person, contact.person.details or _ERASED
+    return _rows.encode(
+        _Row(
+            rank=contact.rank,
+            status=_STATUSES.index(contact.status),
+            priority=ORDER[contact.priority],
+            subject="" if person.subject == contact.ref else person.subject,
+            numbers=details.numbers if person.details is not None else None,
+            name=details.name,
+            data=details.data,
+            agent=contact.agent,
+            fixed=contact.fixed,
+            zone=contact.zone,
+            tags=contact.tags,
+            external_id=contact.external_id,
+            consent_until=contact.consent_until,
+            due_at=contact.due_at,
+            callback=contact.callback,
+            reservation=contact.reservation,
+            disposition=contact.disposition,
+            disposed=contact.disposed,
+            attempts=contact.attempts,
+        )
     )
-    return list(islice(free, limit))
 
 
-def _new(new: NewContact, rank: int) -> Contact:
+def unpack(ref: str, packed: bytes) -> Contact:
+    row = _row.decode(packed)
+    details = Details(numbers=row.numbers, name=row.name, data=row.data) if row.numbers is not None else None
     return Contact(
-        ref=new.ref,
-        person=new.person,
-        rank=rank,
-        priority=new.priority,
-        agent=new.agent,
-        fixed=bool(new.agent),
-        zone=new.zone,
-        tags=new.tags,
-        external_id=new.external_id,
-        consent_until=new.consent_until,
+        ref=ref,
+        person=Person(row.subject or ref, details),
+        rank=row.rank,
+        status=_STATUSES[row.status],
+        priority=_PRIORITIES[row.priority],
+        agent=row.agent,
+        fixed=row.fixed,
+        zone=row.zone,
+        tags=row.tags,
+        external_id=row.external_id,
+        consent_until=row.consent_until,
+        due_at=row.due_at,
+        callback=row.callback,
+        reservation=row.reservation,
+        disposition=row.disposition,
+        disposed=row.disposed,
+        attempts=row.attempts,
     )
-
-
-def evolve(contacts: Contacts, event: ContactEvent) -> None:
-    match event:
-        case ContactReserved():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.HELD, reservation=event.reservation))
-        case ReservationExtended() | DialRefused() | ContactsUpcoming():
-            pass
-        case ContactReleased():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(
-                msgspec.structs.replace(
-                    contact,
-                    status=ContactStatus.RETRY if event.due_at else ContactStatus.WAITING,
-                    reservation="",
-                    rank=event.rank,
-                    due_at=event.due_at,
-                    callback=contact.callback if event.callback else "",
-                )
-            )
-            contacts.next_rank = max(contacts.next_rank, event.rank + 1)
-        case ContactDisposed():
-            contact = contacts.by_ref[event.contact]
-            contacts.engaged += event.engaged
-            contacts.put(
-                msgspec.structs.replace(
-                    contact,
-                    status=ContactStatus.FINAL if event.final else ContactStatus.RETRY,
-                    reservation="",
-                    disposition=event.disposition,
-                    disposed=contact.disposed + 1 if contact.disposition == event.disposition else 1,
-                    due_at=event.due_at,
-                    callback=event.callback,
-                )
-            )
-        case ContactsAdded():
-            for offset, new in enumerate(event.contacts):
-                contacts.put(_new(new, event.rank + offset))
-            contacts.next_rank = event.rank + len(event.contacts)
-        case ContactsReplaced():
-            for new in event.contacts:
-                contacts.put(_new(new, contacts.by_ref[new.ref].rank))
-        case ContactsAssigned():
-            for agent, refs in event.contacts.items():
-                for ref in refs:
-                    contacts.put(msgspec.structs.replace(contacts.by_ref[ref], agent=agent))
-        case ContactCancelled():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.CANCELLED, reservation=""))
-        case ContactExhausted():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.FINAL, reservation="", due_at=0))
-        case _:
-            assert_never(event)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from engine.core.book import Book
 from engine.core.campaign import Preassignment, Status
-from engine.core.contact import FREE, ContactsAssigned, movable
+from engine.core.contact import FREE, ContactsAssigned
 from engine.core.preassign import dealt, shares, shuffled
 
 STEP_CONTACTS = 1_000
@@ -30,7 +30,7 @@ def deal(book: Book, at: int, new_id: Callable[[], str]) -> list[ContactsAssigne
     method = settings.preassignment
     split = method is not Preassignment.NONE
     weights = {one.id: one.weight for one in book.agents.values() if split and not one.withdrawn}
-    counts = {owner: len(refs) for owner, refs in book.contacts.dealt.items() if refs}
+    counts = {owner: count for owner, count in book.contacts.dealt.items() if count}
     fair = shares(sum(counts.values()), weights)
     moved = _to_move(book, counts, fair)
     if not moved:
@@ -66,5 +66,5 @@ def _to_move(book: Book, counts: dict[str, int], fair: dict[str, int]) -> list[s
             continue
         surplus = counts[owner] - fair.get(owner, 0)
         if surplus > 0:
-            moved += movable(book.contacts, owner, min(surplus, room - len(moved)), newest=owner in fair)
+            moved += book.contacts.movable(owner, min(surplus, room - len(moved)), newest=owner in fair)
     return moved

@@ -101,7 +101,7 @@ def react(book: Book, event: Event) -> list[Effect]:
 def _deal(book: Book, at: int) -> list[Effect]:
     """Look, after whatever waits, whether contacts have to change hands."""
     wanted = book.campaign.settings.preassignment is not Preassignment.NONE or any(
-        owner != FREE and refs for owner, refs in book.contacts.dealt.items()
+        owner != FREE and count for owner, count in book.contacts.dealt.items()
     )
     return [SetTimer(key="deal", due=at, alarm=DealContacts(at=0))] if wanted and is_dealt(book) else []
 

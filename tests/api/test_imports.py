@@ -4,6 +4,7 @@ exactly what was foretold."""
 import asyncio
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ async def spring(service: World) -> World:
     return service
 
 
-def people(service: World, campaign: str = "spring") -> dict[str, Contact]:
+def people(service: World, campaign: str = "spring") -> Mapping[str, Contact]:
     return service.service.engine.campaigns[campaign].book.contacts.by_ref
 
 

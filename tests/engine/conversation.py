@@ -130,7 +130,8 @@ class Conversation:
         for event in self.last.events:
             self.claims.release(self.ref, event)
         assert replayed(self.log).canonical() == self.book.canonical()
-        assert restore(self.book.columns()).canonical() == self.book.canonical()
+        snapshot = self.book.snapshot()
+        assert restore(snapshot.head, snapshot.pages()).canonical() == self.book.canonical()
         return self.last
 
     def refused(self, message: Message) -> str:
@@ -187,7 +188,7 @@ class Conversation:
 
     def shares(self) -> dict[str, int]:
         """How many open contacts are whose."""
-        return {agent: len(refs) for agent, refs in self.book.contacts.dealt.items() if refs}
+        return {agent: count for agent, count in self.book.contacts.dealt.items() if count}
 
     def cancel(self, contact: str) -> Said:
         return self.when(CancelContact(at=self.at, by="m", contact=contact, reason="asked not to be called"))

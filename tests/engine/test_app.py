@@ -29,7 +29,7 @@ from engine.core.telephony import (
     Settle,
 )
 from engine.ports import StoreUnavailable
-from engine.recovery import replay
+from engine.recovery import SNAPSHOT, replay
 from tests.engine.shell import Shell, new_shell, started, until
 
 
@@ -116,7 +116,7 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
         await shell.next()
         before = shell.book().canonical()
         await asyncio.sleep(0.05)
-    assert ((await shell.store.snapshot("book.v1", log_of("c1"))) is not None) is (snapshot_every_events == 1)
+    assert ((await shell.store.snapshot(SNAPSHOT, log_of("c1"))) is not None) is (snapshot_every_events == 1)
 
     again = shell.again()
     await again.engine.start()

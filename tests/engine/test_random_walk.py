@@ -31,7 +31,7 @@ from engine.core.campaign import (
     Stop,
 )
 from engine.core.claims import Claims
-from engine.core.contact import OPEN, ContactStatus, NewContact
+from engine.core.contact import DELIVERABLE, OPEN, ContactStatus, NewContact
 from engine.core.effect import CancelTimer, Effect, SetTimer, Suppress
 from engine.core.message import (
     AddContacts,
@@ -391,11 +391,15 @@ class Walk:
     def check_replay(self) -> None:
         for ref, book in self.books.items():
             assert replayed(self.logs[ref]).canonical() == book.canonical()
-            again = restore(book.columns())
+            snapshot = book.snapshot()
+            again = restore(snapshot.head, snapshot.pages())
             assert again.canonical() == book.canonical()
             for derived in ("live", "phones", "attending", "arriving"):
                 assert getattr(again, derived) == getattr(book, derived), derived
             assert again.contacts.counts == book.contacts.counts
+            assert {owner: count for owner, count in again.contacts.dealt.items() if count} == {
+                owner: count for owner, count in book.contacts.dealt.items() if count
+            }
             assert again.contacts.first(self.at) == book.contacts.first(self.at)
 
     def check_truth(self) -> None:
@@ -421,10 +425,13 @@ def check_book(book: Book) -> None:
         assert (agent.ahead if one.ahead else agent.reservation) == one.id
         assert not (one.ahead and one.phase is not Phase.OFFERED)
         assert (one.phase is Phase.DIALING) == (one.call in book.live)
-    for owner, refs in book.contacts.dealt.items():
-        assert all(book.contacts.by_ref[ref].agent == owner for ref in refs)
-    dealt = {ref for refs in book.contacts.dealt.values() for ref in refs}
-    assert dealt == {one.ref for one in book.contacts.by_ref.values() if one.status in OPEN and not one.fixed}
+    people = list(book.contacts.by_ref.values())
+    dealt = Counter(one.agent for one in people if one.status in OPEN and not one.fixed)
+    assert dealt == Counter(book.contacts.dealt)
+    for owner in dealt:
+        loose = [one.ref for one in people if one.agent == owner and one.status in DELIVERABLE and not one.tied]
+        for newest in (False, True):
+            assert sorted(book.contacts.movable(owner, len(people), newest)) == sorted(loose)
     for call in (book.calls[one] for one in book.live):
         assert call.status is not CallStatus.ENDED
         assert book.reservations[call.reservation].call == call.id
