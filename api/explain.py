@@ -52,9 +52,11 @@ async def _number(call: Call, number: str) -> web.Response:
     lists = [{**one, "until": view.time(one["until"])} for one in found]
     having: list[dict[str, Any]] = []
     for ref, running in mine:
-        async for contact in every_contact(running.book):
-            if line in map(line_of, contact.numbers):
-                having.append(_now(call, ref, running, contact))
+        having += [
+            _now(call, ref, running, contact)
+            async for contact in every_contact(running.book)
+            if line in map(line_of, contact.numbers)
+        ]
     return reply({"number": number, "lists": lists, "in_call": call.engine.claims.call_to(number), "contacts": having})
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +33,8 @@ BLOCK_CHARS = 64 * 1024
 
 
 def atomically(path: Path, data: bytes) -> None:
-    """The file holds these bytes or what it held before, whatever happens."""
-    partly = path.with_name(path.name + ".part")
+    """The file holds these bytes or what it held before, whatever happens; of two at once it holds one."""
+    partly = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     with partly.open("wb") as file:
         file.write(data)
         file.flush()
