@@ -201,12 +201,12 @@ _STATUSES, _PRIORITIES = tuple(ContactStatus), tuple(Priority)
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A contact without its ref, enums by their place. `subject` is "" where it is the ref, `numbers` None once erased."""
+    """A contact without its ref, enums by their place. `subject` is None where it is the ref, `numbers` None once erased."""
 
     rank: int
     status: int
     priority: int
-    subject: str
+    subject: str | None
     numbers: tuple[str, ...] | None
     name: str
     data: dict[str, str]
@@ -237,7 +237,7 @@ def pack(contact: Contact) -> bytes:
             rank=contact.rank,
             status=_STATUSES.index(contact.status),
             priority=ORDER[contact.priority],
-            subject="" if person.subject == contact.ref else person.subject,
+            subject=None if person.subject == contact.ref else person.subject,
             numbers=details.numbers if person.details is not None else None,
             name=details.name,
             data=details.data,
@@ -262,7 +262,7 @@ def unpack(ref: str, packed: bytes) -> Contact:
     details = Details(numbers=row.numbers, name=row.name, data=row.data) if row.numbers is not None else None
     return Contact(
         ref=ref,
-        person=Person(row.subject or ref, details),
+        person=Person(ref if row.subject is None else row.subject, details),
         rank=row.rank,
         status=_STATUSES[row.status],
         priority=_PRIORITIES[row.priority],

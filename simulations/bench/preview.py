@@ -165,7 +165,8 @@ async def _load(engine: Engine, count: int) -> dict[str, float]:
 
 def _person(ref: str, place: int) -> NewContact:
     details = Details(numbers=(f"+3468{place:07}", f"+3491{place:07}"), name=f"Contact Number {place}")
-    return NewContact(f"{ref}:{place}", Person(f"{ref}:{place}", details))
+    name = f"{ref}:{place}"
+    return NewContact(name, Person(name, details))
 
 
 def _sizes(engine: Engine) -> dict[str, int]:
@@ -360,7 +361,7 @@ def _p99(values: Sequence[float]) -> float:
 
 def _resident_kb() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 if __name__ == "__main__":
