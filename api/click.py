@@ -1,6 +1,5 @@
 """Click-to-call: a call that somebody, or an external system, asks for of one agent with one contact or number."""
 
-import asyncio
 from typing import Annotated
 
 import msgspec
@@ -18,8 +17,6 @@ from engine.core.refusal import Refused
 from engine.core.standing import line_of
 
 CALLERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT, Role.CRM)
-ROWS_AT_A_TIME = 2_000
-"""Contacts compared before others get their turn."""
 MAX_REF_CHARS = 100
 CURSOR = "Ringfold-Cursor"
 """The header from whose place in the feed on the call's events are found."""

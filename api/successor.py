@@ -1,6 +1,5 @@
 """A new campaign from what came of earlier ones."""
 
-import asyncio
 from hashlib import blake2b
 from itertools import islice
 from typing import Annotated, Any
@@ -23,8 +22,6 @@ from engine.core.personal import Person
 MAX_REF_CHARS = 100
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 DONE = (Status.CREATED, Status.STOPPED)
-ROWS_AT_A_TIME = 2_000
-"""Contacts looked at before others get their turn."""
 
 
 class Selection(msgspec.Struct, forbid_unknown_fields=True):

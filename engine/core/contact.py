@@ -131,7 +131,7 @@ ContactEvent = (
 # -- state ----------------------------------------------------------------------------------------------------------
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`at` is when the number was dialled, 0 where it never came to that."""
 
     call: str
@@ -140,7 +140,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     at: int = 0
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`agent` is whose it is by assignment (`fixed`: from outside, never dealt anew), `callback` whose callback it is."""
 
     ref: str
@@ -200,7 +200,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _STATUSES, _PRIORITIES = tuple(ContactStatus), tuple(Priority)
 
 
-class _Row(msgspec.Struct, frozen=True, array_like=True):
+class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A contact without its ref, enums by their place. `subject` is None where it is the ref, `numbers` None once erased."""
 
     rank: int

@@ -1,7 +1,7 @@
 """Splitting a campaign's contacts over its agents, a step at a time.
 
-Each step moves at most a thousand contacts towards the fair shares: those that are nobody's, those of agents who left,
-and the last in line of agents who have more than theirs. When nothing is left to move there is no event, and no further
+Each step moves some contacts towards the fair shares: those that are nobody's, those of agents who left, and the last in
+line of agents who have more than theirs. When nothing is left to move there is no event, and no further
 step. A contact in somebody's hand, a personal callback and one assigned from outside are never moved.
 """
 
@@ -12,7 +12,8 @@ from engine.core.campaign import Preassignment, Status
 from engine.core.contact import FREE, ContactsAssigned
 from engine.core.preassign import dealt, shares, shuffled
 
-STEP_CONTACTS = 1_000
+STEP_CONTACTS = 250
+"""As many as change hands within some milliseconds: claims come in between."""
 SEED_DIGITS = 12
 """Hexadecimal digits of an id that make a seed: below 2**53, exact in every JSON reader."""
 

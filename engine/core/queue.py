@@ -101,7 +101,10 @@ class Queue:
 
     def put(self, place: Place, tied: bool) -> None:
         if place.kind is Kind.FRESH:
-            self._fresh.setdefault((place.priority, tied), Line()).add(place.rank, place.ref)
+            line = self._fresh.get((place.priority, tied))
+            if line is None:
+                line = self._fresh[place.priority, tied] = Line()
+            line.add(place.rank, place.ref)
             return
         self._coming[tied][place.ref] = place
         heappush(self._later, (place.due_at, place))

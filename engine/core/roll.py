@@ -5,7 +5,7 @@ A list may be a million long, and nearly all of it waits: a contact is kept pack
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -82,7 +82,14 @@ class Contacts:
         return sum(self.counts[status] for status in OPEN)
 
     def put(self, contact: Contact) -> None:
-        before = self.by_ref.get(contact.ref)
+        """Add a contact, or what became of it."""
+        self._put(self.by_ref.get(contact.ref), contact)
+
+    def change(self, ref: str, **changes: Any) -> None:
+        before = self.by_ref[ref]
+        self._put(before, msgspec.structs.replace(before, **changes))
+
+    def _put(self, before: Contact | None, contact: Contact) -> None:
         self.by_ref.rows[contact.ref] = pack(contact)
         if before is not None and before.external_id != contact.external_id:
             self.by_external.pop(before.external_id, None)  # replaced: the CRM's former id names nobody
@@ -134,8 +141,9 @@ class Contacts:
         return queue
 
     def _count(self, contact: Contact, one: int) -> None:
-        self.counts[contact.status] += one
-        if contact.status in OPEN and not contact.fixed:
+        status = contact.status
+        self.counts[status] += one
+        if not contact.fixed and status in OPEN:
             self.dealt[contact.agent] = self.dealt.get(contact.agent, 0) + one
 
 
@@ -157,36 +165,30 @@ def _new(new: NewContact, rank: int) -> Contact:
 def evolve(contacts: Contacts, event: ContactEvent) -> None:
     match event:
         case ContactReserved():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.HELD, reservation=event.reservation))
+            contacts.change(event.contact, status=ContactStatus.HELD, reservation=event.reservation)
         case ReservationExtended() | DialRefused() | ContactsUpcoming():
             pass
         case ContactReleased():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(
-                msgspec.structs.replace(
-                    contact,
-                    status=ContactStatus.RETRY if event.due_at else ContactStatus.WAITING,
-                    reservation="",
-                    rank=event.rank,
-                    due_at=event.due_at,
-                    callback=contact.callback if event.callback else "",
-                )
+            contacts.change(
+                event.contact,
+                status=ContactStatus.RETRY if event.due_at else ContactStatus.WAITING,
+                reservation="",
+                rank=event.rank,
+                due_at=event.due_at,
+                callback=contacts.by_ref[event.contact].callback if event.callback else "",
             )
             contacts.next_rank = max(contacts.next_rank, event.rank + 1)
         case ContactDisposed():
             contact = contacts.by_ref[event.contact]
             contacts.engaged += event.engaged
-            contacts.put(
-                msgspec.structs.replace(
-                    contact,
-                    status=ContactStatus.FINAL if event.final else ContactStatus.RETRY,
-                    reservation="",
-                    disposition=event.disposition,
-                    disposed=contact.disposed + 1 if contact.disposition == event.disposition else 1,
-                    due_at=event.due_at,
-                    callback=event.callback,
-                )
+            contacts.change(
+                event.contact,
+                status=ContactStatus.FINAL if event.final else ContactStatus.RETRY,
+                reservation="",
+                disposition=event.disposition,
+                disposed=contact.disposed + 1 if contact.disposition == event.disposition else 1,
+                due_at=event.due_at,
+                callback=event.callback,
             )
         case ContactsAdded():
             for offset, new in enumerate(event.contacts):
@@ -198,12 +200,10 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
         case ContactsAssigned():
             for agent, refs in event.contacts.items():
                 for ref in refs:
-                    contacts.put(msgspec.structs.replace(contacts.by_ref[ref], agent=agent))
+                    contacts.change(ref, agent=agent)
         case ContactCancelled():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.CANCELLED, reservation=""))
+            contacts.change(event.contact, status=ContactStatus.CANCELLED, reservation="")
         case ContactExhausted():
-            contact = contacts.by_ref[event.contact]
-            contacts.put(msgspec.structs.replace(contact, status=ContactStatus.FINAL, reservation="", due_at=0))
+            contacts.change(event.contact, status=ContactStatus.FINAL, reservation="", due_at=0)
         case _:
             assert_never(event)

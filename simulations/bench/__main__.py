@@ -10,14 +10,35 @@ from simulations.bench.appends import rounds
 from simulations.bench.attempts import attempts
 from simulations.bench.figure import Series, ratio, save, show
 from simulations.bench.importing import importing
+from simulations.bench.preview import preview, show_figures
 from simulations.postgres import Postgres
 
 RESULT = Path("build/bench.json")
 
 
-def main(*, count: int = 3, seconds: float = 3.0, rows: int = 100_000) -> int:
-    """Measure appends and attempts, `count` rounds of `seconds` each, and one import of so many rows (0: none)."""
+def main(
+    *,
+    count: int = 3,
+    seconds: float = 3.0,
+    contacts: int = 50_000,
+    agents: int = 1_000,
+    leases: int = 1_000,
+    rows: int = 100_000,
+    only_preview: bool = False,
+) -> int:
+    """Measure appends and attempts, `count` rounds of `seconds` each; preview dialing on a list of `contacts`; and one
+    import of `rows` (0: none)."""
     console = Console()
+    figures = {} if only_preview else _rounds(count, seconds, console)
+    previewed = preview(contacts, agents, leases)
+    show_figures(f"preview: {contacts:,} contacts, {agents:,} agents, {leases:,} live leases", previewed, console)
+    imported = _import(rows, console) if rows and not only_preview else {}
+    save(RESULT, figures | previewed | imported)
+    console.print(f"written to {RESULT}")
+    return 0
+
+
+def _rounds(count: int, seconds: float, console: Console) -> dict[str, float]:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder, Postgres.running() as postgres:
         series: dict[str, Series] = {}
@@ -44,12 +65,7 @@ def main(*, count: int = 3, seconds: float = 3.0, rows: int = 100_000) -> int:
         per_cpu.rounds.append(cpu)
         console.print(f"attempts, round {number} of {count}: {each:,.0f}/s, {cpu:,.0f} per CPU-second")
     show("complete call attempts against the simulated PBX", [rate, per_cpu], [], console)
-    figures |= {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
-    if rows:
-        figures |= _import(rows, console)
-    save(RESULT, figures)
-    console.print(f"written to {RESULT}")
-    return 0
+    return figures | {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
 
 
 def _import(rows: int, console: Console) -> dict[str, float]:

@@ -39,8 +39,9 @@ CHUNK_CONTACTS = 1_000
 STEADY_CLAIMS_S = 150
 """Ten times what a thousand agents ask for on a working day."""
 BURSTS = 5
-LEASE_S = 20
 MANY_LEASES = 10_000
+LEASES_TAKEN_S = 700
+"""How many leases the bench takes a second at least: all of them are live at once before the first one lapses."""
 PATIENCE_S = 600.0
 
 
@@ -82,13 +83,6 @@ async def watched() -> AsyncIterator[Stalls]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def main(*, contacts: int = 1_000_000, agents: int = 1_000, leases: int = MANY_LEASES) -> int:
-    """Measure preview dialing: claims, expiry, the split over the agents, snapshot and restart, memory."""
-    figures = preview(contacts, agents, leases)
-    show_figures(f"{contacts:,} contacts, {agents:,} agents", figures, Console())
-    return 0
 
 
 def preview(contacts: int, agents: int, leases: int = MANY_LEASES) -> dict[str, float]:
@@ -250,7 +244,7 @@ async def _claims(engine: Engine, agents: int) -> dict[str, float]:
 
 async def _expiry(engine: Engine, leases: int) -> dict[str, float]:
     """How much later than agreed a lease is over, durably: as many at once, their ends spread over seconds."""
-    await _create(engine, LAPSING, LEASE_S)
+    await _create(engine, LAPSING, 5 + leases // LEASES_TAKEN_S)
     for first in range(0, leases, CHUNK_CONTACTS):
         chunk = tuple(_person(LAPSING, place) for place in range(first, min(leases, first + CHUNK_CONTACTS)))
         await engine.add_contacts(LAPSING, AddContacts(at=_now(engine), by="bench", contacts=chunk))

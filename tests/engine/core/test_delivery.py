@@ -9,6 +9,7 @@ from engine.core.agent import Line, Wanted
 from engine.core.call import CallAwaitingAgent, CallRequested
 from engine.core.claims import Claims
 from engine.core.contact import ContactExhausted, ContactStatus, ContactsUpcoming, NewContact, Priority
+from engine.core.dealing import STEP_CONTACTS
 from engine.core.effect import ReservationDue
 from engine.core.message import AskAgent, Dial, Extend, Next, NoContact
 from engine.core.outcome import Outcome
@@ -317,11 +318,11 @@ def test_a_split_that_is_switched_off_makes_everything_free_again() -> None:
     assert talk.shares() == {"": 6}
 
 
-def test_a_large_split_goes_in_steps_of_a_thousand() -> None:
+def test_a_large_split_goes_in_steps() -> None:
     talk = Conversation(preassignment="proportional")
-    talk.running("a1", "a2", contacts=many(2_001))
-    assert [sum(map(len, step.contacts.values())) for step in talk.deal()] == [1_000, 1_000, 1]
-    assert talk.shares() == {"a1": 1_001, "a2": 1_000}
+    talk.running("a1", "a2", contacts=many(2 * STEP_CONTACTS + 1))
+    assert [sum(map(len, step.contacts.values())) for step in talk.deal()] == [STEP_CONTACTS, STEP_CONTACTS, 1]
+    assert talk.shares() == {"a1": STEP_CONTACTS + 1, "a2": STEP_CONTACTS}
 
 
 # -- what is ahead ------------------------------------------------------------------------------------------------------
