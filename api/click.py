@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.problem import Problem, invalid
 from api.route import Call, Route, reply, roles
+from api.scan import every_contact
 from api.token import Principal, Role
 from engine.app import Running
 from engine.core.contact import OPEN, Contact, ContactStatus, NewContact
