@@ -142,6 +142,23 @@ def test_contacts_are_read_by_ref_in_order_of_arrival() -> None:
     assert "k10" not in roll
     assert roll.get("k10") is None
     assert [one.ref for one in roll.page(8, 5)] == ["k8", "k9"]
+    still = roll.still()
+    contacts.change("k3", status=ContactStatus.CANCELLED)
+    assert (still["k3"].status, roll["k3"].status) == (ContactStatus.WAITING, ContactStatus.CANCELLED)
     first = contacts.first(0, FREE)
     assert first is not None
     assert first == roll["k0"]
+
+
+def test_contacts_are_found_by_number_however_it_is_written() -> None:
+    contacts = Contacts()
+    for ref, details in (
+        ("k1", Details(numbers=("+34910000001", "+34680000001"))),
+        ("k2", Details(numbers=("34680000001",))),
+        ("k3", Details(numbers=("5",), name="34680000001")),  # it isn't one of the numbers
+        ("k4", Details(numbers=("+346800000011",))),  # a longer one
+    ):
+        contacts.put(Contact(ref=ref, person=Person(ref, details), rank=len(contacts) + 1))
+    contacts.put(Contact(ref="k5", person=Person("k5", None), rank=9))
+    for written in ("+34680000001", "34680000001"):
+        assert [one.ref for one in contacts.by_ref.reached_at(written)] == ["k1", "k2"]
