@@ -42,7 +42,8 @@ from engine.core.reservation import (
 )
 from engine.core.roll import Contacts
 
-PAGE_CONTACTS = 10_000
+PAGE_CONTACTS = 1_000
+"""As many as are unsealed and put in their places within some tens of milliseconds."""
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""

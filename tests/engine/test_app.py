@@ -9,6 +9,7 @@ import engine.app
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
+from engine.core.book import PAGE_CONTACTS
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
@@ -121,6 +122,32 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
     again = shell.again()
     await again.engine.start()
     assert again.book().canonical() == before
+    await again.engine.stop()
+
+
+@pytest.mark.parametrize("lost", [None, "contacts/1", "head"])
+async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(lost: str | None) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=1))
+    async with started(shell):
+        await shell.running()
+        for first in range(0, 3 * PAGE_CONTACTS // 2, PAGE_CONTACTS // 2):
+            refs = [f"c1:n{place}" for place in range(first, first + PAGE_CONTACTS // 2)]
+            await shell.engine.add_contacts("c1", shell.contacts(*refs))
+        before = shell.book().canonical()
+        await until(lambda: len(shell.engine._side) == 1)  # the directory's own; snapshots are saved
+    saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+    assert saved is not None
+    pos, parts = saved
+    assert list(parts) == ["head", "contacts/0", "contacts/1"]
+    if lost is not None:
+        kept = {name: data for name, data in parts.items() if name != lost}
+        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)
+
+    shell.limits = Limits()
+    again = shell.again()
+    await again.engine.start()
+    assert again.book().canonical() == before
+    assert (again.engine.campaigns["c1"].snapshot_pos == pos) is (lost is None)
     await again.engine.stop()
 
 
