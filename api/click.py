@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.problem import Problem, invalid
 from api.route import Call, Route, reply, roles
-from api.scan import every_contact
+from api.scan import contacts_with
 from api.token import Principal, Role
 from engine.app import Running
 from engine.core.contact import OPEN, Contact, ContactStatus, NewContact
@@ -134,7 +134,7 @@ async def _contact(call: Call, running: Running, ref: str, agent: str, body: Cli
     before = running.book.calls.get(running.book.requests.get(body.request_id, ""))
     if before is not None and _has(contacts.by_ref[before.contact], line_of(body.number)):
         return before.contact, False
-    having = await _having(running, line_of(body.number), f"{ref}:adhoc:")
+    having = await _having(running, body.number, f"{ref}:adhoc:")
     if having is not None:
         return having, False
     if not running.book.campaign.settings.adhoc_numbers:
@@ -152,12 +152,10 @@ def _has(contact: Contact, line: str) -> bool:
     return line in map(line_of, contact.numbers)
 
 
-async def _having(running: Running, line: str, made: str) -> str | None:
+async def _having(running: Running, number: str, made: str) -> str | None:
     """A contact that has the number: an open one before a closed one. Closed ones that were made for a call don't count."""
     closed = None
-    async for one in every_contact(running.book):
-        if not _has(one, line):
-            continue
+    async for one in contacts_with(running.book, number):
         if one.status in OPEN:
             return one.ref
         if closed is None and not one.ref.startswith(made):

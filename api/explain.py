@@ -8,12 +8,11 @@ from api import view
 from api.campaign import number_of
 from api.problem import Problem, invalid
 from api.route import REF, Call, Route, reply, roles
-from api.scan import every_contact
+from api.scan import contacts_with
 from api.token import Role
 from engine import explain
 from engine.app import Running, log_of
 from engine.core.contact import Contact
-from engine.core.standing import line_of
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 
@@ -46,17 +45,12 @@ def _now(call: Call, ref: str, running: Running, contact: Contact) -> dict[str, 
 
 async def _number(call: Call, number: str) -> web.Response:
     """The lists that have it, how often it was dialled, and every contact that the principal may know of with it."""
-    line = line_of(number)
     mine = [(ref, one) for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
     found = explain.lists_with(call.engine.claims.standing, number, [ref for ref, _ in mine])
     lists = [{**one, "until": view.time(one["until"])} for one in found]
     having: list[dict[str, Any]] = []
     for ref, running in mine:
-        having += [
-            _now(call, ref, running, contact)
-            async for contact in every_contact(running.book)
-            if line in map(line_of, contact.numbers)
-        ]
+        having += [_now(call, ref, running, contact) async for contact in contacts_with(running.book, number)]
     return reply({"number": number, "lists": lists, "in_call": call.engine.claims.call_to(number), "contacts": having})
 
 

@@ -251,9 +251,12 @@ def spared_refs(folder: Path) -> set[str]:
 async def unnamed(book: Book, spared: set[str], known_before: int) -> list[str]:
     """Open contacts that a file doesn't name, among the first so many."""
     found: list[str] = []
-    for start in range(0, known_before, LOOK_ROWS):
-        page = book.contacts.by_ref.page(start, min(LOOK_ROWS, known_before - start))
-        found += [one.ref for one in page if one.ref not in spared and one.status in OPEN]
+    left = known_before
+    for page in book.contacts.by_ref.walk(LOOK_ROWS):
+        found += [one.ref for one in page[:left] if one.ref not in spared and one.status in OPEN]
+        left -= len(page)
+        if left <= 0:
+            break
         await asyncio.sleep(0)
     return found
 

@@ -301,7 +301,7 @@ def begin(head: Head) -> Book:
     book.requests = {one.request: one.id for one in head.calls if one.request}
     book.calls = {one.id: one for one in head.calls}
     for call in head.calls:
-        book._learn(call)  # noqa: SLF001 - the book of these columns
+        book._learn(call)  # noqa: SLF001 - the book of this snapshot
     book.live = {one.id: None for one in head.calls if one.status is not CallStatus.ENDED}
     book.reservations = {one.id: one for one in head.reservations}
     for agent in head.agents:

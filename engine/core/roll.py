@@ -55,21 +55,21 @@ class Roll(Mapping[str, Contact]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def still(self) -> "Roll":
-        """All as they are now, to be walked through in steps while they change: a copy in C, nothing is unpacked."""
-        copy = Roll()
-        copy.rows = self.rows.copy()
-        return copy
-
-    def reached_at(self, number: str) -> Iterator[Contact]:
-        """Contacts that have a number, however it is written. All are looked through: a tenth of a second a million."""
+    def walk(self, rows: int, number: str = "") -> Iterator[list[Contact]]:
+        """All contacts in order of arrival, or those with a number, however it is written: a list for every so many rows
+        looked at. Contacts may change and come between one list and the next.
+        """
         line = line_of(number)
-        digits = line.encode()
-        for ref, packed in self.rows.items():
-            if digits in packed:
-                contact = unpack(ref, packed)
-                if line in map(line_of, contact.numbers):
-                    yield contact
+        digits, start, length, rest = line.encode(), 0, -1, iter(self.rows.items())
+        while True:
+            if len(self.rows) != length:  # an iterator doesn't outlive additions
+                length, rest = len(self.rows), islice(self.rows.items(), start, None)
+            page = list(islice(rest, rows))
+            if not page:
+                return
+            start += len(page)
+            found = [unpack(ref, packed) for ref, packed in page if digits in packed]
+            yield [one for one in found if line in map(line_of, one.numbers)] if number else found
 
     def page(self, start: int, limit: int) -> list[Contact]:
         """Up to `limit` contacts from a place on. Finding it is a walk in C: some milliseconds a million contacts."""

@@ -142,9 +142,12 @@ def test_contacts_are_read_by_ref_in_order_of_arrival() -> None:
     assert "k10" not in roll
     assert roll.get("k10") is None
     assert [one.ref for one in roll.page(8, 5)] == ["k8", "k9"]
-    still = roll.still()
-    contacts.change("k3", status=ContactStatus.CANCELLED)
-    assert (still["k3"].status, roll["k3"].status) == (ContactStatus.WAITING, ContactStatus.CANCELLED)
+    walk = roll.walk(4)
+    assert [one.ref for one in next(walk)] == ["k0", "k1", "k2", "k3"]
+    contacts.change("k5", status=ContactStatus.CANCELLED)
+    assert [(one.ref, one.status) for one in next(walk)][1] == ("k5", ContactStatus.CANCELLED)
+    contacts.put(Contact(ref="k10", person=Person("k10", None), rank=10))
+    assert [one.ref for page in walk for one in page] == ["k8", "k9", "k10"]
     first = contacts.first(0, FREE)
     assert first is not None
     assert first == roll["k0"]
@@ -161,4 +164,5 @@ def test_contacts_are_found_by_number_however_it_is_written() -> None:
         contacts.put(Contact(ref=ref, person=Person(ref, details), rank=len(contacts) + 1))
     contacts.put(Contact(ref="k5", person=Person("k5", None), rank=9))
     for written in ("+34680000001", "34680000001"):
-        assert [one.ref for one in contacts.by_ref.reached_at(written)] == ["k1", "k2"]
+        pages = list(contacts.by_ref.walk(3, written))
+        assert [[one.ref for one in page] for page in pages] == [["k1", "k2"], []]
