@@ -161,9 +161,11 @@ async def digest(call: Call) -> web.Response:
 
 def allowed(call: Call, settings: Settings, before: Settings | None = None) -> None:
     """What the operator's settings have to say to a campaign's. Addresses that stand already hinder no other edit."""
-    if settings.trunk not in call.service.trunks:
-        known = ", ".join(sorted(call.service.trunks))
-        raise invalid("settings.trunk", f"there is no trunk {settings.trunk!r}; there are: {known}")
+    for trunk in settings.trunks:
+        if trunk not in call.service.trunks:
+            known = ", ".join(sorted(call.service.trunks))
+            field = "settings.trunk" if trunk == settings.trunk else "settings.further_trunks"
+            raise invalid(field, f"there is no trunk {trunk!r}; there are: {known}")
     addresses = (settings.external_url, settings.screen_pop_url, settings.tabs)
     if before is None or addresses != (before.external_url, before.screen_pop_url, before.tabs):
         call.service.crm.check(settings.targets())

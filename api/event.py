@@ -44,10 +44,14 @@ def _campaign(call: Call) -> str:
     ref = call.request.query.get("campaign", "")
     if ref and not REF.fullmatch(ref):
         raise invalid("campaign", "not a campaign ref")
-    bound = call.principal.role is Role.SUPERVISOR or call.principal.campaigns
-    if call.principal.role is not Role.ADMINISTRATOR and bound and ref not in call.principal.campaigns:
+    if call.principal.role is not Role.ADMINISTRATOR and not _may_hear(call, ref):
         raise Problem(403, "forbidden", "the token is for campaigns of its own: name one of them", "campaign")
     return ref
+
+
+def _may_hear(call: Call, ref: str) -> bool:
+    bound = call.principal.role is Role.SUPERVISOR or call.principal.campaigns
+    return not bound or (bool(ref) and call.may_see(ref, call.engine.campaigns.get(ref)))
 
 
 @contextlib.contextmanager
@@ -79,7 +83,7 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
         async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
             # The client has gone or reads no more; or the store can't be read: then the client comes back with its cursor.
             with contextlib.suppress(ConnectionResetError, TimeoutError, StoreUnavailable):
-                while response.is_connected() and _still_good(call):
+                while response.is_connected() and _still_good(call, campaign):
                     for one in found:
                         await response.send(_text(one), id=one.cursor)
                     left_ms = call.principal.expires_at - call.at
@@ -88,9 +92,11 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
     return response
 
 
-def _still_good(call: Call) -> bool:
-    """A stream lives no longer than the token it was opened with."""
+def _still_good(call: Call, campaign: str) -> bool:
+    """A stream lives no longer than the token it was opened with, and than its supervisor supervises."""
     principal = call.principal
+    if principal.role is Role.SUPERVISOR and not _may_hear(call, campaign):
+        return False
     return call.at < principal.expires_at and principal.jti not in call.engine.directory.revoked
 
 

@@ -187,6 +187,11 @@ CATALOGUE: dict[str, Entry] = {
     "lines-in-use": Entry(
         503, "All lines of the campaign are in use", "Try again when a call has ended, or raise max_lines."
     ),
+    "trunk-lines-in-use": Entry(
+        503,
+        "No trunk of the campaign has a free line",
+        "Try again when a call has ended; add further_trunks, or let the campaign use others.",
+    ),
     "setup-limit": Entry(503, "Too many calls are being set up", "Try again in a moment."),
     "mailbox-full": Entry(503, "Too many commands are waiting", "Slow down and try again."),
     "draining": Entry(503, "The dialer is shutting down", "Try again in a moment: it takes no new calls."),

@@ -155,7 +155,9 @@ class Call(NamedTuple):
             case Role.ADMINISTRATOR | Role.CAMPAIGN_MANAGER | Role.CRM:
                 return True
             case Role.SUPERVISOR:
-                return ref in self.principal.campaigns
+                if self.principal.campaigns:
+                    return True
+                return running is not None and self.principal.subject in running.book.campaign.settings.supervisors
             case Role.AGENT:
                 return running is not None and self.principal.subject in running.book.agents
 

@@ -44,7 +44,7 @@ class Role(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acts. `campaigns` bind it to some: a supervisor always, others where there are any.
+    """Who acts. `campaigns` bind it to some, where there are any; a supervisor without acts on those that name them.
 
     An agent's `subject` is the agent's id.
     """

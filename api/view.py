@@ -41,7 +41,9 @@ def campaign(running: Running) -> dict[str, Any]:
     return {
         **campaign_line(running),
         "settings": msgspec.to_builtins(settings),
+        "trunks": settings.trunks,
         "agents": [agent(one, book) for one in book.agents.values()],
+        "supervisors": settings.supervisors,
         "contacts": {status.value: count for status, count in book.contacts.counts.items()},
         "live_calls": len(book.live),
         "scope": {
@@ -138,6 +140,7 @@ def call(one: Call, book: Book) -> dict[str, Any]:
         "number_index": one.number,
         "agent": one.agent,
         "trunk": one.trunk,
+        "trunk_reason": one.trunk_reason or None,
         "strategy": one.strategy or None,
         "status": one.status,
         "outcome": one.outcome,

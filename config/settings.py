@@ -83,8 +83,15 @@ class Ami(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Dialing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trunks: Annotated[tuple[TrunkName, ...], Meta(min_length=1)] = ("carrier",)
+    trunk_lines: dict[TrunkName, Positive] = {}
+    """By trunk: calls at a time, all campaigns together; one that isn't named here has no limit."""
     max_calls_in_setup: Positive = 50
     """Calls between originate and answer, all campaigns together: the PBX itself admits without limit."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.trunk_lines) - set(self.trunks))
+        if unknown:
+            raise ValueError(f"trunk_lines names {unknown[0]!r}, which isn't one of trunks")
 
 
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -88,6 +88,7 @@ class Service:
             SystemChance(),
             Limits(
                 max_calls_in_setup=settings.dialing.max_calls_in_setup,
+                trunk_lines={one: settings.dialing.trunk_lines.get(one, 0) for one in settings.dialing.trunks},
                 mailbox_messages=settings.engine.mailbox_size,
                 snapshot_every_events=settings.engine.snapshot_every_events,
             ),

@@ -69,6 +69,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     announce_timeout_ms: int = 250
     """How long a bridge waits, at most, for the call-connected notification to be on its way."""
     snapshot_every_events: int = 100_000
+    trunk_lines: dict[str, int] = {}
+    """The trunks there are, in order, each with its most calls at a time over all campaigns; 0 is no limit."""
 
 
 def log_of(ref: str) -> str:
@@ -101,7 +103,7 @@ class Engine:
         self.limits = limits
         self.directory = Directory()
         self.campaigns: dict[str, Running] = {}
-        self.claims = Claims(limits.max_calls_in_setup)
+        self.claims = Claims(limits.max_calls_in_setup, limits.trunk_lines)
         self.directory.standing = self.claims.standing
         self.pbx_reason = "not connected yet"
         self.draining = False

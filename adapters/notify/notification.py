@@ -256,7 +256,7 @@ def _held(event: reservation.ReservationEvent) -> dict[str, Any]:
 def _call(ref: str, event: call.CallEvent) -> Fact | None:
     match event:
         case call.CallRequested():
-            requested = {**_attempt(event), "trunk": event.trunk}
+            requested = {**_attempt(event), "trunk": event.trunk, "trunk_reason": event.trunk_reason or None}
             return Fact(type="call.requested", at=event.at, data=requested, contact=event.contact, number=event.number)
         case call.CallRinging():
             return _progress("call.ringing", event)

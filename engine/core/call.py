@@ -74,6 +74,7 @@ class CallAwaitingAgent(msgspec.Struct, frozen=True, kw_only=True, tag="call.awa
     request: str = ""
     offsets: tuple[int, ...] = ()
     strategy: str = ""
+    trunk_reason: str = ""
 
 
 class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.requested.v1"):
@@ -95,6 +96,8 @@ class CallRequested(msgspec.Struct, frozen=True, kw_only=True, tag="call.request
     """The external system's own id for a call that it asked for."""
     strategy: str = ""
     """What chose the number, where nobody did: the campaign's strategy, or `control` beside it."""
+    trunk_reason: str = ""
+    """Why it is this trunk, as `trunk` has it."""
 
 
 class CallPlaced(msgspec.Struct, frozen=True, kw_only=True, tag="call.placed.v1"):
@@ -208,6 +211,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request: str = ""
     offsets: tuple[int, ...] = ()
     strategy: str = ""
+    trunk_reason: str = ""
     requested_at: int = 0
     ringing_at: int = 0
     connected_at: int = 0
@@ -243,6 +247,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 request=event.request,
                 offsets=event.offsets,
                 strategy=event.strategy,
+                trunk_reason=event.trunk_reason,
                 status=CallStatus.AWAITING_AGENT,
                 asked_at=event.at,
             )
@@ -258,6 +263,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 by_choice=event.by_choice,
                 request=event.request,
                 strategy=event.strategy,
+                trunk_reason=event.trunk_reason,
                 status=CallStatus.REQUESTED,
                 asked_at=state.asked_at if state else event.at,
                 requested_at=event.at,

@@ -23,7 +23,10 @@ from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
 PLAIN = r"^(?!.*\$[{\[])[^\x00-\x1f\x7f]*$"
 """Text for people: anything but control characters and what a dialplan would evaluate."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
-Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$(?!\n)")]
+Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$(?!\n)")]
+"""Whom a token is for."""
+MAX_TRUNKS = 20
 
 
 DELAY_MAX_S = 30 * 86_400
@@ -124,6 +127,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     trunk: Code = "carrier"
+    """The outgoing channel that calls take first. Each number goes out over a trunk that has a free line."""
+    further_trunks: Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_TRUNKS - 1)] = ()
+    """Taken in this order where `trunk` has no free line, or let the contact's last attempt fail."""
+    own_trunks_only: bool = True
+    """Whether the campaign keeps to the trunks above; if not, any other of the service's helps out when they are full."""
+    supervisors: Annotated[tuple[Subject, ...], msgspec.Meta(max_length=200)] = ()
+    """Who supervises the campaign: subjects of supervisors' tokens that name no campaigns themselves."""
     caller_id: Annotated[str, msgspec.Meta(pattern=r"^(\+?[0-9]{2,20})?$")] = ""
     reservation_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 120
     ring_timeout_s: Annotated[int, msgspec.Meta(ge=15, le=120)] = 30
@@ -186,6 +196,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 tabs=self.tabs,
             )
         )
+
+    @property
+    def trunks(self) -> tuple[str, ...]:
+        """The campaign's own, in order of preference."""
+        return (self.trunk, *self.further_trunks)
 
     def disposition(self, code: str) -> Disposition | None:
         return next((one for one in self.dispositions if one.code == code), None)
@@ -320,6 +335,9 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
         reason, _, path = str(error).partition(" - at `$")
         raise invalid("settings" + path.rstrip("`"), reason) from None
     _check_dispositions(result.dispositions)
+    for name in ("trunks", "supervisors"):
+        if len(set(getattr(result, name))) != len(getattr(result, name)):
+            raise invalid(f"settings.{'further_trunks' if name == 'trunks' else name}", "one stands twice")
     for index, window in enumerate(result.windows):
         if window.start >= window.end:
             raise invalid(f"settings.windows[{index}].end", f"{window.end} isn't after {window.start}")

@@ -1,9 +1,12 @@
-"""What must hold across campaigns: one agent active in one campaign, one number in one unresolved call.
+"""What must hold across campaigns: one agent active in one campaign, one number in one unresolved call, no more calls on a
+trunk than it has lines.
 
 Derived from all campaigns' events by the one process that owns the logs; never written down, so it can't disagree with
 them. A claim is made when it is decided and let go only when that is durable: what a crash would bring back can't be
 given to somebody else before.
 """
+
+from collections.abc import Mapping
 
 from engine.core.agent import AgentAbsent, AgentArriving, Line, PhoneCalled, PhoneDown
 from engine.core.book import Book, Event
@@ -19,8 +22,12 @@ from engine.core.standing import Standing, line_of
 
 
 class Claims:
-    def __init__(self, max_calls_in_setup: int) -> None:
+    def __init__(self, max_calls_in_setup: int, trunks: Mapping[str, int] | None = None) -> None:
         self.max_calls_in_setup = max_calls_in_setup
+        self.trunks = dict(trunks or {})
+        """The service's trunks in their order, each with its most lines at a time; 0 is no limit."""
+        self.on_trunk: dict[str, dict[str, None]] = {}
+        """Live calls by the trunk that they take a line of, all campaigns together."""
         self.numbers: dict[str, str] = {}
         """Live call by the number it is for, as `line_of` has it."""
         self.agents: dict[str, dict[str, str]] = {}
@@ -34,12 +41,17 @@ class Claims:
         self.pbx_up = False
         self.standing = Standing()
         """What forbids a number whichever campaign asks: never released, it only grows old."""
-        self._lines: dict[str, tuple[str, str]] = {}
-        """Number and agent by live call: how to find what to let go when its contact is forgotten or erased."""
+        self._lines: dict[str, tuple[str, str, str]] = {}
+        """Number, agent and trunk by live call: how to find what to let go when its contact is forgotten or erased."""
 
     def call_to(self, number: str) -> str | None:
         """The live call to a number."""
         return self.numbers.get(line_of(number))
+
+    def has_line(self, trunk: str) -> bool:
+        """Whether a trunk has a free line."""
+        most = self.trunks.get(trunk, 0)
+        return not most or len(self.on_trunk.get(trunk, ())) < most
 
     def elsewhere(self, agent: str, campaign: str, group: str) -> str | None:
         """Another campaign that has the agent and doesn't share them with this one."""
@@ -108,7 +120,8 @@ class Claims:
     def _dial(self, book: Book, call: Call | CallAwaitingAgent | CallRequested) -> None:
         name = call.id if isinstance(call, Call) else call.call
         line = line_of(_number(book, call))
-        self._lines[name] = line, call.agent
+        self._lines[name] = line, call.agent, call.trunk
+        self.on_trunk.setdefault(call.trunk, {})[name] = None
         self.numbers[line] = name
         self.busy[call.agent] = name
         self.in_setup[name] = None
@@ -122,7 +135,11 @@ class Claims:
     def _hung_up(self, call: str) -> None:
         self.in_setup.pop(call, None)
         self.legs.pop(call, None)
-        line, agent = self._lines.pop(call, ("", ""))
+        line, agent, trunk = self._lines.pop(call, ("", "", ""))
+        taken = self.on_trunk.get(trunk, {})
+        taken.pop(call, None)
+        if not taken:
+            self.on_trunk.pop(trunk, None)
         if self.numbers.get(line) == call:
             del self.numbers[line]
         if self.busy.get(agent) == call:

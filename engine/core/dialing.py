@@ -3,7 +3,7 @@
 Nothing is dialled that the gate doesn't let through. A number that a rule forbids is an event and a refusal.
 """
 
-from engine.core import gate, recording
+from engine.core import gate, recording, trunk
 from engine.core.agent import Agent, AgentEvent, Line, Phone, PhoneCalled, Presence, Wanted
 from engine.core.book import Book
 from engine.core.call import Call, CallAwaitingAgent, CallRequested, CallStatus
@@ -106,6 +106,7 @@ def _place(book: Book, held: Reservation, agent: Agent, command: Dial | ClickToC
     if agent.id in claims.busy:
         raise against_rule("agent-in-call", f"agent {agent.id!r} is in call {claims.busy[agent.id]}")
     _free_line(book, claims, contact.numbers[number])
+    over, why_that = trunk.choose(book, contact, claims)
     awaiting = CallAwaitingAgent(
         at=command.at,
         call=command.call,
@@ -113,7 +114,8 @@ def _place(book: Book, held: Reservation, agent: Agent, command: Dial | ClickToC
         number=number,
         reservation=held.id,
         agent=agent.id,
-        trunk=book.campaign.settings.trunk,
+        trunk=over,
+        trunk_reason=why_that,
         by_choice=command.number is not None,
         request=command.request if isinstance(command, ClickToCall) else "",
         offsets=command.offsets.get(contact.numbers[number], ()),
@@ -194,6 +196,7 @@ def _request(book: Book, call: Call | CallAwaitingAgent, call_id: str, at: int, 
         agent=call.agent,
         agent_leg=agent_leg,
         trunk=call.trunk,
+        trunk_reason=call.trunk_reason,
         by_choice=call.by_choice,
         request=call.request,
         strategy=call.strategy,

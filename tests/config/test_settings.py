@@ -70,6 +70,8 @@ def test_the_environment_overrides_the_file_in_every_type(tmp_path: Path) -> Non
         ("[http]\nport = '8080'\n", "http.port", "expected `int`"),
         ("[dialing]\ntrunks = []\n", "dialing.trunks", "length"),
         ("[dialing]\ntrunks = ['a&b']\n", "dialing.trunks[0]", "matching"),
+        ("[dialing]\ntrunk_lines = { carier = 3 }\n", "dialing", "'carier', which isn't one of trunks"),
+        ("[dialing]\ntrunk_lines = { carrier = 0 }\n", "dialing.trunk_lines[...]", ">= 1"),
         ("[store]\nurl = 'mysql://x'\n", "store.url", "matching"),
         ("[log]\nlevel = 'loud'\n", "log.level", "loud"),
         ("[ami]\nping_interval_ms = 5000\n", "ami", "dead_after_ms must be more"),

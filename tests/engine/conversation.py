@@ -146,7 +146,7 @@ class Conversation:
         """Lose everything but the log; read it back. Timers are set again, legs are left to a resync."""
         pbx_up = self.claims.pbx_up
         self.book = replayed(self.log)
-        self.claims = Claims(max_calls_in_setup=self.claims.max_calls_in_setup)
+        self.claims = Claims(self.claims.max_calls_in_setup, self.claims.trunks)
         self.claims.pbx_up = pbx_up
         self.claims.adopt(self.book)
         return Said([], resume(self.book), None)

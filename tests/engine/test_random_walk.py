@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from engine.core import trunk
 from engine.core.agent import DefaultState, Line, Wanted
 from engine.core.book import Book, restore
 from engine.core.call import CallEnded, CallRequested, CallStatus
@@ -66,10 +67,12 @@ REFS = ("c1", "c2")
 AGENTS = {"a1": Line.NAILED, "a2": Line.NAILED, "a3": Line.ON_DEMAND, "a4": Line.ON_DEMAND}
 NUMBERS = ("5551", "5552", "5553", "5554", "5555")
 MAX_LINES, MAX_CALLS_IN_SETUP = 3, 3
+TRUNKS = {"t1": 1, "t2": 1, "t3": 1}
 REPLAY_EVERY_STEPS = 40
 QUIET_ROUNDS = 400
 LISTED_MS = 5_000
 LATER = ("ContactsAssigned", "ContactsUpcoming", "DialRefused", "ContactExhausted")
+TRUNK_REASONS = tuple(f"trunk {why}" for why in trunk.Why)
 NEVER_DIALLED = (Outcome.AGENT_UNREACHABLE, Outcome.FAILED)
 
 
@@ -82,7 +85,7 @@ class Walk:
         self.books: dict[str, Book] = {ref: Book() for ref in REFS}
         self.logs: dict[str, list[Any]] = {ref: [] for ref in REFS}
         self.timers: dict[tuple[str, str], SetTimer] = {}
-        self.claims = Claims(MAX_CALLS_IN_SETUP)
+        self.claims = Claims(MAX_CALLS_IN_SETUP, TRUNKS)
         self.claims.pbx_up = True
         self.intents: set[str] = set()
         self.listed: dict[str, int] = {}
@@ -94,6 +97,9 @@ class Walk:
     def found(self, ref: str) -> None:
         settings = Settings(
             max_lines=MAX_LINES,
+            trunk="t1",
+            further_trunks=("t2",),
+            own_trunks_only=ref == "c1",
             dispose_without_attempt=True,
             stop_when_completed=False,
             preassignment=Preassignment.RANDOM if ref == "c1" else Preassignment.NONE,
@@ -131,6 +137,7 @@ class Walk:
             if isinstance(event, CallRequested):
                 assert event.call not in self.intents, "requested twice"
                 self.intents.add(event.call)
+                self.met[f"trunk {event.trunk_reason}"] += 1
         reached = self.chance.randrange(len(done.effects) + 1) if crash else len(done.effects)
         for effect in done.effects[:reached]:
             self.perform(ref, effect)
@@ -160,7 +167,7 @@ class Walk:
         """The process is gone, its connection with it; the logs and the PBX are not."""
         self.met["crash"] += 1
         self.timers.clear()
-        self.claims = Claims(MAX_CALLS_IN_SETUP)
+        self.claims = Claims(MAX_CALLS_IN_SETUP, TRUNKS)
         self.claims.standing = self.standing  # the directory's log is another one, and stays
         self.pbx.lose_connection()
         for ref in REFS:
@@ -274,6 +281,7 @@ class Walk:
             lambda: self.allocate(ref, agent),
             lambda: self.say(ref, Withdraw(at=self.at, by="m", agent=agent)),
             lambda: self.say(ref, Modify(at=self.at, by="m", settings={"reservation_timeout_s": 60})),
+            lambda: self.say(ref, Modify(at=self.at, by="m", settings={"own_trunks_only": self.chance.random() < 0.5})),
             lambda: self.allocate(ref, agent),
             lambda: self.cancel_one(ref),
             lambda: self.click(ref, agent),
@@ -377,15 +385,17 @@ class Walk:
         )
         once(agent for book in books for agent in book.attending)
         assert sum(call.connected_at == 0 for call in live) <= MAX_CALLS_IN_SETUP
+        used = Counter(call.trunk for call in live)
+        assert all(used[trunk] <= most for trunk, most in TRUNKS.items()), used
         for book in books:
             check_book(book)
         self.check_claims()
 
     def check_claims(self) -> None:
-        fresh = Claims(MAX_CALLS_IN_SETUP)
+        fresh = Claims(MAX_CALLS_IN_SETUP, TRUNKS)
         for book in self.books.values():
             fresh.adopt(book)
-        for name in ("numbers", "agents", "legs", "in_setup"):
+        for name in ("numbers", "agents", "legs", "in_setup", "on_trunk"):
             assert getattr(self.claims, name) == getattr(fresh, name), name
 
     def check_replay(self) -> None:
@@ -493,5 +503,14 @@ def test_a_walk_meets_what_it_is_meant_to_meet() -> None:
         Outcome.CANCELLED,
         Outcome.AGENT_UNREACHABLE,
     } <= outcomes
-    for name in ("crash", "CallDoubted", "ContactReleased", "BridgeFailed", "PhoneDoubted", "CampaignStopped", *LATER):
+    for name in (
+        "crash",
+        "CallDoubted",
+        "ContactReleased",
+        "BridgeFailed",
+        "PhoneDoubted",
+        "CampaignStopped",
+        *LATER,
+        *TRUNK_REASONS,
+    ):
         assert met[name] > 0, name
