@@ -6,6 +6,7 @@ new tag; an upcaster, pure, turns the old form into the new one when it is read.
 """
 
 import base64
+import binascii
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -113,6 +114,7 @@ class Codec:
         self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
         self._events = events
         self._sealed: list[str] = []
+        self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._decompressor = zstandard.ZstdDecompressor()
@@ -197,8 +199,8 @@ class Codec:
         if key is None or value.details is None:
             return {_SUBJECT: value.subject, "box": ""}
         nonce = os.urandom(NONCE_BYTES)
-        box = AESGCM(key).encrypt(nonce, msgspec.json.encode(value.details), value.subject.encode())
-        return {_SUBJECT: value.subject, "box": base64.b64encode(nonce + box).decode()}
+        box = AESGCM(key).encrypt(nonce, self._details.encode(value.details), value.subject.encode())
+        return {_SUBJECT: value.subject, "box": binascii.b2a_base64(nonce + box, newline=False).decode()}
 
     def _open(self, type_: Any, value: Any) -> Any:
         if type_ is not Person:

@@ -14,7 +14,8 @@ import msgspec
 
 from adapters.importer.check import Check
 from adapters.importer.job import Job
-from adapters.importer.number import fast_library, keep_patterns
+from adapters.importer.limits import MAX_WORKERS
+from adapters.importer.number import keep_patterns
 from adapters.importer.spool import JOB
 
 NICE = 10
@@ -29,7 +30,8 @@ def main(folder: Path) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_patterns()
-    Check(folder, job, fast_library(), _tell).run()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    Check(folder, job, min(cores, MAX_WORKERS) if cores > 1 else 0, _tell).run()
     return 0
 
 

@@ -103,11 +103,14 @@ _chunk = msgspec.msgpack.Decoder(Chunk)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def packed(numbers: list[int], rows: list[Row]) -> bytes:
-    """A chunk as it stands in the file: its length, then itself."""
+def chunk_of(numbers: list[int], rows: list[Row]) -> Chunk:
     assert len(rows) <= CHUNK_ROWS
     external_ids = {row.ref: row.external_id for row in rows if row.external_id}
-    chunk = Chunk(numbers, [row.ref for row in rows], external_ids, _encoder.encode(rows))
+    return Chunk(numbers, [row.ref for row in rows], external_ids, _encoder.encode(rows))
+
+
+def packed(chunk: Chunk) -> bytes:
+    """A chunk as it stands in the file: its length, then itself."""
     data = _encoder.encode(chunk)
     return LENGTH.pack(len(data)) + data
 

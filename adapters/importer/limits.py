@@ -23,9 +23,9 @@ FREE_OF_RATIO_BYTES = 8 * 1024 * 1024
 
 CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
-COMMAND_ROWS = 500
+COMMAND_ROWS = 250
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
-PAUSE_SHARE = 0.25
+PAUSE_SHARE = 0.05
 """How long nothing is stored after a command, against the time that the command took."""
 RETRY_AFTER_S = 0.5
 """When what could not be stored (a full mailbox, an owner that changes) is tried again."""
@@ -37,6 +37,10 @@ SHOWN_CHARS = 80
 MAX_LISTED_ERRORS = 2_000_000
 """In the list of all errors; those beyond it are counted only."""
 PROGRESS_EVERY_ROWS = 5_000
+LONG_FILE_BYTES = 2 * 1024 * 1024
+"""From here on a file is checked by several processes: below it starting them takes longer."""
+MAX_WORKERS = 4
+"""Processes that check one file, where there are as many cores."""
 
 
 class ImportLimits(msgspec.Struct, frozen=True, kw_only=True):

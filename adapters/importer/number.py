@@ -58,6 +58,10 @@ class Numbers:
         if not MIN_DIGITS <= len(digits.lstrip("+")) <= MAX_DIGITS:
             raise BadNumber(f"{text[:SHOWN_CHARS]!r} has {len(digits.lstrip('+'))} digits")
         if self._fast is not None:
+            if digits[0] == "+":  # nearly all: one way to read it
+                number = _international(digits, self._fast)
+                if number:
+                    return number
             quick = self._readings(digits, self._fast)
             if len(quick) == 1:
                 return self._taken(digits, quick[0])
@@ -105,6 +109,15 @@ class Numbers:
         if self.region:
             return f"{digits} is not a valid number of {self.region}; one of another country begins with +"
         return f"{digits} is not a valid number with a country code; for national numbers name the region"
+
+
+def _international(digits: str, library: Any) -> str:
+    """E.164 of a valid number with its country code, else ""."""
+    try:
+        number = library.parse(digits, None)
+    except library.NumberParseException:
+        return ""
+    return str(library.format_number(number, E164)) if library.is_valid_number(number) else ""
 
 
 def _misshapen(text: str) -> str:

@@ -24,21 +24,21 @@ class Tally:
     """What isn't an error and still worth a word: how often it was seen, and where first."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int]] = {}
+        self.seen: dict[str, tuple[int, int]] = {}
 
-    def note(self, what: str, row: int) -> None:
-        count, first = self._seen.get(what, (0, row))
-        self._seen[what] = (count + 1, first)
+    def note(self, what: str, row: int, times: int = 1) -> None:
+        count, first = self.seen.get(what, (0, row))
+        self.seen[what] = (count + times, first)
 
     def lines(self) -> list[str]:
         return [
             f"{what}: {count} row{'s' if count > 1 else ''}, the first is {first}"
-            for what, (count, first) in self._seen.items()
+            for what, (count, first) in self.seen.items()
         ]
 
 
 class RowCheck:
-    """Checks the rows of one file, which share their refs and external ids."""
+    """Checks the rows of one file, each by itself: whether two have the same ref is for who sees them all."""
 
     def __init__(
         self,
@@ -52,12 +52,13 @@ class RowCheck:
     ) -> None:
         self.tally = Tally()
         self.agents: set[str] = set()
-        self.refs: dict[str, int] = {}
-        """Every legible ref with the row where it first stood, also of rows that are wrong otherwise."""
+        self.refs: list[tuple[str, int]] = []
+        """Every legible ref with its row, also of rows that are wrong otherwise."""
+        self.externals: list[tuple[str, int]] = []
+        """Every external id with its row."""
         self._layout, self._numbers = layout, numbers
         self._prefix, self._add_prefix = f"{campaign}:", prefix
         self._known_tags, self._known_agents = tags, agents
-        self._externals: dict[str, int] = {}
         self._width = len(layout.headers)
         self._errors: list[RowError] = []
         self._row = 0
@@ -138,9 +139,7 @@ class RowCheck:
         if not REF_FORM.fullmatch(ref):
             self._wrong(place, f"{ref[:SHOWN_CHARS]!r} is no ref: 1 to 100 letters, digits and _ . : @ -")
             return ""
-        first = self.refs.setdefault(ref, self._row)
-        if first != self._row:
-            self._wrong(place, f"{ref} stands in row {first} already")
+        self.refs.append((ref, self._row))
         return ref
 
     def _read_numbers(self, values: list[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -225,9 +224,7 @@ class RowCheck:
     def _external(self, values: list[str], place: int) -> str:
         value = self._plain(values, place, MAX_EXTERNAL_ID_CHARS)
         if value:
-            first = self._externals.setdefault(value, self._row)
-            if first != self._row:
-                self._wrong(place, f"{value[:SHOWN_CHARS]!r} stands in row {first} already")
+            self.externals.append((value, self._row))
         return value
 
     def _consent(self, values: list[str], place: int, zone: str) -> int:

@@ -37,7 +37,7 @@ def judge(
     """`used` is the campaign that first used a contact ref; `rows` go with their numbers in the file."""
     verdict = Verdict()
     for place, row in rows:
-        known = book.contacts.by_ref.get(row.ref)
+        known = book.contacts.by_ref.found(row.ref)
         owner = used.get(row.ref, campaign)
         elsewhere = book.contacts.by_external.get(row.external_id, row.ref) if row.external_id else row.ref
         if owner != campaign:

@@ -49,6 +49,11 @@ class Roll(Mapping[str, Contact]):
     def __contains__(self, ref: object) -> bool:
         return ref in self.rows
 
+    def found(self, ref: str) -> Contact | None:
+        """As `get`, which asks by way of an exception: most refs of a new list aren't there."""
+        packed = self.rows.get(ref)
+        return unpack(ref, packed) if packed is not None else None
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 
@@ -100,7 +105,7 @@ class Contacts:
 
     def put(self, contact: Contact) -> None:
         """Add a contact, or what became of it."""
-        self._put(self.by_ref.get(contact.ref), contact)
+        self._put(self.by_ref.found(contact.ref), contact)
 
     def change(self, ref: str, **changes: Any) -> None:
         before = self.by_ref[ref]

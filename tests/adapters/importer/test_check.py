@@ -15,8 +15,7 @@ import pytest
 from adapters.importer.check import Check
 from adapters.importer.column import TEMPLATE, BadHeader, check_targets
 from adapters.importer.job import Encoding, Findings, Job, Media, Row, chunks
-from adapters.importer.limits import CHUNK_ROWS, MAX_CELL_CHARS, MAX_COLUMNS, MAX_LINE_CHARS
-from adapters.importer.number import fast_library
+from adapters.importer.limits import CHUNK_ROWS, LONG_FILE_BYTES, MAX_CELL_CHARS, MAX_COLUMNS, MAX_LINE_CHARS
 from adapters.importer.spool import CHUNKS, ERRORS, SOURCE, SPARED, error_list
 from adapters.importer.template import template
 from tests.adapters.importer.files import csv_of, xlsx_of
@@ -52,12 +51,12 @@ class Checked:
         return [(one.row, one.column, one.reason) for one in self.findings.first_errors]
 
 
-def check(folder: Path, content: bytes, **changes: Any) -> Checked:
+def check(folder: Path, content: bytes, workers: int = 0, **changes: Any) -> Checked:
     (folder / SOURCE).write_bytes(content)
     if content[:2] == b"PK" and "media" not in changes:
         changes["media"] = Media.XLSX
     job = msgspec.structs.replace(JOB, **changes)
-    return Checked(folder, Check(folder, job, fast_library(), lambda _: None).run())
+    return Checked(folder, Check(folder, job, workers, lambda _: None).run())
 
 
 def table(*rows: Sequence[str], header: Sequence[str] = HEADER) -> bytes:
@@ -483,3 +482,56 @@ def test_SG_03_a_template_filled_in_is_imported(tmp_path: Path, media: Media) ->
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert archive.testzip() is None
             assert 'numFmtId="49"' in archive.read("xl/styles.xml").decode()  # text: + and zeros stay
+
+
+# -- by several processes ---------------------------------------------------------------------------------------------
+
+
+def test_a_long_file_comes_to_the_same_however_many_processes_check_it(tmp_path: Path) -> None:
+    """Given a file of several chunks with faults of every kind in all of them, its errors, rows and counts don't depend on
+    who checked which chunk."""
+    good = [(f"spring:{place}", f"+57310{place:07}", f"c{place}") for place in range(3 * CHUNK_ROWS + 100)]
+    rows = list(good)
+    rows[10] = ("spring:10", "12", "c10")
+    rows[CHUNK_ROWS + 5] = ("spring:3", N2, "elsewhere")  # a ref of another chunk
+    rows[CHUNK_ROWS + 6] = ("other:1", N2, "c7")  # an external id of another chunk, and no prefix
+    rows[2 * CHUNK_ROWS + 7] = ("spring:3", "x", "c3")  # all at once
+    content = table(*rows, header=("ref", "number1", "external_id"))
+    content += b" \n" * (LONG_FILE_BYTES // 2)
+
+    def checked_by(workers: int) -> Checked:
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        return check(folder, content, workers=workers)
+
+    def everything(found: Checked) -> tuple[object, ...]:
+        files = ((found.folder / name).read_bytes() for name in (SPARED, ERRORS))
+        return (found.findings, found.rows, *files)
+
+    found = checked_by(0)
+    assert everything(found) == everything(checked_by(1)) == everything(checked_by(3))
+    assert [(row, column) for row, column, _ in found.errors] == [
+        (12, "number1"),
+        (CHUNK_ROWS + 7, "ref"),
+        (CHUNK_ROWS + 8, "external_id"),
+        (2 * CHUNK_ROWS + 9, "number1"),
+        (2 * CHUNK_ROWS + 9, "ref"),
+        (2 * CHUNK_ROWS + 9, "external_id"),
+    ]
+    assert found.findings.good == len(rows) - 4
+
+
+def test_what_can_not_be_read_ends_a_long_file_behind_the_rows_before_it(tmp_path: Path) -> None:
+    rows = [(f"spring:{place}", f"+57310{place:07}") for place in range(2 * CHUNK_ROWS + 10)]
+    content = table(*rows) + b'spring:x,"' + b" " * 30_000 + b"\n"
+    content += (b" " * 1_000 + b"\n") * (LONG_FILE_BYTES // 1_000)
+    found = check(tmp_path, content, workers=2)
+    assert found.findings.unreadable
+    assert (found.findings.rows, len(found.rows)) == (len(rows), len(rows))
+
+
+def test_a_worker_that_ends_by_itself_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"spring:{place}", f"+57310{place:07}") for place in range(3 * CHUNK_ROWS)]
+    monkeypatch.setattr("adapters.importer.worker.sys.executable", "/bin/false")
+    with pytest.raises((RuntimeError, BrokenPipeError)):
+        check(tmp_path, table(*rows) + b" \n" * (LONG_FILE_BYTES // 2), workers=2)
