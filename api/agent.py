@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from api import view
+from api import sight, view
 from api.disposition import Closing, close, one_named
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, AgentId, Call, Reason, Ref, Route, reply, roles, taken
@@ -190,8 +190,11 @@ async def next_contact(call: Call) -> web.Response:
         if held.next_due_at is not None:
             headers["Retry-After"] = str(max(1, -(-(held.next_due_at - call.at) // 1_000)))
         return web.Response(status=204, headers=headers)
-    name = call.engine.directory.agents[agent].name
-    return reply({"reservation": view.reservation(held, call.engine.campaign(ref).book, ref, name)})
+    name, book = call.engine.directory.agents[agent].name, call.engine.campaign(ref).book
+    shown = view.reservation(held, book, ref, name)
+    if book.campaign.settings.history_in_other_campaigns:
+        shown["history"] = sight.history(call, ref, book.contacts.by_ref[held.contact], agent)
+    return reply({"reservation": shown})
 
 
 # -- reservations -----------------------------------------------------------------------------------------------------

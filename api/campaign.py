@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
-from api import moment, view
+from api import moment, sight, view
 from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
@@ -375,6 +375,8 @@ async def contacts(call: Call) -> web.Response:
     _, running = call.campaign()
     known = running.book.contacts.by_ref
     start = call.number("after", default=0, least=0, most=len(known))
+    if sight.is_limited(call, running):
+        return await sight.own_contacts(call, running, start)
     page = known.page(start, call.limit())
     end = start + len(page)
     following = str(end) if end < len(known) else None
@@ -385,10 +387,7 @@ async def contacts(call: Call) -> web.Response:
 async def contact(call: Call) -> web.Response:
     _, running = call.campaign()
     name = call.part("contact", REF, "contact")
-    known = running.book.contacts.by_ref.get(name)
-    if known is None:
-        raise Problem(404, "unknown-contact", f"there is no contact {name!r} in this campaign")
-    return reply(view.contact(known, running.book))
+    return reply(view.contact(sight.look_at(call, running, name), running.book))
 
 
 async def immutable(call: Call) -> web.Response:
@@ -423,8 +422,8 @@ ROUTES = [
     Route("PUT", CAMPAIGN + "/agents/{agent}", allocate, STEERING),
     Route("DELETE", CAMPAIGN + "/agents/{agent}", withdraw, STEERING),
     Route("POST", CAMPAIGN + "/contacts", add_contacts, MANAGERS),
-    Route("GET", CAMPAIGN + "/contacts", contacts, READERS),
-    Route("GET", CAMPAIGN + "/contacts/{contact}", contact, READERS),
+    Route("GET", CAMPAIGN + "/contacts", contacts, EVERYBODY),
+    Route("GET", CAMPAIGN + "/contacts/{contact}", contact, EVERYBODY),
     Route("PUT", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
     Route("PATCH", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
     Route("POST", CAMPAIGN + "/contacts/{contact}/cancel", cancel, STEERING),

@@ -9,16 +9,20 @@ from api import moment
 from api.call import found
 from api.click import Name, campaign_of, may_act_for
 from api.problem import Problem, invalid
-from api.route import Call, Route, reply, roles, taken
+from api.route import Call, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.campaign import Disposition
-from engine.core.message import Dispose
-from engine.core.refusal import Refused
+from engine.core.message import Dispose, DisposeAll
+from engine.core.refusal import Refused, absent
 from engine.core.reservation import Reservation
 
 CLOSERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT, Role.CRM)
+BULK_CLOSERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
 READERS = frozenset(Role)
+CallId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
+MAX_AT_ONCE = 1_000
+"""Contacts that one request closes."""
 
 
 class Callback(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,6 +36,20 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True):
     disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     external_disposition: Name | None = None
     callback: Callback | None = None
+    data: dict[str, Any] = {}
+    """By the campaign's form."""
+
+
+class ClosingAll(msgspec.Struct, forbid_unknown_fields=True):
+    """One disposition for several contacts, named by their refs or by a call of theirs."""
+
+    contacts: Annotated[list[Ref], msgspec.Meta(max_length=MAX_AT_ONCE)] = []
+    calls: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]], msgspec.Meta(max_length=MAX_AT_ONCE)
+    ] = []
+    disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    external_disposition: Name | None = None
+    data: dict[str, Any] = {}
 
 
 async def of_call(call: Call) -> web.Response:
@@ -64,6 +82,7 @@ async def close(call: Call, ref: str, held: Reservation, agent: str, token: str,
         disposition=_code(running, body),
         callback_at=back_at,
         personal=personal,
+        data=body.data,
     )
     try:
         await call.engine.submit(ref, disposing)
@@ -73,12 +92,45 @@ async def close(call: Call, ref: str, held: Reservation, agent: str, token: str,
         raise
 
 
-def one_named(body: Closing) -> None:
+async def of_many(call: Call) -> web.Response:
+    """Each contact closed or refused for itself; an agent closes those in their hand and their own."""
+    ref, running = call.campaign()
+    body = await call.body(ClosingAll)
+    one_named(body)
+    if not 0 < len(body.contacts) + len(body.calls) <= MAX_AT_ONCE:
+        raise invalid("contacts", f"name 1 to {MAX_AT_ONCE} contacts or calls")
+    calls = {one: running.book.calls[one].contact for one in body.calls if one in running.book.calls}
+    named = dict.fromkeys([*body.contacts, *calls.values()])
+    closing = DisposeAll(
+        at=call.at,
+        by=call.by,
+        agent=call.by if call.principal.role is Role.AGENT else "",
+        contacts=tuple(named),
+        disposition=_code(running, body),
+        data=body.data,
+    )
+    refused: dict[str, Refused] = await call.engine.submit(ref, closing)
+    results = [_result({"contact": one}, refused.get(one)) for one in body.contacts]
+    for one in body.calls:
+        contact = calls.get(one, "")
+        why_not = refused.get(contact) if contact else absent("call", one)
+        results.append(_result({"contact": contact or None, "call": one}, why_not))
+    done = len(named) - len(refused)
+    return reply({"disposed": done, "refused": sum(one["status"] == "refused" for one in results), "results": results})
+
+
+def _result(item: dict[str, Any], refused: Refused | None) -> dict[str, Any]:
+    if refused is None:
+        return {**item, "status": "disposed"}
+    return {**item, "status": "refused", "code": refused.code, "detail": refused.detail}
+
+
+def one_named(body: Closing | ClosingAll) -> None:
     if (body.disposition is None) == (body.external_disposition is None):
         raise invalid("disposition", "name one: disposition or external_disposition")
 
 
-def _code(running: Running, body: Closing) -> str:
+def _code(running: Running, body: Closing | ClosingAll) -> str:
     """A disposition by its code, or by the CRM's own name for it."""
     if body.disposition is not None:
         return body.disposition
@@ -107,4 +159,5 @@ def _under(parent: str, known: tuple[Disposition, ...]) -> list[dict[str, Any]]:
 ROUTES = [
     Route("POST", "/v1/calls/{call}/disposition", of_call, CLOSERS),
     Route("GET", "/v1/campaigns/{ref}/dispositions", listing, READERS),
+    Route("POST", "/v1/campaigns/{ref}/dispositions", of_many, BULK_CLOSERS),
 ]

@@ -136,6 +136,14 @@ CATALOGUE: dict[str, Entry] = {
         409, "The external id is bound to something else", "Unbind it first, or choose another id."
     ),
     "agent-in-call": Entry(409, "The agent is in another call", "Wait for its call.ended."),
+    "bulk-not-open": Entry(
+        403,
+        "Agents of this campaign close contacts one by one",
+        "Dispose of each by its reservation; or let agents_dispose_in_bulk.",
+    ),
+    "contact-not-yours": Entry(
+        403, "The contact is not the agent's", "An agent closes contacts in their hand, and their own."
+    ),
     "reservation-ahead": Entry(
         409,
         "The agent has another contact in hand before this one",

@@ -10,6 +10,7 @@ from engine.core.agent import Agent
 from engine.core.book import Book
 from engine.core.call import Call, recording_of
 from engine.core.contact import FREE, Contact
+from engine.core.form import answers_of
 from engine.core.reservation import Reservation
 from engine.core.screen import reserved, values_of
 
@@ -82,6 +83,7 @@ def contact(one: Contact, book: Book) -> dict[str, Any]:
         "state": one.status,
         "agent": held.agent if held else None,
         "disposition": one.disposition or None,
+        "form_data": answers_of(one.form),
         "due_at": time(one.due_at),
         "priority": one.priority,
         "assigned_to": one.agent or None,
@@ -125,6 +127,8 @@ def reservation(one: Reservation, book: Book, ref: str, agent_name: str) -> dict
         "contact": {"ref": held.ref, **details(held)},
         "numbers": numbers(held),
         "dispositions": msgspec.to_builtins(settings.dispositions),
+        "form": msgspec.to_builtins(settings.form),
+        "form_data": answers_of(held.form) if settings.carry_over_form else {},
         **reserved(settings, values_of(book, one.contact, one.agent, agent_name, one.call)),
     }
 

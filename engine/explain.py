@@ -27,8 +27,9 @@ from engine.ports import Recorded, Zones
 
 MAX_HISTORY_EVENTS = 1_000
 """Of a longer story the newest are told."""
-SECRET = ("token", "person", "contacts")
-"""Fields of events that are nobody's business here: what opens a reservation, and who other people are."""
+SECRET = ("token", "person", "contacts", "form")
+"""Fields of events that are nobody's business here: what opens a reservation, who other people are, and what was noted
+down of them."""
 
 
 def contact_now(book: Book, claims: Claims, zones: Zones | None, contact: Contact, at: int) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from typing import Any, assert_never
 
 import msgspec
 
-from engine.core import agent, call, campaign, contact, importing, reservation
+from engine.core import agent, call, campaign, contact, form, importing, reservation
 from engine.core.book import Book, Event
 from engine.core.screen import connected, values_of
 from engine.ports import Recorded
 
-CONNECTED = "call.connected"
+CONNECTED, DISPOSED = "call.connected", "contact.disposed"
 SILENT: frozenset[type] = frozenset(
     {
         agent.AgentWithdrawn,  # what a client sees of these is the agent's status, or the removal
@@ -51,6 +51,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     contact: str = ""
     number: int = 0
     call: str = ""
+    noted: dict[str, form.Answer] = {}
 
 
 def is_told(event: Event) -> bool:
@@ -76,6 +77,8 @@ def completed(fact: Fact, book: Book | None, agent_name: Callable[[str], str] = 
             data["number"] = person.details.numbers[fact.number]
         if "name" in data:
             data["name"], data["data"] = person.details.name, person.details.data
+        if fact.type == DISPOSED:
+            data["data"] = fact.noted
     if fact.type == CONNECTED and person is not None:
         agent_id = data["agent"]
         values = values_of(book, fact.contact, agent_id, agent_name(agent_id), data["call"])
@@ -204,9 +207,13 @@ def _contact(event: contact.ContactEvent) -> Fact:
             return Fact(type="contact.released", at=event.at, data=released)
         case reservation.ContactDisposed():
             disposed = {
-                **_held(event),
+                "contact": event.contact,
+                "agent": event.agent or None,
+                "reservation": event.reservation or None,
+                "by": event.by or None,
                 "call": event.call or None,
                 "disposition": event.disposition,
+                "data": None,
                 "engaged": event.engaged,
                 "final": event.final,
                 "due_at": rfc3339(event.due_at) if event.due_at else None,
@@ -214,7 +221,8 @@ def _contact(event: contact.ContactEvent) -> Fact:
                 "exhausted": event.exhausted,
                 "dnc": event.dnc or None,
             }
-            return Fact(type="contact.disposed", at=event.at, data=disposed)
+            noted = form.answers_of(event.form)
+            return Fact(type=DISPOSED, at=event.at, data=disposed, contact=event.contact, noted=noted)
         case reservation.DialRefused():
             refused = {
                 **_held(event),

@@ -176,7 +176,8 @@ class Book:
                 self._hold(event.reservation, phase=Phase.OFFERED, expires_at=event.expires_at)
             case ContactReleased() | ContactDisposed():
                 gone = self.reservations.pop(event.reservation, None)
-                self._hand(event.agent, **{"ahead" if gone is not None and gone.ahead else "reservation": ""})
+                if gone is not None:
+                    self._hand(event.agent, **{"ahead" if gone.ahead else "reservation": ""})
                 if isinstance(event, ContactDisposed) and event.dnc:
                     self.suppressed[event.contact] = event.dnc
             case (

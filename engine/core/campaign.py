@@ -16,6 +16,7 @@ from typing import Annotated, Any, assert_never
 import msgspec
 
 from engine.core import interaction as interactions
+from engine.core.form import MAX_FORM_FIELDS, Field, check_fields
 from engine.core.interaction import MAX_TABS, Body, ExternalUrl, Interaction, Screen, Tab, Target, Url
 from engine.core.outcome import Outcome
 from engine.core.refusal import Fault, Refused, against_rule, invalid, stale
@@ -141,6 +142,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_lines: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     dispositions: Annotated[tuple[Disposition, ...], msgspec.Meta(min_length=1, max_length=200)] = DEFAULT_DISPOSITIONS
     dispose_without_attempt: bool = False
+    """Whether a contact may be disposed of that was never dialled."""
+    form: Annotated[tuple[Field, ...], msgspec.Meta(max_length=MAX_FORM_FIELDS)] = ()
+    """What agents note down of a contact with its disposition."""
+    dispose_with_missing_data: bool = False
+    """Whether a contact may be disposed of though required fields of the form are missing."""
+    carry_over_form: bool = False
+    """Whether the form begins, the next time the contact is reserved, with what was noted down the last time."""
+    agents_dispose_in_bulk: bool = False
+    """Whether agents may dispose of several contacts at once: those in their hand and their own."""
+    agents_see_all_contacts: bool = False
+    """Whether agents see all contacts of the campaign, or those in their hand and their own only."""
+    history_in_other_campaigns: bool = False
+    """Whether agents are told, with a contact, of its calls and dispositions in others of their campaigns."""
     stop_when_completed: bool = True
     record: bool = False
     """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
@@ -335,6 +349,7 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
         reason, _, path = str(error).partition(" - at `$")
         raise invalid("settings" + path.rstrip("`"), reason) from None
     _check_dispositions(result.dispositions)
+    check_fields(result.form)
     for name in ("trunks", "supervisors"):
         if len(set(getattr(result, name))) != len(getattr(result, name)):
             raise invalid(f"settings.{'further_trunks' if name == 'trunks' else name}", "one stands twice")

@@ -161,6 +161,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     disposed: int = 0
     """How often the same disposition was given in a row."""
     attempts: tuple[Attempt, ...] = ()
+    form: Person | None = None
+    """What was noted down when it was disposed of last."""
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -222,6 +224,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     disposition: str
     disposed: int
     attempts: tuple[Attempt, ...]
+    form: dict[str, str]
 
 
 _rows = msgspec.msgpack.Encoder()
@@ -232,6 +235,7 @@ _ERASED = Details(numbers=())
 def pack(contact: Contact) -> bytes:
     """A contact in some eighty bytes and its details, for memory alone: equal contacts give equal bytes."""
     person, details = contact.person, contact.person.details or _ERASED
+    noted = contact.form.details if contact.form is not None else None
     return _rows.encode(
         _Row(
             rank=contact.rank,
@@ -253,6 +257,7 @@ def pack(contact: Contact) -> bytes:
             disposition=contact.disposition,
             disposed=contact.disposed,
             attempts=contact.attempts,
+            form=noted.data if noted is not None and person.details is not None else {},
         )
     )
 
@@ -260,9 +265,10 @@ def pack(contact: Contact) -> bytes:
 def unpack(ref: str, packed: bytes) -> Contact:
     row = _row.decode(packed)
     details = Details(numbers=row.numbers, name=row.name, data=row.data) if row.numbers is not None else None
+    subject = ref if row.subject is None else row.subject
     return Contact(
         ref=ref,
-        person=Person(ref if row.subject is None else row.subject, details),
+        person=Person(subject, details),
         rank=row.rank,
         status=_STATUSES[row.status],
         priority=_PRIORITIES[row.priority],
@@ -278,4 +284,5 @@ def unpack(ref: str, packed: bytes) -> Contact:
         disposition=row.disposition,
         disposed=row.disposed,
         attempts=row.attempts,
+        form=Person(subject, Details(numbers=(), data=row.form)) if row.form else None,
     )

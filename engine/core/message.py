@@ -4,6 +4,8 @@
 the core draws nothing itself.
 """
 
+from typing import Any
+
 import msgspec
 
 from engine.core.agent import DefaultState, Line, PhoneOverdue, Wanted
@@ -139,7 +141,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dispose(msgspec.Struct, frozen=True, kw_only=True):
-    """`callback_at` is when the contact wants to be called back, `personal` by this agent."""
+    """`callback_at` is when the contact wants to be called back, `personal` by this agent; `data` by the campaign's form."""
 
     at: int
     agent: str
@@ -148,6 +150,21 @@ class Dispose(msgspec.Struct, frozen=True, kw_only=True):
     disposition: str
     callback_at: int | None = None
     personal: bool = True
+    data: dict[str, Any] = {}
+
+
+class DisposeAll(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to 1,000 contacts, closed as `agent`, or by whoever supervises ("").
+
+    Reply: the Refused of each that isn't closed, by ref.
+    """
+
+    at: int
+    by: str
+    agent: str
+    contacts: tuple[str, ...]
+    disposition: str
+    data: dict[str, Any] = {}
 
 
 Offsets = dict[str, tuple[int, ...]]
@@ -219,6 +236,7 @@ Command = (
     | Skip
     | Release
     | Dispose
+    | DisposeAll
     | Dial
     | ClickToCall
     | HangUpCall

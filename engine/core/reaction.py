@@ -82,7 +82,8 @@ def react(book: Book, event: Event) -> list[Effect]:
         case ContactReleased():
             return [CancelTimer(key=f"reservation/{event.reservation}")]
         case ContactDisposed():
-            done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")]
+            in_hand = bool(event.reservation)
+            done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")] if in_hand else []
             return [*done, Suppress(contact=event.contact, list=event.dnc)] if event.dnc else done
         case (
             ContactsAdded()

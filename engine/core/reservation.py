@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
+from engine.core.personal import Person
+
 
 class Phase(StrEnum):
     OFFERED = "offered"
@@ -82,7 +84,8 @@ class ContactDisposed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.di
     """Not final: it comes back at `due_at`, as a retry or as a callback (of an agent, or "*" for anybody).
 
     `exhausted`: it would come back, had it not done so as often as the campaign allows. `dnc` is the list that its
-    numbers go to, "" for none.
+    numbers go to, "" for none. `form` is what was noted down, None for nothing. `by` is who closed it, where that wasn't
+    the agent who had it in hand; `agent` and `reservation` are empty where nobody had.
     """
 
     at: int
@@ -97,6 +100,8 @@ class ContactDisposed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.di
     callback: str = ""
     exhausted: bool = False
     dnc: str = ""
+    form: Person | None = None
+    by: str = ""
 
 
 class DialRefused(msgspec.Struct, frozen=True, kw_only=True, tag="contact.dial_refused.v1"):

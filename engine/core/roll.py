@@ -3,7 +3,7 @@
 A list may be a million long, and nearly all of it waits: a contact is kept packed, and unpacked when somebody looks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, assert_never
 
@@ -76,6 +76,17 @@ class Roll(Mapping[str, Contact]):
             found = [unpack(ref, packed) for ref, packed in page if digits in packed]
             yield [one for one in found if line in map(line_of, one.numbers)] if number else found
 
+    def marked(self, start: int, rows: int, mark: str, named: Container[str]) -> list[tuple[int, Contact]]:
+        """Of so many contacts from a place on, those that are named and those in whose row `mark` stands, wherever: each
+        with the place behind it. The others are not unpacked.
+        """
+        letters, page = mark.encode(), islice(self.rows.items(), start, start + rows)
+        return [
+            (place, unpack(ref, packed))
+            for place, (ref, packed) in enumerate(page, start + 1)
+            if letters in packed or ref in named
+        ]
+
     def page(self, start: int, limit: int) -> list[Contact]:
         """Up to `limit` contacts from a place on. Finding it is a walk in C: some milliseconds a million contacts."""
         return [unpack(ref, packed) for ref, packed in islice(self.rows.items(), start, start + limit)]
@@ -95,6 +106,8 @@ class Contacts:
         self.dealt: dict[str, int] = {}
         """How many open contacts that weren't assigned from outside are whose."""
         self._queues: dict[str, Queue] = {}
+        self._worked: dict[str, list[str]] = {}
+        """Contacts that were dialled or disposed of, by the lines of their numbers."""
 
     def __len__(self) -> int:
         return len(self.by_ref)
@@ -117,6 +130,7 @@ class Contacts:
             self.by_external.pop(before.external_id, None)  # replaced: the CRM's former id names nobody
         if contact.external_id:
             self.by_external[contact.external_id] = contact.ref
+        self._note(before, contact)
         if before is not None:
             self._count(before, -1)
             if before.status in DELIVERABLE:
@@ -124,6 +138,27 @@ class Contacts:
         self._count(contact, 1)
         if contact.status in DELIVERABLE:
             self._queue(contact.owner).put(contact.place, contact.tied)
+
+    def worked_with(self, numbers: Iterable[str], external_id: str) -> Iterator[str]:
+        """Contacts that something came of, who have one of the numbers, however it is written, or the CRM's id."""
+        refs = {ref: None for number in numbers for ref in reversed(self._worked.get(line_of(number), ()))}
+        same = self.by_external.get(external_id, "") if external_id else ""
+        if same and _is_worked(self.by_ref[same]):
+            refs[same] = None
+        return iter(refs)
+
+    def _note(self, before: Contact | None, contact: Contact) -> None:
+        """Keep the index of who was worked with: a line for each number, for as long as the contact has it."""
+        was = before.numbers if before is not None and _is_worked(before) else ()
+        numbers = contact.numbers if _is_worked(contact) else ()
+        if was == numbers:
+            return
+        for line in map(line_of, was):
+            self._worked[line].remove(contact.ref)
+            if not self._worked[line]:
+                del self._worked[line]
+        for line in map(line_of, numbers):
+            self._worked.setdefault(line, []).append(contact.ref)
 
     def first(self, at: int, owner: str = FREE) -> Contact | None:
         """The contact of an owner's queue to deliver now, without taking it."""
@@ -169,6 +204,10 @@ class Contacts:
             self.dealt[contact.agent] = self.dealt.get(contact.agent, 0) + one
 
 
+def _is_worked(contact: Contact) -> bool:
+    return bool(contact.attempts or contact.disposition)
+
+
 def _new(new: NewContact, rank: int) -> Contact:
     return Contact(
         ref=new.ref,
@@ -211,6 +250,7 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
                 disposed=contact.disposed + 1 if contact.disposition == event.disposition else 1,
                 due_at=event.due_at,
                 callback=event.callback,
+                form=event.form or contact.form,
             )
         case ContactsAdded():
             for offset, new in enumerate(event.contacts):

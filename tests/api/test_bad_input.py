@@ -44,6 +44,12 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
         "external_system": "suite",
     },
     ("POST", f"/v1/calls/{NONE}/disposition"): {"disposition": "engaged"},
+    ("POST", f"{SPRING}/dispositions"): {
+        "contacts": ["spring:1"],
+        "calls": [NONE],
+        "disposition": "no_contact",
+        "data": {},
+    },
     ("POST", "/v1/campaigns/later/from-outcomes"): {
         "name": "Later",
         "source": ["spring"],
@@ -437,6 +443,12 @@ async def test_people_are_called_what_they_are_called_and_the_pbx_never_hears_it
         ({"dispositions": [{"code": "a b"}]}, "settings.dispositions[0].code"),
         ({"dispositions": [{"code": "a", "label": "${x}"}]}, "settings.dispositions[0].label"),
         ({"stop_when_completed": "yes"}, "settings.stop_when_completed"),
+        ({"form": [{"name": "a", "label": "a\u2028b"}]}, "settings.form[0].label"),
+        ({"form": [{"name": "a\n"}]}, "settings.form[0].name"),
+        ({"form": [{"name": f"f{one}"} for one in range(51)]}, "settings.form"),
+        ({"further_trunks": ["carrier&PJSIP/evil"]}, "settings.further_trunks[0]"),
+        ({"supervisors": ["a,b"]}, "settings.supervisors[0]"),
+        ({"own_trunks_only": 1}, "settings.own_trunks_only"),
         ({"xyzzy": None}, "settings.xyzzy"),
     ],
 )

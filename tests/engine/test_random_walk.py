@@ -34,6 +34,7 @@ from engine.core.campaign import (
 from engine.core.claims import Claims
 from engine.core.contact import DELIVERABLE, OPEN, ContactStatus, NewContact
 from engine.core.effect import CancelTimer, Effect, SetTimer, Suppress
+from engine.core.form import Field, FieldType
 from engine.core.message import (
     AddContacts,
     Allocate,
@@ -42,6 +43,7 @@ from engine.core.message import (
     ClickToCall,
     Dial,
     Dispose,
+    DisposeAll,
     Extend,
     HangUpCall,
     Message,
@@ -56,7 +58,7 @@ from engine.core.personal import Details, Person
 from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
-from engine.core.reservation import Phase
+from engine.core.reservation import ContactDisposed, Phase
 from engine.core.standing import EVERYWHERE, line_of
 from engine.core.telephony import HangUp, LegCreated, LegObservation, LegReady, OriginateContact
 from tests.engine.random_pbx import RandomPbx
@@ -70,8 +72,10 @@ MAX_LINES, MAX_CALLS_IN_SETUP = 3, 3
 TRUNKS = {"t1": 1, "t2": 1, "t3": 1}
 REPLAY_EVERY_STEPS = 40
 QUIET_ROUNDS = 400
+NOTED: dict[str, Any] = {"note": "called", "count": 2}
 LISTED_MS = 5_000
 LATER = ("ContactsAssigned", "ContactsUpcoming", "DialRefused", "ContactExhausted")
+CLOSINGS = ("noted", "closed with nobody's hand on it", "closed for its agent")
 TRUNK_REASONS = tuple(f"trunk {why}" for why in trunk.Why)
 NEVER_DIALLED = (Outcome.AGENT_UNREACHABLE, Outcome.FAILED)
 
@@ -100,6 +104,9 @@ class Walk:
             trunk="t1",
             further_trunks=("t2",),
             own_trunks_only=ref == "c1",
+            form=(Field(name="note", required=True), Field(name="count", type=FieldType.NUMBER)),
+            dispose_with_missing_data=ref == "c1",
+            agents_dispose_in_bulk=ref == "c2",
             dispose_without_attempt=True,
             stop_when_completed=False,
             preassignment=Preassignment.RANDOM if ref == "c1" else Preassignment.NONE,
@@ -134,6 +141,10 @@ class Walk:
         for event in done.events:
             self.claims.release(ref, event)
             self.met[type(event).__name__] += 1
+            if isinstance(event, ContactDisposed):
+                self.met["noted"] += event.form is not None
+                self.met["closed with nobody's hand on it"] += not event.reservation
+                self.met["closed for its agent"] += bool(event.by and event.reservation)
             if isinstance(event, CallRequested):
                 assert event.call not in self.intents, "requested twice"
                 self.intents.add(event.call)
@@ -266,7 +277,8 @@ class Walk:
                 how = self.chance.choice(["engaged", "try_later", "try_later", "callback", "never"])
                 back_at = self.at + self.chance.choice((1, 3_000)) if how == "callback" else None
                 personal = self.chance.random() < 0.5
-                dispose = Dispose(**hand, disposition=how, callback_at=back_at, personal=personal)
+                noted = self.chance.choice([NOTED, NOTED, {}, {"count": self.at}])
+                dispose = Dispose(**hand, disposition=how, callback_at=back_at, personal=personal, data=noted)
                 self.say(ref, release if self.chance.random() < 0.2 else dispose, crash)
             case _:
                 pass
@@ -283,11 +295,20 @@ class Walk:
             lambda: self.say(ref, Modify(at=self.at, by="m", settings={"reservation_timeout_s": 60})),
             lambda: self.say(ref, Modify(at=self.at, by="m", settings={"own_trunks_only": self.chance.random() < 0.5})),
             lambda: self.allocate(ref, agent),
+            lambda: self.close_many(ref, agent),
             lambda: self.cancel_one(ref),
             lambda: self.click(ref, agent),
             lambda: self.click(ref, agent),
         ]
         self.chance.choice(deeds)()
+
+    def close_many(self, ref: str, agent: str) -> None:
+        known = list(self.books[ref].contacts.by_ref)
+        some = tuple(self.chance.sample(known, min(3, len(known))))
+        acting = self.chance.choice(["", agent])
+        how = self.chance.choice(["no_contact", "try_later", "never"])
+        closing = DisposeAll(at=self.at, by=acting or "s", agent=acting, contacts=some, disposition=how, data=NOTED)
+        self.say(ref, closing)
 
     def click(self, ref: str, agent: str) -> None:
         contact = self.chance.choice(list(self.books[ref].contacts.by_ref))
@@ -411,6 +432,9 @@ class Walk:
                 owner: count for owner, count in book.contacts.dealt.items() if count
             }
             assert again.contacts.first(self.at) == book.contacts.first(self.at)
+            worked = {one.ref for one in book.contacts.by_ref.values() if one.attempts or one.disposition}
+            for contacts in (book.contacts, again.contacts):
+                assert {ref for number in NUMBERS for ref in contacts.worked_with([number], "")} == worked
 
     def check_truth(self) -> None:
         """What the records say against what the PBX knows."""
@@ -512,5 +536,6 @@ def test_a_walk_meets_what_it_is_meant_to_meet() -> None:
         "CampaignStopped",
         *LATER,
         *TRUNK_REASONS,
+        *CLOSINGS,
     ):
         assert met[name] > 0, name

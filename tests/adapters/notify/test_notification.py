@@ -11,8 +11,9 @@ from engine.core.book import Book, Event
 from engine.core.call import CallBridged, CallRinging
 from engine.core.campaign import CampaignDeleted, CampaignRunning, CampaignStopped, CampaignStopping, SettingsChanged
 from engine.core.contact import ContactCancelled, ContactsAdded, ContactsAssigned, ContactsUpcoming, NewContact
+from engine.core.form import sealed
 from engine.core.personal import Person
-from engine.core.reservation import ContactReleased, Release
+from engine.core.reservation import ContactDisposed, ContactReleased, Release
 from engine.ports import Recorded
 from tests.adapters.notify.house import opening, talk
 
@@ -62,6 +63,8 @@ def sample(kind: type) -> Any:
             values[name] = {"a": ("c",)}
         elif name == "contacts":
             values[name] = (NewContact("c", Person("c", None)),)
+        elif name == "form":
+            values[name] = sealed("c", {"note": "x"})
         elif type_ in (int, str, bool):
             values[name] = type_(1)
         elif isinstance(type_, type) and issubclass(type_, str):
@@ -108,6 +111,19 @@ def test_no_notification_carries_a_token_or_a_secret(kind: type) -> None:
     body = msgspec.json.encode(told(event))
     assert b"do-not-tell" not in body
     assert b"token" not in body
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_SG_20_what_was_noted_down_is_told_while_the_person_is_known(erased: bool) -> None:
+    events = opening("sales")
+    book = book_of(*events)
+    contact = next(iter(book.contacts.by_ref))
+    disposed = msgspec.structs.replace(sample(ContactDisposed), contact=contact)
+    if erased:
+        book.contacts.change(contact, person=Person(contact, None))
+    _, data = told(disposed, book)
+    assert data["data"] == (None if erased else {"note": "x"})
+    assert told(disposed)[1]["data"] is None  # the campaign is gone, and with it who it was
 
 
 def test_tf_34_connected_carries_contact_call_number_campaign_and_data() -> None:
