@@ -25,6 +25,7 @@ from api import (
     imports,
     interaction,
     recording,
+    retention,
     successor,
     webhook,
 )
@@ -34,6 +35,7 @@ from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
 from engine.core.refusal import Refused
+from engine.core.retention import Retention
 from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(
@@ -48,6 +50,7 @@ ROUTES = all_routes(
     explain.ROUTES,
     successor.ROUTES,
     recording.ROUTES,
+    retention.ROUTES,
     interaction.ROUTES,
     event.ROUTES,
     webhook.ROUTES,
@@ -68,8 +71,9 @@ def make_app(
     crm: Crm,
     importer: Imports,
     recordings: Path | None = None,
+    kept: Retention = Retention(),  # noqa: B008 - frozen
 ) -> web.Application:
-    """`recordings`: the folder from which recordings are served, if there is one."""
+    """`recordings`: the folder from which recordings are served, if there is one. `kept`: what is cleaned, and when."""
     service = Service(
         engine=engine,
         feed=feed,
@@ -79,6 +83,7 @@ def make_app(
         crm=crm,
         imports=importer,
         recordings=recordings,
+        retention=kept,
     )
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}

@@ -18,6 +18,7 @@ from api.token import KeyRing, Principal, Role
 from engine.app import Engine, Running
 from engine.core.campaign import Status
 from engine.core.interaction import Target
+from engine.core.retention import Retention
 from engine.ports import Feed
 
 T = TypeVar("T")
@@ -111,6 +112,7 @@ class Service(msgspec.Struct):
     crm: Crm
     imports: Imports
     recordings: Path | None = None
+    retention: Retention = Retention()
     streams: int = 0
 
 

@@ -167,6 +167,12 @@ class Imports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long an import is remembered, with its file while it isn't confirmed."""
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    clean_after_days: Annotated[int, Meta(ge=0, le=3_650)] = 7
+    """A campaign that ran and is stopped is deleted so long after it last ran; 0 deletes none."""
+    look_every_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = True
@@ -182,6 +188,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhooks: Webhooks = Webhooks()
     crm: Crm = Crm()
     imports: Imports = Imports()
+    retention: Retention = Retention()
     log: Log = Log()
 
 

@@ -24,7 +24,7 @@ from adapters.ami.telephony import AmiTelephony
 from adapters.crm import Credential, Crm, CrmEvent, CrmLimits, Permit
 from adapters.importer import Importer, ImportLimits
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
-from adapters.notify.crew import halt
+from adapters.notify.crew import Crew, halt
 from adapters.zones import PhoneZones
 from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
@@ -37,7 +37,9 @@ from engine.core.book import Book, Event
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryEvent
 from engine.core.importing import ImportMode
+from engine.core.retention import Retention, outlook
 from engine.core.standing import line_of
+from engine.housekeeping import Housekeeping
 from engine.ports import StoreUnavailable
 from engine.recovery import replay
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
@@ -73,6 +75,7 @@ class Service:
         self.settings = settings
         self.keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
         self.port = 0
+        self._crew = Crew()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         """How to let go of what was opened: of a part only, where the start failed or was cancelled."""
 
@@ -121,6 +124,9 @@ class Service:
         self.importer = self._importer()
         self._closers.append(self.importer.stop)
         await self.importer.start()
+        self.housekeeping = Housekeeping(self.engine, retention_of(settings), settings.retention.look_every_s)
+        self._crew.spawn(self.housekeeping.run(), "housekeeping")
+        self._closers.append(self._crew.close)
         watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
         self._closers.append(lambda: halt(watching))
         await self._listen()
@@ -145,6 +151,7 @@ class Service:
             self.crm,
             self.importer,
             Path(recordings) if recordings else None,
+            retention_of(self.settings),
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         self._closers.append(runner.cleanup)
@@ -200,7 +207,7 @@ class Service:
 
     async def _watch(self) -> None:
         """A part that follows the log and dies takes the process with it: whoever restarts it finds all in the log."""
-        while (error := self.notifier.failed or self.crm.failed) is None:  # noqa: ASYNC110 - a second is nothing to it
+        while (error := self.notifier.failed or self.crm.failed or self._crew.failed) is None:  # noqa: ASYNC110 - a second is nothing to it
             await asyncio.sleep(WATCH_EVERY_S)
         assert self.engine.failed is not None
         if not self.engine.failed.done():
@@ -228,6 +235,10 @@ def ami_settings(settings: Settings) -> AmiSettings:
     """The adapter's own settings from ours: the same names and units."""
     ami = settings.ami
     return AmiSettings(**{name: getattr(ami, name) for name in AmiSettings.__struct_fields__})
+
+
+def retention_of(settings: Settings) -> Retention:
+    return Retention(clean_after_days=settings.retention.clean_after_days)
 
 
 # -- commands -------------------------------------------------------------------------------------------------------
@@ -459,6 +470,38 @@ def _explained(number: str, claims: Claims, books: dict[str, Book]) -> dict[str,
         if line in map(line_of, contact.numbers)
     ]
     return {"number": number, "lists": explain.lists_with(claims.standing, number, books), "contacts": having}
+
+
+@cli.command(name="retention")
+def show_retention(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="List what would be cleaned; the running service does it.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Say from the logs which campaigns are to be cleaned, when, and why the others are not. Changes nothing."""
+
+    async def run() -> None:
+        settings = _settings(config)
+        store, now = await open_log_store(settings), SystemClock().now_ms()
+        try:
+            _, _, books = await _read_all(store)
+            for ref, book in books.items():
+                ahead = outlook(retention_of(settings), book.campaign)
+                due = "due" if 0 < ahead.clean_at <= now else _utc(ahead.clean_at) if ahead.clean_at else "kept"
+                print(f"{due:<20} {ref}: {ahead.why}")
+        finally:
+            await store.close()
+
+    if not dry_run:
+        print("ringfold: the running service cleans; --dry-run lists what", file=sys.stderr)
+        sys.exit(2)
+    _print_until_closed(run())
+
+
+def _utc(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1_000))
 
 
 @cli.command(name="verify")

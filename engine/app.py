@@ -17,7 +17,7 @@ from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
-from engine.core.campaign import Create, Delete, DncList, Status
+from engine.core.campaign import Clean, Create, Delete, DncList, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress
@@ -292,7 +292,8 @@ class Engine:
         reply = await running.actor.submit(command)
         if isinstance(reply, Refused):  # a refusal that is written down
             raise reply
-        if isinstance(command, Delete) and self.campaigns.get(ref) is running:
+        gone = isinstance(command, Delete | Clean) and running.book.campaign.status is Status.DELETED
+        if gone and self.campaigns.get(ref) is running:
             await self._retire(ref)  # durable by now; once, though several may have asked
         return reply
 

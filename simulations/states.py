@@ -83,7 +83,10 @@ def _named(event: Any) -> str:
 
 def campaign_in(status: Status, forced: bool = False) -> Campaign:
     ref = "" if status is Status.ABSENT else "c1"
-    return Campaign(ref=ref, name="Spring" if ref else "", status=status, forced=forced, revision=3 if ref else 0)
+    ran = AT if status in (Status.RUNNING, Status.STOPPING, Status.STOPPED, Status.DELETED) else 0
+    return Campaign(
+        ref=ref, name="Spring" if ref else "", status=status, forced=forced, last_run_at=ran, revision=3 if ref else 0
+    )
 
 
 def campaign_messages() -> dict[str, campaigns.CampaignCommand | campaigns.CampaignFact]:
@@ -101,6 +104,8 @@ def campaign_messages() -> dict[str, campaigns.CampaignCommand | campaigns.Campa
         "stop": campaigns.Stop(at=AT, by="m"),
         "stop by force": campaigns.Stop(at=AT, by="m", force=True),
         "delete": campaigns.Delete(at=AT, by="m"),
+        "clean, long after it ran": campaigns.Clean(at=LATER, by="m", after_ms=LATER - AT, reason="r"),
+        "clean, soon after it ran": campaigns.Clean(at=LATER, by="m", after_ms=LATER - AT + 1, reason="r"),
         "fact: agents are there or known not to come": campaigns.AgentsReady(at=AT),
         "fact: every contact is final": campaigns.Completed(at=AT),
         "fact: no live call, no agent": campaigns.Drained(at=AT),

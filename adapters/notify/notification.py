@@ -122,7 +122,7 @@ def _campaign(event: campaign.CampaignEvent) -> Fact:
             reached = {"target": event.target, "engaged": event.engaged}
             return Fact(type="campaign.target_reached", at=event.at, data=reached)
         case campaign.CampaignDeleted():
-            return Fact(type="campaign.deleted", at=event.at, data={"by": event.by})
+            return Fact(type="campaign.deleted", at=event.at, data={"by": event.by, "reason": event.reason or None})
         case _:
             assert_never(event)
 

@@ -290,8 +290,11 @@ class TargetReached(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.tar
 
 
 class CampaignDeleted(msgspec.Struct, frozen=True, kw_only=True, tag="campaign.deleted.v1"):
+    """`reason` is the rule by which the dialer deleted it; empty where somebody asked."""
+
     at: int
     by: str
+    reason: str = ""
 
 
 CampaignEvent = (
@@ -462,6 +465,15 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True):
     by: str
 
 
+class Clean(msgspec.Struct, frozen=True, kw_only=True):
+    """Delete it, if it has been still for `after_ms` since it last ran. Nobody asked: anything else is no refusal."""
+
+    at: int
+    by: str
+    after_ms: int
+    reason: str
+
+
 class AgentsReady(msgspec.Struct, frozen=True, kw_only=True):
     """Every agent called at start is on the line or known not to come."""
 
@@ -481,7 +493,7 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = "completed"
 
 
-CampaignCommand = Create | Modify | Start | Stop | Delete
+CampaignCommand = Create | Modify | Start | Stop | Delete | Clean
 CampaignFact = AgentsReady | Drained | Completed
 
 
@@ -496,6 +508,10 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
         case Drained(at=at), Status.STOPPING:
             return (CampaignStopped(at=at, reason=state.stop_reason),)
         case ((AgentsReady() | Completed() | Drained()), _):
+            return ()
+        case Clean(at=at, by=by, after_ms=after_ms, reason=reason), Status.STOPPED if _is_still(state, at, after_ms):
+            return (CampaignDeleted(at=at, by=by, reason=reason),)
+        case Clean(), _:
             return ()
         # a ref is used once, for ever
         case Create(), Status.ABSENT:
@@ -550,6 +566,11 @@ def decide(state: Campaign, message: CampaignCommand | CampaignFact) -> tuple[Ca
             raise against_rule("campaign-not-stopped", f"campaign {state.ref!r} is {state.status}: stop it first")
         case _:
             raise AssertionError(f"undecided: {type(message).__name__} in {state.status}")  # a test visits every cell
+
+
+def _is_still(state: Campaign, at: int, after_ms: int) -> bool:
+    """Whether it ran, and last ran so long ago."""
+    return 0 < state.last_run_at <= at - after_ms
 
 
 def _modify(state: Campaign, edit: Modify) -> tuple[CampaignEvent, ...]:

@@ -1,0 +1,39 @@
+"""What will be cleaned by itself, when, and why: the dry run of retention."""
+
+from typing import Any
+
+from aiohttp import web
+
+from api import view
+from api.route import Call, Route, reply, roles
+from api.token import Role
+from engine.core.campaign import Status
+from engine.core.retention import outlook
+
+READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
+
+
+async def show(call: Call) -> web.Response:
+    """Every campaign with what is ahead of it, those that are due first. Nothing is changed by looking."""
+    rule, now = call.service.retention, call.at
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for ref, running in call.engine.campaigns.items():
+        campaign = running.book.campaign
+        if not call.may_see(ref, running) or campaign.status is Status.ABSENT:
+            continue
+        ahead = outlook(rule, campaign)
+        row = {
+            "campaign": ref,
+            "name": campaign.name,
+            "state": campaign.status,
+            "last_run_at": view.time(campaign.last_run_at),
+            "clean_at": view.time(ahead.clean_at),
+            "due": 0 < ahead.clean_at <= now,
+            "why": ahead.why,
+        }
+        rows.append((ahead.clean_at, row))
+    rows.sort(key=lambda one: (not one[0], one[0]))
+    return reply({"clean_after_days": rule.clean_after_days, "campaigns": [row for _, row in rows]})
+
+
+ROUTES = [Route("GET", "/v1/retention", show, READERS)]

@@ -1,0 +1,66 @@
+"""What the dialer tidies up by itself, a little at a time: now and then it looks which campaigns are due for cleaning.
+
+Only the owner of a campaign's log can decide it, and the campaign judges again in its own mailbox. So each is deleted by one
+event, whoever restarts or stands by, and one that was started a moment ago is let be.
+"""
+
+import asyncio
+
+import structlog
+
+from engine.actor import NotOwner
+from engine.app import Engine
+from engine.core.campaign import Status
+from engine.core.refusal import Refused
+from engine.core.retention import Retention, cleaning
+from engine.ports import StoreUnavailable
+
+CLEANED_PER_ROUND = 20
+"""Campaigns; the others come a round later."""
+BETWEEN_MS = 50
+"""Pause after each, so that dialing never waits for more than one."""
+
+log = structlog.get_logger(__name__)
+
+
+class Housekeeping:
+    """Every `every_s` seconds a round, for as long as `run` runs."""
+
+    def __init__(self, engine: Engine, rule: Retention, every_s: int) -> None:
+        self.rule = rule
+        self.every_s = every_s
+        self._engine = engine
+
+    async def run(self) -> None:
+        while True:
+            await self.round()
+            await asyncio.sleep(self.every_s)
+
+    async def round(self) -> int:
+        """Clean what is due, up to CLEANED_PER_ROUND campaigns; returns how many were."""
+        cleaned = 0
+        for ref in list(self._engine.campaigns):
+            if cleaned == CLEANED_PER_ROUND:
+                break
+            if await self._clean(ref):
+                cleaned += 1
+                await asyncio.sleep(BETWEEN_MS / 1_000)
+        return cleaned
+
+    async def _clean(self, ref: str) -> bool:
+        running = self._engine.campaigns.get(ref)
+        if running is None or self._engine.draining:
+            return False
+        command = cleaning(self.rule, running.book.campaign, self._engine.clock.now_ms())
+        if command is None:
+            return False
+        last_run_at = running.book.campaign.last_run_at
+        try:
+            await self._engine.submit(ref, command)
+        except (Refused, NotOwner, StoreUnavailable) as error:  # busy, or somebody else's by now: the next round looks
+            log.warning("campaign not cleaned", campaign=ref, error=str(error))
+            return False
+        if running.book.campaign.status is not Status.DELETED:
+            return False
+        log.info("campaign cleaned", campaign=ref, last_run_at=last_run_at, rule=command.reason)
+        return True
