@@ -24,6 +24,7 @@ from api import (
     health,
     imports,
     interaction,
+    person,
     recording,
     retention,
     successor,
@@ -36,6 +37,7 @@ from engine.actor import NotOwner
 from engine.app import Engine
 from engine.core.refusal import Refused
 from engine.core.retention import Retention
+from engine.erasure import Erasures
 from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(
@@ -51,6 +53,7 @@ ROUTES = all_routes(
     successor.ROUTES,
     recording.ROUTES,
     retention.ROUTES,
+    person.ROUTES,
     interaction.ROUTES,
     event.ROUTES,
     webhook.ROUTES,
@@ -72,6 +75,7 @@ def make_app(
     importer: Imports,
     recordings: Path | None = None,
     kept: Retention = Retention(),  # noqa: B008 - frozen
+    erasures: Erasures | None = None,
 ) -> web.Application:
     """`recordings`: the folder from which recordings are served, if there is one. `kept`: what is cleaned, and when."""
     service = Service(
@@ -84,6 +88,7 @@ def make_app(
         imports=importer,
         recordings=recordings,
         retention=kept,
+        erasures=erasures or Erasures(engine, lambda _: False),
     )
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}

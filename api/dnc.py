@@ -13,7 +13,7 @@ from api.problem import Problem, invalid
 from api.route import LARGE_BODY_BYTES, Call, Route, decode, reply, roles
 from api.token import Role
 from engine.core.directory import ListNumbers, UnlistNumbers
-from engine.core.standing import EVERYWHERE, line_of, list_of
+from engine.core.standing import EVERYWHERE, SUPPRESSED, line_of, list_of
 
 KEEPERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
@@ -95,6 +95,8 @@ async def show(call: Call) -> web.Response:
         until = standing.lists.get(one, {}).get(line)
         if until is not None and (until == 0 or call.at < until):
             return reply({"listed": True, "list": one, "until": view.time(until), **_state(call, one)})
+    if standing.suppressed(line):
+        return reply({"listed": True, "list": SUPPRESSED, "until": None, **_state(call, SUPPRESSED)})
     return reply({"listed": False, "list": None, "until": None, **_state(call, name)})
 
 

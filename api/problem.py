@@ -85,6 +85,10 @@ CATALOGUE: dict[str, Entry] = {
     "unknown-agent": Entry(404, "There is no such agent", "Register the agent with PUT /v1/agents/{id}."),
     "unknown-allocation": Entry(404, "The agent is not allocated to the campaign", "Allocate the agent to it first."),
     "unknown-contact": Entry(404, "There is no such contact in the campaign", "Check the ref."),
+    "unknown-person": Entry(
+        404, "Nobody is known so", "Check the ref, the number or the id; who was erased is not found."
+    ),
+    "import-under-way": Entry(409, "A contact file is being taken in", "Wait until that import is over, or cancel it."),
     "unknown-call": Entry(404, "There is no such call", "Check the id; calls of deleted campaigns are gone."),
     "no-recording": Entry(
         404, "The call has no recording", "The detail says why; just after the call's end it may take a moment."

@@ -6,7 +6,7 @@ A route without roles can't be written down: what isn't said is forbidden.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from engine.app import Engine, Running
 from engine.core.campaign import Status
 from engine.core.interaction import Target
 from engine.core.retention import Retention
+from engine.erasure import Erasures
 from engine.ports import Feed
 
 T = TypeVar("T")
@@ -90,6 +91,14 @@ class Imports(Protocol):
 
     def campaign_of(self, id_: str) -> str: ...
 
+    def under_way(self) -> str:
+        """An import that is being checked or stored; "" for none."""
+        ...
+
+    async def forget_person(self, refs: Collection[str], numbers: Collection[str]) -> list[str]:
+        """Give up every import whose files hold one of these; returns their ids."""
+        ...
+
     async def show(self, id_: str) -> dict[str, Any]: ...
 
     def listing(self, visible: Callable[[str], bool]) -> list[dict[str, Any]]: ...
@@ -111,6 +120,7 @@ class Service(msgspec.Struct):
     trunks: frozenset[str]
     crm: Crm
     imports: Imports
+    erasures: Erasures
     recordings: Path | None = None
     retention: Retention = Retention()
     streams: int = 0

@@ -80,6 +80,7 @@ def contact(one: Contact, book: Book) -> dict[str, Any]:
     return {
         "ref": one.ref,
         **details(one),
+        "erased": one.person.details is None,
         "state": one.status,
         "agent": held.agent if held else None,
         "disposition": one.disposition or None,

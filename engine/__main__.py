@@ -25,6 +25,7 @@ from adapters.crm import Credential, Crm, CrmEvent, CrmLimits, Permit
 from adapters.importer import Importer, ImportLimits
 from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
 from adapters.notify.crew import Crew, halt
+from adapters.recordings import Recordings
 from adapters.zones import PhoneZones
 from api.app import HttpLimits, make_app
 from api.token import KeyRing, Role
@@ -39,6 +40,8 @@ from engine.core.directory import Directory, DirectoryEvent
 from engine.core.importing import ImportMode
 from engine.core.retention import Retention, outlook
 from engine.core.standing import line_of
+from engine.digest import digest_of
+from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
 from engine.ports import StoreUnavailable
 from engine.recovery import replay
@@ -124,7 +127,11 @@ class Service:
         self.importer = self._importer()
         self._closers.append(self.importer.stop)
         await self.importer.start()
-        self.housekeeping = Housekeeping(self.engine, retention_of(settings), settings.retention.look_every_s)
+        recordings = settings.ami.recordings_path
+        self.erasures = Erasures(self.engine, Recordings(Path(recordings) if recordings else None).remove)
+        self.housekeeping = Housekeeping(
+            self.engine, retention_of(settings), settings.retention.look_every_s, self.erasures
+        )
         self._crew.spawn(self.housekeeping.run(), "housekeeping")
         self._closers.append(self._crew.close)
         watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
@@ -152,6 +159,7 @@ class Service:
             self.importer,
             Path(recordings) if recordings else None,
             retention_of(self.settings),
+            self.erasures,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         self._closers.append(runner.cleanup)
@@ -449,6 +457,7 @@ async def _read_all(store: Store) -> tuple[Directory, Claims, dict[str, Book]]:
     """Everything that is known, from the logs alone."""
     directory, claims = Directory(), Claims(max_calls_in_setup=1)
     directory.standing = claims.standing
+    claims.standing.digest = digest_of
     async for batch in store.read(DIRECTORY):
         for one in batch:
             directory.apply(one.event)

@@ -37,6 +37,7 @@ from engine.core.telephony import (
     PbxUp,
     TelephonyEffect,
 )
+from engine.digest import digest_of
 from engine.ports import (
     Announcer,
     Chance,
@@ -105,6 +106,7 @@ class Engine:
         self.campaigns: dict[str, Running] = {}
         self.claims = Claims(limits.max_calls_in_setup, limits.trunk_lines)
         self.directory.standing = self.claims.standing
+        self.claims.standing.digest = digest_of
         self.pbx_reason = "not connected yet"
         self.draining = False
         self.announcer: Announcer | None = None

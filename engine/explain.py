@@ -22,7 +22,7 @@ from engine.core.contact import (
     ContactStatus,
 )
 from engine.core.number import candidates, strategy_for
-from engine.core.standing import DAY_MS, EVERYWHERE, Standing, line_of, list_of
+from engine.core.standing import DAY_MS, EVERYWHERE, SUPPRESSED, Standing, line_of, list_of
 from engine.ports import Recorded, Zones
 
 MAX_HISTORY_EVENTS = 1_000
@@ -121,7 +121,12 @@ def _takers(book: Book, contact: Contact) -> list[Agent]:
 def lists_with(standing: Standing, number: str, campaigns: Iterable[str]) -> list[dict[str, Any]]:
     """The do-not-call lists that have a number: the one for all, and those of these campaigns. `until` 0 is for ever."""
     line = line_of(number)
-    return [
+    kept = (
+        [{"list": SUPPRESSED, "version": standing.versions[SUPPRESSED], "until": 0}]
+        if standing.suppressed(line)
+        else []
+    )
+    return kept + [
         {"list": name, "version": standing.versions[name], "until": standing.lists[name][line]}
         for name in (EVERYWHERE, *map(list_of, campaigns))
         if line in standing.lists.get(name, {})

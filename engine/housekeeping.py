@@ -13,10 +13,12 @@ from engine.app import Engine
 from engine.core.campaign import Status
 from engine.core.refusal import Refused
 from engine.core.retention import Retention, cleaning
+from engine.erasure import Erasures
 from engine.ports import StoreUnavailable
 
 CLEANED_PER_ROUND = 20
 """Campaigns; the others come a round later."""
+ERASE_EVERY_S = 1
 BETWEEN_MS = 50
 """Pause after each, so that dialing never waits for more than one."""
 
@@ -26,15 +28,28 @@ log = structlog.get_logger(__name__)
 class Housekeeping:
     """Every `every_s` seconds a round, for as long as `run` runs."""
 
-    def __init__(self, engine: Engine, rule: Retention, every_s: int) -> None:
+    def __init__(self, engine: Engine, rule: Retention, every_s: int, erasures: Erasures) -> None:
         self.rule = rule
         self.every_s = every_s
         self._engine = engine
+        self._erasures = erasures
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._clean_forever(), name="cleaning")
+            both.create_task(self._erase_forever(), name="erasures")
+
+    async def _clean_forever(self) -> None:
         while True:
             await self.round()
             await asyncio.sleep(self.every_s)
+
+    async def _erase_forever(self) -> None:
+        """Whom a call's end or a restart kept waiting."""
+        while True:
+            if self._erasures.pending:
+                await self._erasures.finish()
+            await asyncio.sleep(ERASE_EVERY_S)
 
     async def round(self) -> int:
         """Clean what is due, up to CLEANED_PER_ROUND campaigns; returns how many were."""

@@ -54,6 +54,7 @@ class SqliteStore:
 
     def _connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("pragma secure_delete = on")  # an erased key leaves no bytes behind in free pages
         connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
         return connection
 
@@ -187,7 +188,10 @@ class SqliteStore:
                 done = connection.execute(
                     "update es_key set key = null where subject = ? and key is not null", (subject,)
                 )
-            return done.rowcount == 1
+                erased = done.rowcount == 1
+            if erased:  # the write-ahead log holds the page as it was
+                self._write_to.execute("pragma wal_checkpoint(truncate)")
+            return erased
 
         return await self._write(work)
 

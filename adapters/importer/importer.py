@@ -6,7 +6,7 @@ anew, storing goes on from its last note, what waits for its confirmation waits.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ from adapters.importer.forecast import foretell
 from adapters.importer.job import Encoding, Findings, Job, Media
 from adapters.importer.limits import SWEEP_EVERY_S, ImportLimits
 from adapters.importer.number import is_region
+from adapters.importer.person import holds
 from adapters.importer.record import OVER, WAITING, Forecast, Progress, Record, Request, State, TagsMode
 from adapters.importer.spool import (
     COMPARED,
@@ -336,6 +337,22 @@ class Importer:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await self._become(record, State.CANCELLED)
+
+    def under_way(self) -> str:
+        """An import that is being checked or stored; "" for none."""
+        busy = (State.VALIDATING, State.IMPORTING)
+        return next((one.id for one in self._records.values() if one.state in busy), "")
+
+    async def forget_person(self, refs: Collection[str], numbers: Collection[str]) -> list[str]:
+        """Give up every import whose files hold one of these, with its files; returns their ids. None may be under way."""
+        given_up = []
+        for id_ in list(self._records):
+            if await asyncio.to_thread(holds, self._of(id_), refs, numbers):
+                if self._known(id_).state not in OVER:
+                    await self.cancel(id_)
+                await self.cancel(id_)
+                given_up.append(id_)
+        return given_up
 
     async def _become(self, record: Record, state: State, reason: str = "") -> None:
         """On disk, and to be seen: what begins at once, so that it begins once; what is over when all of it is."""

@@ -188,6 +188,8 @@ def _contact(event: contact.ContactEvent) -> Fact:
         case contact.ContactExhausted():
             exhausted = {"contact": event.contact, "attempts": event.attempts}
             return Fact(type="contact.exhausted", at=event.at, data=exhausted)
+        case contact.ContactErased():
+            return Fact(type="contact.erased", at=event.at, data={"contact": event.contact, "by": event.by})
         case contact.ContactCancelled():
             cancelled = {"contact": event.contact, "reason": event.reason, "by": event.by}
             return Fact(type="contact.cancelled", at=event.at, data=cancelled)

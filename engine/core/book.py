@@ -20,6 +20,7 @@ from engine.core.contact import (
     Attempt,
     Contact,
     ContactCancelled,
+    ContactErased,
     ContactEvent,
     ContactExhausted,
     ContactsAdded,
@@ -185,6 +186,7 @@ class Book:
                 | ContactsReplaced()
                 | ContactsAssigned()
                 | ContactCancelled()
+                | ContactErased()
                 | ContactExhausted()
                 | DialRefused()
             ):

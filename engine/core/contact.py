@@ -117,6 +117,14 @@ class ContactExhausted(msgspec.Struct, frozen=True, kw_only=True, tag="contact.e
     attempts: int
 
 
+class ContactErased(msgspec.Struct, frozen=True, kw_only=True, tag="contact.erased.v1"):
+    """From here on nobody knows who it was: the key of their data goes next. What was decided about them stays."""
+
+    at: int
+    contact: str
+    by: str
+
+
 ContactEvent = (
     ContactsAdded
     | ContactsReplaced
@@ -124,6 +132,7 @@ ContactEvent = (
     | ContactsUpcoming
     | ContactCancelled
     | ContactExhausted
+    | ContactErased
     | ReservationEvent
 )
 

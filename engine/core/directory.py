@@ -7,9 +7,10 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from engine.core.erasure import ErasePerson, NumbersSuppressed, PersonErased, erase, salt_in
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
-from engine.core.standing import Standing, line_of
+from engine.core.standing import SUPPRESSED, Standing, line_of
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="agent.registered.v1"):
@@ -140,6 +141,8 @@ DirectoryEvent = (
     | TagRemoved
     | MappingPut
     | MappingRemoved
+    | PersonErased
+    | NumbersSuppressed
 )
 
 
@@ -163,6 +166,10 @@ def stream_of(event: DirectoryEvent) -> str:
             return "tags"
         case MappingPut() | MappingRemoved():
             return f"mapping/{event.name}"
+        case PersonErased():
+            return "erasures"
+        case NumbersSuppressed():
+            return f"dnc/{SUPPRESSED}"
         case _:
             assert_never(event)
 
@@ -181,6 +188,8 @@ class Directory:
         """How columns of files are named, by the mapping's name."""
         self.external: dict[tuple[str, str, str], str] = {}
         """Ref by (system, kind, its own id)."""
+        self.erased: dict[str, str] = {}
+        """Contacts whose person was erased, or is to be as soon as no call hinders it; with their campaigns."""
         self.standing = Standing()
         """The do-not-call lists, where those who dial look."""
 
@@ -217,6 +226,11 @@ class Directory:
                 self.mappings[event.name] = event.columns
             case MappingRemoved():
                 self.mappings.pop(event.name, None)
+            case PersonErased():
+                for campaign, refs in event.contacts.items():
+                    self.erased.update(dict.fromkeys(refs, campaign))
+            case NumbersSuppressed():
+                self.standing.suppress(salt_in(event), event.digests, event.version)
             case _:
                 assert_never(event)
 
@@ -352,6 +366,7 @@ DirectoryCommand = (
     | RemoveTag
     | PutMapping
     | RemoveMapping
+    | ErasePerson
 )
 
 
@@ -399,6 +414,8 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
             return _tag(state, command)
         case PutMapping() | RemoveMapping():
             return _map(state, command)
+        case ErasePerson():
+            return list(erase(state.erased, state.standing, command)), None
         case _:
             assert_never(command)
 

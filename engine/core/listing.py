@@ -2,8 +2,10 @@
 
 from engine.core.book import Book, Event
 from engine.core.contact import (
+    OPEN,
     Contact,
     ContactCancelled,
+    ContactErased,
     ContactsAdded,
     ContactsReplaced,
     ContactStatus,
@@ -15,6 +17,7 @@ from engine.core.message import (
     Added,
     CancelContact,
     CancelContacts,
+    EraseContacts,
 )
 from engine.core.refusal import Refused, absent, against_rule
 from engine.core.reservation import (
@@ -63,6 +66,8 @@ def add(book: Book, command: AddContacts) -> Decided:
 
 
 def _why_not_replaced(known: Contact) -> str:
+    if known.person.details is None:
+        return "its data was erased"
     if known.attempts:
         return "it was dialled already"
     if known.status not in (ContactStatus.WAITING, ContactStatus.RETRY):
@@ -111,3 +116,26 @@ def cancel(book: Book, command: CancelContact) -> list[Event]:
         *before,
         ContactCancelled(at=command.at, contact=contact.ref, reason=command.reason, by=command.by),
     ]
+
+
+def erase(book: Book, command: EraseContacts) -> Decided:
+    """Whoever still is on the list leaves it; what isn't there, or is erased already, needs nothing."""
+    events: list[Event] = []
+    waiting: list[str] = []
+    for ref in dict.fromkeys(command.contacts):
+        contact = book.contacts.by_ref.get(ref)
+        if contact is None or contact.person.details is None:
+            continue
+        if in_call(book, contact):
+            waiting.append(ref)
+            continue
+        if contact.status in OPEN:
+            events += cancel(book, CancelContact(at=command.at, by=command.by, contact=ref, reason="erased"))
+        events.append(ContactErased(at=command.at, contact=ref, by=command.by))
+    return events, [], tuple(waiting)
+
+
+def in_call(book: Book, contact: Contact) -> bool:
+    """Whether somebody talks to the contact, or has yet to say what came of it."""
+    held = book.reservations.get(contact.reservation)
+    return held is not None and held.phase is not Phase.OFFERED

@@ -44,6 +44,14 @@ class CancelContacts(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class EraseContacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Forget who up to 1,000 contacts are. Reply: those that have to wait, for they are in a call or its wrap-up."""
+
+    at: int
+    by: str
+    contacts: tuple[str, ...]
+
+
 class StartImport(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     by: str
@@ -226,6 +234,7 @@ Command = (
     | AddContacts
     | CancelContact
     | CancelContacts
+    | EraseContacts
     | StartImport
     | FinishImport
     | Allocate

@@ -13,6 +13,7 @@ from engine.core.message import (
     Dial,
     Dispose,
     DisposeAll,
+    EraseContacts,
     Extend,
     Next,
     Release,
@@ -24,6 +25,7 @@ PreviewCommand = (
     AddContacts
     | CancelContact
     | CancelContacts
+    | EraseContacts
     | Next
     | Extend
     | Skip
@@ -45,6 +47,8 @@ def decide(book: Book, message: PreviewCommand, claims: Claims) -> Decided:
             return listing.cancel(book, message), [], None
         case CancelContacts():
             return listing.cancel_all(book, message)
+        case EraseContacts():
+            return listing.erase(book, message)
         case Next():
             return delivery.next_contact(book, message)
         case Dial():

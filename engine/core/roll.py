@@ -15,6 +15,7 @@ from engine.core.contact import (
     OPEN,
     Contact,
     ContactCancelled,
+    ContactErased,
     ContactEvent,
     ContactExhausted,
     ContactsAdded,
@@ -26,6 +27,7 @@ from engine.core.contact import (
     pack,
     unpack,
 )
+from engine.core.personal import Person
 from engine.core.queue import Queue
 from engine.core.reservation import (
     ContactDisposed,
@@ -265,6 +267,9 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
                     contacts.change(ref, agent=agent)
         case ContactCancelled():
             contacts.change(event.contact, status=ContactStatus.CANCELLED, reservation="")
+        case ContactErased():
+            person = Person(contacts.by_ref[event.contact].person.subject, None)
+            contacts.change(event.contact, person=person, form=None, external_id="")
         case ContactExhausted():
             contacts.change(event.contact, status=ContactStatus.FINAL, reservation="", due_at=0)
         case _:

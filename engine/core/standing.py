@@ -4,10 +4,14 @@ Lists come from the directory's log, attempts from all campaigns' logs; both are
 write the same number have in common.
 """
 
+from collections.abc import Callable
+
 DAY_MS = 86_400_000
 REMEMBERED_MS = 8 * DAY_MS
 """How long an attempt is remembered: longer than any cap looks back."""
 EVERYWHERE = "global"
+SUPPRESSED = "suppressed"
+"""The list of numbers that nobody knows any more: of each there is a digest, to know it by when it comes again."""
 
 
 def line_of(number: str) -> str:
@@ -26,6 +30,11 @@ class Standing:
         """By list: lines, each with the time until which it stands there (epoch ms, 0 for ever)."""
         self.versions: dict[str, int] = {}
         """By list: how often it was changed."""
+        self.salt = ""
+        self.digests: set[str] = set()
+        """Of the lines on the list SUPPRESSED, made with the salt."""
+        self.digest: Callable[[str, str], str] | None = None
+        """(salt, line) to digest: the shell's, for the core has no such arithmetic."""
         self._attempts: dict[str, dict[str, int]] = {}
         """By line: when it was dialled, by call."""
 
@@ -36,7 +45,16 @@ class Standing:
             until = self.lists.get(name, {}).get(line)
             if until is not None and (until == 0 or at < until):
                 return name, self.versions[name]
-        return None
+        return (SUPPRESSED, self.versions[SUPPRESSED]) if self.suppressed(line) else None
+
+    def suppressed(self, line: str) -> bool:
+        """Who can't tell, forbids."""
+        return bool(self.digests) and (self.digest is None or self.digest(self.salt, line) in self.digests)
+
+    def suppress(self, salt: str, digests: tuple[str, ...], version: int) -> None:
+        self.salt = salt
+        self.digests.update(digests)
+        self.versions[SUPPRESSED] = version
 
     def put(self, name: str, numbers: tuple[str, ...], until: int, version: int) -> None:
         standing = self.lists.setdefault(name, {})

@@ -61,6 +61,8 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/v1/external/suite/agent/7"): {"ref": "agent1"},
     ("PUT", "/v1/mappings/crm"): {"columns": {"Phone": "number1"}},
     ("POST", f"/v1/imports/{NONE}/confirm"): {"accept_errors": False, "confirm_removal": False},
+    ("POST", "/v1/persons/erase"): {"number": "15550001", "suppress": False, "after_call": False},
+    ("POST", "/v1/persons/export"): {"contact": "spring:1"},
 }
 """Every address that takes a JSON object, with every field it takes."""
 

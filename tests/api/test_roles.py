@@ -116,6 +116,12 @@ def test_only_administrators_and_managers_configure() -> None:
     assert set(found.values()) == {frozenset({Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER})}
 
 
+def test_only_administrators_export_and_erase_people() -> None:
+    found = {named(route): route.roles for route in ROUTES if "/persons/" in route.path}
+    assert set(found) == {"POST /v1/persons/erase", "POST /v1/persons/export"}
+    assert set(found.values()) == {frozenset({Role.ADMINISTRATOR})}
+
+
 async def test_without_a_token_every_route_is_closed(service: World) -> None:
     for route in ROUTES:
         answer = await ask(service, route.method, address(route), body={}, token="")

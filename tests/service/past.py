@@ -1,7 +1,7 @@
 """Logs as a dialer of some time ago left them, written by the program's own codec into a store that a service then opens."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.__main__ import LogEvent
@@ -56,7 +56,7 @@ def listed(at: int, *people: tuple[str, str]) -> ContactsAdded:
     return ContactsAdded(at=at, rank=1, contacts=new, by="m")
 
 
-async def write(url: str, campaigns: dict[str, Sequence[Any]], *more: Any) -> None:
+async def write(url: str, campaigns: Mapping[str, Sequence[Any]], *more: Any) -> None:
     """Campaigns' logs by ref, and the directory that belongs to them; `more` are further events of the directory."""
     store = await open_store(url, Codec(LogEvent), owner="the past")
     try:

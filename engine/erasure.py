@@ -1,0 +1,218 @@
+"""Erasing a person from everything that is kept: found by a contact's ref, a number or an external id, in every campaign.
+
+Contacts of one person are those that share a number. In a live campaign the mailbox forgets them; of a deleted one there is
+only the log. Then their keys go, and with them whatever any copy of a log says of who they are.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from engine.actor import NotOwner
+from engine.app import Engine, log_of
+from engine.core.book import Book
+from engine.core.call import CallEnded, recording_of
+from engine.core.contact import Contact, ContactsAdded, ContactsReplaced, NewContact
+from engine.core.erasure import ErasePerson
+from engine.core.listing import CHUNK_CONTACTS, in_call
+from engine.core.message import EraseContacts
+from engine.core.refusal import Refused, absent, against_rule
+from engine.core.standing import line_of
+from engine.digest import digest_of
+from engine.ports import StoreUnavailable
+
+PAGE_ROWS = 20_000
+"""Packed contacts looked at before others get their turn."""
+ERASER = "dialer:erasure"
+"""Who erases what had to wait for the end of a call, or for a restart."""
+
+log = structlog.get_logger(__name__)
+
+
+class Who(msgspec.Struct, frozen=True, kw_only=True):
+    """One of these is given."""
+
+    contact: str = ""
+    number: str = ""
+    external_id: str = ""
+
+
+class Known(msgspec.Struct, kw_only=True):
+    """One contact of the person. `contact` is it as the book has it, None where its campaign is deleted."""
+
+    campaign: str
+    ref: str
+    numbers: tuple[str, ...]
+    added: NewContact | None = None
+    contact: Contact | None = None
+    recordings: list[str] = []
+    in_call: bool = False
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """`waiting` are erased as soon as their call and its wrap-up are over. `recordings`: whether each file is gone."""
+
+    contacts: list[Known]
+    waiting: list[str]
+    recordings: dict[str, bool]
+    suppressed: int
+
+
+class Erasures:
+    """`remove` deletes a recording by its name and says whether it is gone."""
+
+    def __init__(self, engine: Engine, remove: Callable[[str], bool]) -> None:
+        self._engine = engine
+        self._remove = remove
+        self._one_at_a_time = asyncio.Lock()
+        self._shredded: set[str] = set()
+
+    # -- finding ------------------------------------------------------------------------------------------------------
+
+    async def find(self, who: Who) -> list[Known]:
+        """Every contact of a person, in the order of campaigns. Raises Refused where there is none."""
+        lines = {line_of(who.number)} if who.number else set()
+        refs = set() if lines else self._named(who)
+        if refs:
+            lines = {line_of(number) for one in await self._all(refs, set()) for number in one.numbers}
+        found = await self._all(refs, lines)
+        if not found:
+            raise absent("person", who.contact or who.external_id or who.number)
+        return found
+
+    def _named(self, who: Who) -> set[str]:
+        """Refs that are meant without looking at anybody's data. External ids are known of live campaigns only."""
+        if who.contact:
+            return {who.contact}
+        books = (one.book for one in self._engine.campaigns.values())
+        return {ref for book in books if (ref := book.contacts.by_external.get(who.external_id))}
+
+    async def _all(self, refs: set[str], lines: set[str]) -> list[Known]:
+        found: list[Known] = []
+        for campaign, deleted in list(self._engine.directory.campaigns.items()):
+            running = self._engine.campaigns.get(campaign)
+            if running is not None:
+                found += await _in_book(campaign, running.book, refs, lines)
+            elif deleted:
+                found += await self._in_log(campaign, refs, lines)
+        return found
+
+    async def _in_log(self, campaign: str, refs: set[str], lines: set[str]) -> list[Known]:
+        """Of a deleted campaign: whoever ever stood in it so."""
+        met: dict[str, Known] = {}
+        async for batch in self._engine.store.read(log_of(campaign)):
+            for event in (one.event for one in batch):
+                if isinstance(event, ContactsAdded | ContactsReplaced):
+                    for new in event.contacts:
+                        numbers = new.person.details.numbers if new.person.details else ()
+                        if new.ref in refs or not lines.isdisjoint(map(line_of, numbers)):
+                            met[new.ref] = Known(campaign=campaign, ref=new.ref, numbers=numbers, added=new)
+                elif isinstance(event, CallEnded) and event.recording and event.contact in met:
+                    met[event.contact].recordings.append(event.recording)
+        return list(met.values())
+
+    # -- erasing ------------------------------------------------------------------------------------------------------
+
+    async def erase(self, who: Who, by: str, suppress: bool, after_call: bool) -> Erased:
+        """Raises Refused: nobody is found, or one of them is in a call and that isn't to be waited for."""
+        engine = self._engine
+        async with self._one_at_a_time:
+            found = await self.find(who)
+            busy = next((one for one in found if one.in_call), None)
+            if busy is not None and not after_call:
+                raise against_rule("contact-in-call", f"contact {busy.ref!r} is in a call or its wrap-up")
+            salt = engine.directory.standing.salt or engine.chance.new_id()
+            lines = {line_of(number) for one in found for number in one.numbers} if suppress else set()
+            if suppress and who.number:
+                lines.add(line_of(who.number))
+            by_campaign: dict[str, list[str]] = {}
+            for one in found:
+                by_campaign.setdefault(one.campaign, []).append(one.ref)
+            await engine.direct(
+                ErasePerson(
+                    at=engine.clock.now_ms(),
+                    by=by,
+                    contacts={campaign: tuple(refs) for campaign, refs in by_campaign.items()},
+                    salt=salt if lines else "",
+                    digests=tuple(sorted(digest_of(salt, line) for line in lines)),
+                )
+            )
+            waiting = [ref for campaign, refs in by_campaign.items() for ref in await self._forget(campaign, refs, by)]
+            gone = [name for one in found if one.ref not in waiting for name in one.recordings]
+            recordings = await asyncio.to_thread(lambda: {name: self._remove(name) for name in gone})
+        log.info("person erased", by=by, contacts=len(found), waiting=len(waiting), recordings=len(recordings))
+        return Erased(contacts=found, waiting=waiting, recordings=recordings, suppressed=len(lines))
+
+    async def _forget(self, campaign: str, refs: list[str], by: str) -> list[str]:
+        """Let the campaign forget them, then their keys go; returns those whose call has to end first."""
+        waiting: set[str] = set()
+        for start in range(0, len(refs), CHUNK_CONTACTS):
+            some = tuple(refs[start : start + CHUNK_CONTACTS])
+            if campaign in self._engine.campaigns:
+                command = EraseContacts(at=self._engine.clock.now_ms(), by=by, contacts=some)
+                waiting.update(await self._engine.submit(campaign, command))
+        for ref in refs:
+            if ref not in waiting:
+                await self._engine.store.shred(ref)
+        self._shredded.update(ref for ref in refs if ref not in waiting)
+        return [ref for ref in refs if ref in waiting]
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody is to be erased whose key this process hasn't seen to."""
+        return len(self._shredded) < len(self._engine.directory.erased)
+
+    async def finish(self) -> int:
+        """Go on with what waited for a call's end, or what a crash left; returns how many contacts still wait."""
+        async with self._one_at_a_time:
+            left: dict[str, list[str]] = {}
+            for ref, campaign in self._engine.directory.erased.items():
+                if ref not in self._shredded:
+                    left.setdefault(campaign, []).append(ref)
+            waiting = 0
+            for campaign, refs in left.items():
+                try:
+                    waiting += await self._finish(campaign, refs)
+                except (Refused, NotOwner, StoreUnavailable) as error:
+                    log.warning("erasure waits", campaign=campaign, error=str(error))
+                    waiting += len(refs)
+        return waiting
+
+    async def _finish(self, campaign: str, refs: list[str]) -> int:
+        running = self._engine.campaigns.get(campaign)
+        if running is None and not self._engine.directory.campaigns.get(campaign):
+            return len(refs)  # somebody else's at the moment
+        book = running.book if running is not None else Book()
+        known = {ref: one for ref in refs if (one := book.contacts.by_ref.get(ref)) is not None}
+        recordings = {ref: _recordings(book, one) for ref, one in known.items()}
+        still = await self._forget(campaign, refs, ERASER)
+        gone = [name for ref, names in recordings.items() if ref not in still for name in names]
+        await asyncio.to_thread(lambda: [self._remove(name) for name in gone])
+        return len(still)
+
+
+async def _in_book(campaign: str, book: Book, refs: set[str], lines: set[str]) -> list[Known]:
+    met = {ref: one for ref in refs if (one := book.contacts.by_ref.get(ref)) is not None}
+    for line in lines:
+        for page in book.contacts.by_ref.walk(PAGE_ROWS, line):
+            met |= {one.ref: one for one in page}
+            await asyncio.sleep(0)
+    return [
+        Known(
+            campaign=campaign,
+            ref=one.ref,
+            numbers=one.numbers,
+            contact=one,
+            recordings=_recordings(book, one),
+            in_call=in_call(book, one),
+        )
+        for one in met.values()
+    ]
+
+
+def _recordings(book: Book, contact: Contact) -> list[str]:
+    """Names of the recordings of a contact's calls, as far as there are any."""
+    calls = (book.calls[one.call] for one in contact.attempts if one.call in book.calls)
+    return [name for call in calls if (name := recording_of(call)[0])]
