@@ -51,6 +51,8 @@ start               |  unknown | starting  | –           | –           | is 
 stop                |  unknown | never ran | stopping    | stopping    | –           | –        | deleted
 stop by force       |  unknown | never ran | both        | both        | forced      | –        | deleted
 delete              |  unknown | gone      | not stopped | not stopped | not stopped | gone     | –
+clean, long after it ran                    | – | – | – | – | – | gone | –
+clean, soon after it ran                    | – | – | – | – | – | – | –
 fact: agents are there or known not to come | – | – | running | – | – | – | –
 fact: every contact is final                | – | – | – | stopping | – | – | –
 fact: no live call, no agent                | – | – | – | – | stopped | – | –
@@ -58,7 +60,7 @@ fact: no live call, no agent                | – | – | – | – | stopped | 
 
 
 def test_every_message_in_every_status_has_its_answer() -> None:
-    """TF-07 TF-08 TF-09 TF-10 TF-15: one table of all transitions; repeats say nothing, the rest is refused."""
+    """TF-07 TF-08 TF-09 TF-10 TF-15 TF-32: one table of all transitions; repeats say nothing, the rest is refused."""
     compare(table(LIFECYCLE, WORDS), campaign_cells())
 
 
