@@ -41,6 +41,7 @@ TOLD = {
     "ImportStarted": "import.started",
     "ImportFinished": "import.finished",
     "ContactCancelled": "contact.cancelled",
+    "ContactErased": "contact.erased",
     "ContactReserved": "contact.reserved",
     "ReservationExtended": "contact.reservation_extended",
     "ContactReleased": "contact.released",
