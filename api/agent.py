@@ -16,8 +16,8 @@ from engine.core.campaign import Status, Text
 from engine.core.directory import PhoneName, RegisterAgent
 from engine.core.message import AskAgent, Dial, Extend, Next, NoContact, Release, Skip
 
-Number = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9]{2,20}$")]
-Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Number = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9]{2,20}$(?!\n)")]
+Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 STEERING = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
 WITH_AGENTS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.AGENT)

@@ -43,7 +43,7 @@ async def upload(call: Call) -> web.Response:
     campaign = query.get("campaign", "")
     if not REF.fullmatch(campaign):
         raise invalid("campaign", "the ref of a campaign is expected")
-    call.named(campaign)
+    settings = call.named(campaign).book.campaign.settings
     media = MEDIA.get(call.request.content_type)
     if media is None:
         raise Problem(415, "unsupported-media-type", f"{call.request.content_type!r} is none of {', '.join(MEDIA)}")
@@ -60,7 +60,7 @@ async def upload(call: Call) -> web.Response:
         encoding=query.get("encoding", "utf-8"),
         mapping=query.get("mapping", ""),
         required=tuple(one.strip() for one in required.split(",")) if required else (),
-        region=query.get("region", "").upper(),
+        region=query.get("region", settings.default_region).upper(),
         prefix=_flag(call, "prefix"),
         tags=query.get("tags", "replace"),
     )

@@ -34,8 +34,8 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 LARGE_BODY_BYTES = 64 * 1024
 
-Ref = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.:@-]{1,100}$")]
-AgentId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")]
+Ref = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:@-]{1,100}$(?!\n)")]
+AgentId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 Reason = Annotated[str, msgspec.Meta(max_length=200)]
 
 
@@ -108,6 +108,12 @@ class Imports(Protocol):
     def template(self, media: str) -> bytes: ...
 
     def check_mapping(self, columns: dict[str, str]) -> None: ...
+
+    def knows_region(self, region: str) -> bool: ...
+
+    def reader(self, region: str) -> Callable[[str], str]:
+        """Reads a number as E.164, a national one as the region's. It raises ValueError saying why not."""
+        ...
 
 
 class Service(msgspec.Struct):

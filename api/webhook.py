@@ -17,7 +17,7 @@ from engine.ports import BadCursor
 
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
-TypeName = Annotated[str, msgspec.Meta(pattern="^[a-z_.]{1,64}$")]
+TypeName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_.]{1,64}$(?!\n)")]
 
 
 class Endpoint(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from msgspec import Meta
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
-TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$(?!\n)")]
 HeaderText = Annotated[str, Meta(max_length=4_096, pattern=r"^[\x20-\x7e]*$(?!\n)")]

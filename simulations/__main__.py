@@ -12,6 +12,7 @@ app.command("simulations.pbx.command:serve", name="pbx")
 app.command("simulations.requirements:main", name="requirements")
 app.command("simulations.states:main", name="states")
 app.command("simulations.splits:main", name="splits")
+app.command("simulations.settings:main", name="settings")
 
 if __name__ == "__main__":
     app()

@@ -21,7 +21,7 @@ from adapters.importer.dialer import BookOf, Engine, Gone
 from adapters.importer.forecast import foretell
 from adapters.importer.job import Encoding, Findings, Job, Media
 from adapters.importer.limits import SWEEP_EVERY_S, ImportLimits
-from adapters.importer.number import is_region
+from adapters.importer.number import Numbers, fast_library, is_region
 from adapters.importer.person import holds
 from adapters.importer.record import OVER, WAITING, Forecast, Progress, Record, Request, State, TagsMode
 from adapters.importer.spool import (
@@ -388,6 +388,13 @@ class Importer:
 
     def template(self, media: str) -> bytes:
         return template(_one_of(Media, media, "type"))
+
+    def knows_region(self, region: str) -> bool:
+        return is_region(region)
+
+    def reader(self, region: str) -> Callable[[str], str]:
+        """Reads a number as E.164, a national one as the region's. It raises ValueError saying why not."""
+        return Numbers(region, fast_library()).read
 
     def check_mapping(self, columns: dict[str, str]) -> None:
         """Raises Refused naming what can't be."""

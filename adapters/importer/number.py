@@ -21,7 +21,7 @@ KEPT_PATTERNS = 50_000
 """The library compiles a pattern for each look; Python keeps 512 of them, and forgetting them costs four fifths."""
 
 
-class BadNumber(Exception):
+class BadNumber(ValueError):
     """Says why."""
 
 

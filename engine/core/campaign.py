@@ -25,6 +25,7 @@ PLAIN = r"^(?!.*\$[{\[])[^\x00-\x1f\x7f]*$"
 """Text for people: anything but control characters and what a dialplan would evaluate."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$(?!\n)")]
+Date = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$(?!\n)")]
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$(?!\n)")]
 """Whom a token is for."""
 MAX_TRUNKS = 20
@@ -88,8 +89,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """When calls may be made, by the callee's clock: from `start` until before `end`, on these days."""
 
     days: Annotated[tuple[Day, ...], msgspec.Meta(min_length=1, max_length=7)] = tuple(Day)
-    start: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "09:00"
-    end: Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")] = "20:00"
+    start: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")] = "09:00"
+    end: Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)")] = "20:00"
 
 
 class Preassignment(StrEnum):
@@ -135,12 +136,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether the campaign keeps to the trunks above; if not, any other of the service's helps out when they are full."""
     supervisors: Annotated[tuple[Subject, ...], msgspec.Meta(max_length=200)] = ()
     """Who supervises the campaign: subjects of supervisors' tokens that name no campaigns themselves."""
-    caller_id: Annotated[str, msgspec.Meta(pattern=r"^(\+?[0-9]{2,20})?$")] = ""
+    caller_id: Annotated[str, msgspec.Meta(pattern=r"^(\+?[0-9]{2,20})?$(?!\n)")] = ""
+    """The number that callees and agents see. Empty: the trunk's own."""
+    default_region: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{2})?$(?!\n)")] = ""
+    """The country whose national numbers contacts may have (`CO`): those added from now on are then stored in E.164, and a
+    number that isn't valid, or can be read in two ways, is a row's error. A file may name another. Empty: digits as given."""
     reservation_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 120
+    """How long an agent may look at a contact; every heartbeat starts it anew."""
     ring_timeout_s: Annotated[int, msgspec.Meta(ge=15, le=120)] = 30
+    """How long a contact's phone rings."""
     agent_ring_timeout_s: Annotated[int, msgspec.Meta(ge=5, le=120)] = 20
+    """How long an agent's phone rings."""
     max_lines: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    """Calls of the campaign at a time."""
+    record: bool = False
+    """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
+    agents_may_listen: bool = False
+    """Whether agents may hear the recordings of their own calls."""
+    # closing a contact
     dispositions: Annotated[tuple[Disposition, ...], msgspec.Meta(min_length=1, max_length=200)] = DEFAULT_DISPOSITIONS
+    """How agents may close a contact: final or to come back, engaged or not, under one another as a tree."""
     dispose_without_attempt: bool = False
     """Whether a contact may be disposed of that was never dialled."""
     form: Annotated[tuple[Field, ...], msgspec.Meta(max_length=MAX_FORM_FIELDS)] = ()
@@ -151,53 +166,72 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether the form begins, the next time the contact is reserved, with what was noted down the last time."""
     agents_dispose_in_bulk: bool = False
     """Whether agents may dispose of several contacts at once: those in their hand and their own."""
+    # what agents see
     agents_see_all_contacts: bool = False
     """Whether agents see all contacts of the campaign, or those in their hand and their own only."""
     history_in_other_campaigns: bool = False
     """Whether agents are told, with a contact, of its calls and dispositions in others of their campaigns."""
-    stop_when_completed: bool = True
-    record: bool = False
-    """Whether calls are recorded from their bridging on: those dialled from now on, not those under way."""
-    agents_may_listen: bool = False
-    """Whether agents may hear the recordings of their own calls."""
+    announce_upcoming: bool = False
+    """Whether `contacts.upcoming` tells ahead who will be delivered next, so that a CRM may load them."""
+    # whose contacts are whose
     release_grace_s: Annotated[int, msgspec.Meta(ge=0, le=600)] = 30
     """How long the contact in hand waits for an agent who logged out or lost the phone."""
     preview_ahead: bool = True
     """Whether an agent may look at the next contact while the present one rings, talks or is wrapped up."""
-    link_group: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
+    link_group: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$(?!\n)")] = ""
     """Campaigns of the same group share their on-demand agents: one may be active in all of them, in one call at a time."""
-    # whose contacts are whose
     preassignment: Preassignment = Preassignment.NONE
+    """How contacts that nobody assigned from outside are split over the agents."""
     preassignment_seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    """The seed of a random split. 0: one is drawn, and written down."""
     delivery: Delivery = Delivery.OWN_FIRST
+    """Whether agents get free contacts after their own, or their own only."""
     others_when_unavailable: bool = True
+    """Whether agents get contacts of agents who aren't at work, after all others."""
     # which number, how often
     number_strategy: NumberStrategy = NumberStrategy.IN_ORDER
+    """Which number of a contact is dialled where nobody chooses."""
     agents_choose_number: bool = True
+    """Whether agents may dial another number of the contact than the first."""
     number_cooldown_s: Delay = 0
+    """How long a number rests after an attempt before it is dialled by itself again."""
     attempts_per_number: Times = 0
+    """Attempts on one number of a contact. 0: no limit, here and below."""
     attempts_per_contact: Times = 0
+    """Attempts on a contact; then it is final."""
     number_attempts_per_day: Times = 0
+    """Attempts on a number in 24 hours, over all campaigns."""
     person_attempts_per_day: Times = 0
+    """Attempts on all numbers of a contact in 24 hours, over all campaigns."""
     retries: Annotated[tuple[RetryRule, ...], msgspec.Meta(max_length=20)] = ()
+    """By outcome: when a contact comes back that was tried and not disposed of."""
     # when, and whom not
     windows: Annotated[tuple[Window, ...], msgspec.Meta(max_length=50)] = ()
-    holidays: Annotated[
-        tuple[Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")], ...],
-        msgspec.Meta(max_length=400),
-    ] = ()
+    """When calls may be made, by the callee's clock. None: at any time."""
+    holidays: Annotated[tuple[Date, ...], msgspec.Meta(max_length=400)] = ()
+    """Days without calls, by the callee's calendar."""
     consent_required: bool = False
+    """Whether only contacts are called of whose consent is known until when it holds."""
+    adhoc_numbers: bool = False
+    """Whether click-to-call may dial numbers that no contact has."""
     # how much
     target_engaged: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    """How many engaged dispositions the campaign aims at. 0: no aim."""
     stop_at_target: bool = False
-    announce_upcoming: bool = False
-    adhoc_numbers: bool = False
+    """Whether it stops when it has them."""
+    stop_when_completed: bool = True
+    """Whether it stops when every contact is final."""
+    # the CRM's side
     interaction: Interaction = Interaction.FORM
+    """Whether agents work with what is shown here, or the CRM's page is called for each contact."""
     external_url: ExternalUrl | None = None
+    """The CRM's address and what it is told."""
     screen_pop_url: Url = ""
     """Shown to the agent's client with the reservation and when the contact answers. Empty: none."""
     script: Body = ""
+    """What the agent says, in HTML or Markdown, with the contact's data."""
     tabs: Annotated[tuple[Tab, ...], msgspec.Meta(max_length=MAX_TABS)] = ()
+    """Pages beside the contact."""
 
     def targets(self) -> tuple[Target, ...]:
         """The addresses that these settings lead to. Raises Refused naming the field where a template is wrong."""

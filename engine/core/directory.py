@@ -237,7 +237,7 @@ class Directory:
 
 # -- commands -------------------------------------------------------------------------------------------------------
 
-PhoneName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+PhoneName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 
 class RegisterAgent(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,11 +41,11 @@ def add(book: Book, command: AddContacts) -> Decided:
             refused[one.ref] = f"another contact has the external id {one.external_id!r}"
         elif known is None:
             new.setdefault(one.ref, one)
-        elif command.overwrite:
+        elif command.overwrite and not _same(known, one):
             why = _why_not_replaced(known)
             if why:
                 refused[one.ref] = why
-            elif not _same(known, one):
+            else:
                 replaced[one.ref] = one
     rows = tuple(new.values())
     events: list[Event] = [

@@ -347,3 +347,42 @@ async def test_a_request_for_many_names_some_and_not_too_many(service: World, mo
         answer = await ask(service, "POST", path, body)
         problem(answer, 422, "invalid-request")
         assert answer.fields == [field], body
+
+
+# -- the list -----------------------------------------------------------------------------------------------------------
+
+
+async def test_SG_06_numbers_added_over_http_are_read_as_the_campaigns_region_has_them(service: World) -> None:
+    await service.campaign("spring", [], default_region="CO")
+    rows = [("a", "3105822141"), ("b", "573105822142"), ("c", "+573105822143"), ("d", "12"), ("e", "+39 06 12345678")]
+    answer = await contacts(service, *({"ref": ref, "numbers": [number]} for ref, number in rows))
+    assert [(one["ref"], one["status"], one.get("field")) for one in answer["results"]] == [
+        ("a", "added", None),
+        ("b", "added", None),
+        ("c", "added", None),
+        ("d", "rejected", "numbers[0]"),
+        ("e", "added", None),
+    ]
+    known = service.service.engine.campaigns["spring"].book.contacts.by_ref
+    assert [known[ref].numbers[0] for ref in "abce"] == [f"+57310582214{one}" for one in "123"] + ["+390612345678"]
+    await flip(service, default_region="")
+    await contacts(service, {"ref": "f", "numbers": ["3105822144"]})
+    assert known["f"].numbers == ("3105822144",)
+    for region in ("XX", "co"):
+        edit = {"settings": {"default_region": region}}
+        wrong = await ask(service, "PATCH", "/v1/campaigns/spring", edit)
+        problem(wrong, 422, "invalid-request")
+        assert wrong.fields == ["settings.default_region"]
+
+
+async def test_SG_15_a_dialled_contact_sent_again_as_it_is_stays_and_is_no_error(service: World) -> None:
+    await service.campaign("spring", [["25550001"]], **QUIET)
+    await service.run("spring")
+    held = await take(service, "agent1")
+    await post(service, "agent1", f"/v1/reservations/{held['id']}/dial", {"token": held["token"]})
+    await service.told("spring", "call.ended")
+    same = {"ref": "spring:1", "numbers": ["25550001"]}
+    again = await contacts(service, same, query="?overwrite=true")
+    assert (again["known"], again["rejected"]) == (1, 0)
+    other = await contacts(service, {**same, "name": "Ann"}, query="?overwrite=true")
+    assert (other["known"], other["rejected"]) == (0, 1)
