@@ -33,6 +33,20 @@ class StoreUnavailable(Exception):
     """The store can't be reached or its queue is full: try again later, nothing was written."""
 
 
+class LogArchived(StoreUnavailable):
+    """The log left the store for an archive, and the archive isn't where it can be read: what it told can't be told again."""
+
+
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """A log's file: whoever has it can read the log, and put it back. `file` is its name, `sha256` of the whole of it."""
+
+    log: str
+    file: str
+    sha256: str
+    segments: int
+    events: int
+
+
 class Append(msgspec.Struct, frozen=True):
     """Events for one stream. `expected` is the stream's version before them, NO_STREAM or ANY."""
 
@@ -99,7 +113,10 @@ class EventStore(Protocol):
     async def logs(self) -> Sequence[str]: ...
 
     def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
-        """As EventLog.read, without owning the log: for followers."""
+        """As EventLog.read, without owning the log: for followers. An archived one is read from its file.
+
+        Raises LogArchived where that isn't here.
+        """
         ...
 
     async def checkpoint(self, name: str, log: str) -> int:
@@ -120,6 +137,18 @@ class EventStore(Protocol):
 
     async def decode(self, data: bytes, type_: Any) -> Any:
         """The value again; a `Person` whose key was erased has no details."""
+        ...
+
+    async def archived(self) -> Mapping[str, int]:
+        """Logs that left the store, each with its last position. Of these whatever is behind 0 may be out of reach."""
+        ...
+
+    async def archive(self, log: str) -> Archived:
+        """Write a log that nobody appends to any more into a file of its own, durable and read back. Raises OSError."""
+        ...
+
+    async def drop(self, archived: Archived) -> None:
+        """Let a log go from the store, a little at a time, once its file was checked again. Raises OSError, ValueError."""
         ...
 
     async def shred(self, subject: str) -> bool:

@@ -1,7 +1,7 @@
 """The log: a conditional segment store, its one owner, and what reads it."""
 
 from eventstore.codec import BrokenSeal, Codec, UnencodableEvent, UnknownEvent
-from eventstore.installation import Store, copy, dump, open_store, verify
+from eventstore.installation import Store, archived_in, copy, dump, open_store, restore, verify
 from eventstore.transfer import TransferRefused
 
 __all__ = [
@@ -11,8 +11,10 @@ __all__ = [
     "TransferRefused",
     "UnencodableEvent",
     "UnknownEvent",
+    "archived_in",
     "copy",
     "dump",
     "open_store",
+    "restore",
     "verify",
 ]

@@ -3,10 +3,12 @@
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from engine.ports import Recorded, StoreUnavailable
+from engine.ports import Archived, LogArchived, Recorded, StoreUnavailable
 from eventstore import inspection
+from eventstore.archive import Archive, ArchivedLogs, drop
+from eventstore.archive import restore as put_back
 from eventstore.codec import Codec
 from eventstore.inspection import Report
 from eventstore.log import Log, learn_keys, read
@@ -22,11 +24,14 @@ DEFAULT_TTL_MS = 10_000
 class Store:
     """Implements engine.ports.EventStore over any segment store."""
 
-    def __init__(self, segments: SegmentStore, codec: Codec, owner: str, lease_ttl_ms: int) -> None:
+    def __init__(
+        self, segments: SegmentStore, codec: Codec, owner: str, lease_ttl_ms: int, archive: Path | None = None
+    ) -> None:
         self.segments = segments
         self.codec = codec
         self.kind = segments.kind
         self._owner, self._ttl_ms = owner, lease_ttl_ms
+        self._archive = Archive(archive) if archive is not None else None
 
     async def open_log(self, name: str) -> Log:
         return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms)
@@ -34,8 +39,32 @@ class Store:
     async def logs(self) -> Sequence[str]:
         return await self.segments.logs()
 
-    def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
-        return read(self.segments, self.codec, log, after)
+    async def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        source = await self._source(log)
+        async for batch in read(source, self.codec, log, after):
+            yield batch
+
+    async def _source(self, log: str) -> SegmentStore:
+        """Where a log is. Raises LogArchived."""
+        if log not in await self.segments.dropped():
+            return self.segments
+        if self._archive is None:
+            raise LogArchived(f"log {log!r} was archived, and no archive's folder is set")
+        self._archive.manifest(log)
+        return cast(SegmentStore, ArchivedLogs(self._archive, self.segments))
+
+    async def archived(self) -> Mapping[str, int]:
+        return await self.segments.dropped()
+
+    async def archive(self, log: str) -> Archived:
+        if self._archive is None:
+            raise FileNotFoundError("no archive's folder is set")
+        return await self._archive.put(self.segments, log)
+
+    async def drop(self, archived: Archived) -> None:
+        if self._archive is None:
+            raise FileNotFoundError("no archive's folder is set")
+        await drop(self.segments, self._archive, archived)
 
     async def checkpoint(self, name: str, log: str) -> int:
         return await self.segments.checkpoint(name, log)
@@ -64,8 +93,13 @@ class Store:
         await self.segments.close()
 
 
-async def open_store(url: str, codec: Codec, owner: str = "", lease_ttl_ms: int = DEFAULT_TTL_MS) -> Store:
-    """A store by URL: `memory:`, `sqlite:///path`, `postgresql://…`. Raises StoreUnavailable, ValueError."""
+async def open_store(
+    url: str, codec: Codec, owner: str = "", lease_ttl_ms: int = DEFAULT_TTL_MS, archive: Path | None = None
+) -> Store:
+    """A store by URL: `memory:`, `sqlite:///path`, `postgresql://…`; `archive` is the folder of archived logs.
+
+    Raises StoreUnavailable, ValueError.
+    """
     owner = owner or secrets.token_hex(8)
     scheme, _, rest = url.partition(":")
     segments: SegmentStore
@@ -77,21 +111,44 @@ async def open_store(url: str, codec: Codec, owner: str = "", lease_ttl_ms: int 
         segments = await PostgresStore.open(url)
     else:
         raise ValueError(f"no store is called {scheme!r}: memory:, sqlite:///path or postgresql://")
-    return Store(segments, codec, owner, lease_ttl_ms)
+    return Store(segments, codec, owner, lease_ttl_ms, archive)
 
 
 def dump(
-    store: Store, log: str, after: int = 0, stream: str | None = None, personal: bool = False
+    store: Store,
+    log: str,
+    after: int = 0,
+    stream: str | None = None,
+    personal: bool = False,
+    archive: Path | None = None,
 ) -> AsyncIterator[str]:
-    return inspection.dump(store.segments, store.codec, log, after, stream, personal)
+    """`archive`: the folder to read the log's file from, instead of the store."""
+    return inspection.dump(_either(store, archive), store.codec, log, after, stream, personal)
 
 
-async def verify(store: Store, log: str) -> Report:
-    return await inspection.verify(store.segments, store.codec, log)
+async def verify(store: Store, log: str, archive: Path | None = None) -> Report:
+    """As above. Raises what can't be read of an archive's file."""
+    if archive is not None:
+        await Archive(archive).checked(log)
+    return await inspection.verify(_either(store, archive), store.codec, log)
+
+
+async def restore(store: Store, log: str, archive: Path) -> None:
+    """Put a log back from its file. Raises LogArchived, ValueError."""
+    await put_back(Archive(archive), store.segments, log)
+
+
+def archived_in(folder: Path) -> list[str]:
+    """The logs whose files are in a folder."""
+    return Archive(folder).logs()
+
+
+def _either(store: Store, archive: Path | None) -> SegmentStore:
+    return store.segments if archive is None else cast(SegmentStore, ArchivedLogs(Archive(archive), store.segments))
 
 
 def copy(source: Store, target: Store) -> AsyncIterator[tuple[str, int]]:
     return copy_store(source.segments, target.segments, source.codec)
 
 
-__all__ = ["Store", "StoreUnavailable", "copy", "dump", "open_store", "verify"]
+__all__ = ["Store", "StoreUnavailable", "archived_in", "copy", "dump", "open_store", "restore", "verify"]

@@ -20,6 +20,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
         self._segments: dict[str, list[Segment]] = {}
+        self._dropped: dict[str, int] = {}
         self._keys: dict[str, bytes | None] = {}
         self._checkpoints: dict[tuple[str, str], int] = {}
         self._snapshots: dict[tuple[str, str], tuple[int, Mapping[str, bytes]]] = {}
@@ -65,7 +66,27 @@ class MemoryStore:
         return [one for one in self._segments.get(log, ()) if one.pos + one.n - 1 > after_pos][:limit]
 
     async def logs(self) -> Sequence[str]:
-        return sorted(self._leases)
+        return sorted(self._leases.keys() - self._dropped.keys())
+
+    async def drop(self, log: str, pos: int, segments: int) -> bool:
+        self._dropped.setdefault(log, pos)
+        for name in [one for one in self._snapshots if one[1] == log]:
+            del self._snapshots[name]
+        del self._segments[log][:segments]
+        return not self._segments[log]
+
+    async def dropped(self) -> Mapping[str, int]:
+        return dict(self._dropped)
+
+    async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
+        known = {one.seq: one for one in self._segments.get(log, ())}
+        self._segments[log] = [one for _, one in sorted({**{one.seq: one for one in segments}, **known}.items())]
+
+    async def undrop(self, log: str, head: Head) -> None:
+        lease = self._leases.get(log)
+        epoch = max(head.epoch, lease.head.epoch if lease else 0)
+        self._leases[log] = Lease(msgspec.structs.replace(head, epoch=epoch), "", 0)
+        self._dropped.pop(log, None)
 
     async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
         return {one: key for one in subjects if (key := self._keys.get(one)) is not None}

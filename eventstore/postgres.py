@@ -57,6 +57,16 @@ where log = $1 and pos + n - 1 >= $2
 and pos >= coalesce((select max(pos) from es_segment where log = $1 and pos <= $2), 0)
 order by pos limit $3
 """
+LOGS = "select log from es_log where log not in (select log from es_dropped) order by log"
+DELETE = """
+delete from es_segment where log = $1
+and seq in (select seq from es_segment where log = $1 order by seq limit $2)
+"""
+UNDROP = """
+insert into es_log as here values ($1, $2, '', now(), $3, $4, $5)
+on conflict (log) do update set
+epoch = greatest(here.epoch, excluded.epoch), seq = excluded.seq, pos = excluded.pos, hash = excluded.hash
+"""
 SNAPSHOT = """
 select pos, part, data from es_snapshot
 where name = $1 and log = $2 and pos = (select max(pos) from es_snapshot where name = $1 and log = $2)
@@ -125,7 +135,29 @@ class PostgresStore:
 
     async def logs(self) -> Sequence[str]:
         async with self._connection() as connection:
-            return [row[0] for row in await connection.fetch("select log from es_log order by log")]
+            return [row[0] for row in await connection.fetch(LOGS)]
+
+    async def drop(self, log: str, pos: int, segments: int) -> bool:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("insert into es_dropped values ($1, $2) on conflict (log) do nothing", log, pos)
+            await connection.execute("delete from es_snapshot where log = $1", log)
+            await connection.execute(DELETE, log, segments)
+            return not await connection.fetchval("select exists (select 1 from es_segment where log = $1)", log)
+
+    async def dropped(self) -> Mapping[str, int]:
+        async with self._connection() as connection:
+            return {row[0]: row[1] for row in await connection.fetch("select log, pos from es_dropped")}
+
+    async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
+        rows = [(log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data) for one in segments]
+        insert = "insert into es_segment values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing"
+        async with self._connection() as connection, connection.transaction():
+            await connection.executemany(insert, rows)
+
+    async def undrop(self, log: str, head: Head) -> None:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(UNDROP, log, head.epoch, head.seq, head.pos, head.hash)
+            await connection.execute("delete from es_dropped where log = $1", log)
 
     async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]:
         query = "select subject, key from es_key where key is not null and subject = any($1)"

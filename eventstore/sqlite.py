@@ -166,8 +166,49 @@ class SqliteStore:
         return await self._read(work)
 
     async def logs(self) -> Sequence[str]:
-        rows = await self._read(lambda: self._read_from.execute("select log from es_log order by log").fetchall())
+        query = "select log from es_log where log not in (select log from es_dropped) order by log"
+        rows = await self._read(lambda: self._read_from.execute(query).fetchall())
         return [row[0] for row in rows]
+
+    async def drop(self, log: str, pos: int, segments: int) -> bool:
+        def work() -> bool:
+            with self._transaction() as connection:
+                connection.execute("insert or ignore into es_dropped values (?, ?)", (log, pos))
+                connection.execute("delete from es_snapshot where log = ?", (log,))
+                connection.execute(
+                    "delete from es_segment where log = ?1 and seq in"
+                    " (select seq from es_segment where log = ?1 order by seq limit ?2)",
+                    (log, segments),
+                )
+                left = connection.execute("select 1 from es_segment where log = ? limit 1", (log,)).fetchone()
+            return left is None
+
+        return await self._write(work)
+
+    async def dropped(self) -> Mapping[str, int]:
+        return await self._read(lambda: dict(self._read_from.execute("select log, pos from es_dropped").fetchall()))
+
+    async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
+        def work() -> None:
+            rows = [
+                (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data) for one in segments
+            ]
+            with self._transaction() as connection:
+                connection.executemany("insert or ignore into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+        await self._write(work)
+
+    async def undrop(self, log: str, head: Head) -> None:
+        def work() -> None:
+            with self._transaction() as connection:
+                connection.execute(
+                    "insert into es_log values (?, ?, '', 0, ?, ?, ?) on conflict (log) do update set"
+                    " epoch = max(epoch, excluded.epoch), seq = excluded.seq, pos = excluded.pos, hash = excluded.hash",
+                    (log, head.epoch, head.seq, head.pos, head.hash),
+                )
+                connection.execute("delete from es_dropped where log = ?", (log,))
+
+        await self._write(work)
 
     # -- keys, checkpoints, snapshots ---------------------------------------------------------------------------------
 

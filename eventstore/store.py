@@ -64,7 +64,27 @@ class SegmentStore(Protocol):
         """Segments that hold events behind a position, oldest first."""
         ...
 
-    async def logs(self) -> Sequence[str]: ...
+    async def logs(self) -> Sequence[str]:
+        """Those that are here: not the dropped ones."""
+        ...
+
+    async def drop(self, log: str, pos: int, segments: int) -> bool:
+        """Let a log go that is kept elsewhere: from now on it counts as dropped at `pos`, its last position, and up to so
+        many of its segments are deleted. True once none is left; asked again it goes on.
+        """
+        ...
+
+    async def dropped(self) -> Mapping[str, int]:
+        """Logs that were dropped, each with its last position."""
+        ...
+
+    async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
+        """Segments of a dropped log, as they were; those that are there already stay. `undrop` then makes it whole."""
+        ...
+
+    async def undrop(self, log: str, head: Head) -> None:
+        """All of a dropped log is back: it stands at this head, under the epoch that it has here if that is higher."""
+        ...
 
     async def keys(self, subjects: Sequence[str]) -> Mapping[str, bytes]: ...
 

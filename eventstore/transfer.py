@@ -32,6 +32,8 @@ async def copy_store(source: SegmentStore, target: SegmentStore, codec: Codec) -
             epochs[name] = head.epoch
         for name in epochs:
             yield name, await copy_log(source, target, codec, name)
+        for name, pos in (await source.dropped()).items():
+            await target.drop(name, pos, segments=1)  # it has none there: only that it was
         for follower, name, pos in await source.checkpoints():
             await target.save_checkpoint(follower, name, pos)
         for name, epoch in epochs.items():  # an expired lease is no harm as long as nobody took it

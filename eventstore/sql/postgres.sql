@@ -39,3 +39,12 @@ create table es_snapshot(
 );
 alter table es_snapshot alter data set storage external;
 create table es_key(subject text primary key, key bytea); -- a null key was erased
+-- migration 2: a log that stands in an archive leaves the store, and no other one does
+create table es_dropped(log text primary key, pos bigint not null); -- the last position it had
+create function es_refuse_delete() returns trigger language plpgsql as $$ begin
+    if exists (select 1 from es_dropped where log = old.log) then return old; end if;
+    raise exception 'the log is append-only';
+end $$;
+drop trigger es_segment_append_only on es_segment;
+create trigger es_segment_append_only before update on es_segment for each row execute function es_refuse();
+create trigger es_segment_no_delete before delete on es_segment for each row execute function es_refuse_delete();

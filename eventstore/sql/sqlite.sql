@@ -34,3 +34,9 @@ create table es_snapshot(
     primary key(name, log, pos, part)
 ) without rowid;
 create table es_key(subject text primary key, key blob) without rowid; -- a null key was erased
+-- migration 2: a log that stands in an archive leaves the store, and no other one does
+create table es_dropped(log text primary key, pos integer not null) without rowid; -- the last position it had
+drop trigger es_segment_no_delete;
+create trigger es_segment_no_delete before delete on es_segment
+when not exists (select 1 from es_dropped where log = old.log)
+begin select raise(abort, 'the log is append-only'); end;

@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
-from eventstore import Codec, Store, open_store, verify
+from engine.ports import ANY, Append, Fenced, LogArchived, Recorded, StoreUnavailable, WrongVersion
+from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
 from eventstore.store import Disconnected, Segment, SegmentStore
 from eventstore.transfer import copy_log
@@ -314,3 +314,70 @@ async def test_the_database_itself_refuses_to_change_the_log(opener: Opener) -> 
             with pytest.raises(asyncpg.PostgresError, match="append-only"):
                 await connection.execute(statement)
             await connection.close()
+
+
+async def test_TF_32_a_log_leaves_for_its_archive_is_read_there_and_comes_back_as_it_was(
+    opener: Opener, tmp_path: Path
+) -> None:
+    first = await opener("one")
+    store = Store(first.segments, first.codec, "one", TTL_MS, tmp_path / "archive")
+    for name in ("a", "kept"):
+        log = await store.open_log(name)
+        for number in range(300):
+            await log.append([Append("p", number, [met(f"{name}{number % 7}", "Ann Sealed")])])
+        await log.close()
+    await store.save_snapshot("s", "a", 5, {"x": b"1"})
+    before, chain = await everything(store, "a"), [one.hash for one in await store.segments.segments("a", 0, 1_000)]
+
+    archived = await store.archive("a")
+    assert (archived.log, archived.events, archived.segments) == ("a", 300, 300)
+    assert await store.archive("a") == archived  # asked again it is the same
+    assert await everything(store, "a") == before  # and nothing has gone yet
+    await store.drop(archived)
+
+    assert list(await store.logs()) == ["kept"]
+    assert await store.archived() == {"a": 300}
+    assert list(await store.segments.segments("a", 0, 10)) == []
+    assert await store.snapshot("s", "a") is None
+    assert await everything(store, "a") == before  # from its file
+    assert await everything(store, "a", after=290) == before[290:]
+    assert archived_in(tmp_path / "archive") == ["a"]
+    assert (await verify(store, "a", tmp_path / "archive")).faults == []
+    raw = (tmp_path / "archive" / archived.file).read_bytes()
+    assert b"Sealed" not in raw
+    assert await store.shred("a3")  # who is erased is erased there too
+    people = {one.event.person.subject: one.event.person.details for one in await everything(store, "a")}
+    assert people["a3"] is None
+    assert people["a4"] is not None
+
+    await restore(store, "a", tmp_path / "archive")
+    assert list(await store.logs()) == ["a", "kept"]
+    assert [one.hash for one in await store.segments.segments("a", 0, 1_000)] == chain
+    assert (await verify(store, "a")).faults == []
+    log = await store.open_log("a")
+    await log.append([one("s", 0, 1)])
+    assert log.position == 301
+    await log.close()
+
+
+async def test_TF_32_without_its_whole_file_no_log_leaves_the_store(opener: Opener, tmp_path: Path) -> None:
+    first = await opener("one")
+    store = Store(first.segments, first.codec, "one", TTL_MS, tmp_path / "archive")
+    log = await store.open_log("a")
+    await log.append([one("s", 0, 1, 2, 3)])
+    await log.close()
+    archived = await store.archive("a")
+    path = tmp_path / "archive" / archived.file
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="isn't what its manifest says"):
+            await store.drop(archived)
+        assert [one.event.n for one in await everything(store, "a")] == [1, 2, 3]
+    path.write_bytes(whole)
+    await store.drop(archived)
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(LogArchived):
+        await everything(store, "a")  # never an empty log
+    (tmp_path / "elsewhere").rename(path)
+    assert [one.event.n for one in await everything(store, "a")] == [1, 2, 3]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import FeedEvent
-from engine.ports import Append, EventLog, Recorded, StoreUnavailable
+from engine.ports import Append, Archived, EventLog, Recorded, StoreUnavailable
 
 
 class ShelfLog:
@@ -93,6 +93,15 @@ class Shelf:
         raise NotImplementedError
 
     async def decode(self, data: bytes, type_: Any) -> Any:
+        raise NotImplementedError
+
+    async def archived(self) -> Mapping[str, int]:
+        return {}
+
+    async def archive(self, log: str) -> Archived:
+        raise NotImplementedError
+
+    async def drop(self, archived: Archived) -> None:
         raise NotImplementedError
 
     async def shred(self, subject: str) -> bool:
