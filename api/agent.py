@@ -1,17 +1,18 @@
 """Agents: registering them, their state, and the contact in their hand."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
 from api import sight, view
+from api.call import DIALLING, Placed
 from api.disposition import Closing, close, one_named
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, HEX_ID, AgentId, Call, Reason, Ref, Route, reply, roles, taken
+from api.route import AGENT_ID, HEX_ID, Accepted, AgentId, Answer, Call, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
-from engine.core.agent import Wanted
+from engine.core.agent import AgentStatus, Wanted
 from engine.core.campaign import Status, Text
 from engine.core.directory import PhoneName, RegisterAgent
 from engine.core.message import AskAgent, Dial, Extend, Next, NoContact, Release, Skip
@@ -68,6 +69,29 @@ class Disposing(Closing, kw_only=True, forbid_unknown_fields=True):
     agent: AgentId | None = None
 
 
+class AgentShown(msgspec.Struct, kw_only=True):
+    """`campaign` is where the agent is active; `state` is the one there."""
+
+    agent: str
+    name: str
+    phone: str
+    campaign: str | None
+    state: AgentStatus
+    allocated: list[str]
+
+
+class Agents(msgspec.Struct, kw_only=True):
+    agents: list[AgentShown]
+
+
+class Given(msgspec.Struct, kw_only=True):
+    reservation: view.ReservationShown
+
+
+class Extended(msgspec.Struct, kw_only=True):
+    expires_at: view.Time | None
+
+
 # -- agents -----------------------------------------------------------------------------------------------------------
 
 
@@ -91,7 +115,7 @@ async def show(call: Call) -> web.Response:
 
 async def listing(call: Call) -> web.Response:
     shown = [one for one in call.engine.directory.agents if may_know(call, one)]
-    return reply({"agents": [_shown(call, one) for one in shown]})
+    return reply(Agents(agents=[_shown(call, one) for one in shown]))
 
 
 def _self(call: Call) -> str:
@@ -119,18 +143,18 @@ def _allocations(call: Call, agent: str) -> list[tuple[str, Running]]:
     return [(ref, one) for ref, one in call.engine.campaigns.items() if agent in one.book.agents]
 
 
-def _shown(call: Call, agent: str) -> dict[str, Any]:
+def _shown(call: Call, agent: str) -> AgentShown:
     known = call.engine.directory.agents[agent]
     allocated = {ref: one.book.agents[agent] for ref, one in call.engine.campaigns.items() if agent in one.book.agents}
     active = next(iter(call.engine.claims.agents.get(agent, ())), None)
-    return {
-        "agent": agent,
-        "name": known.name,
-        "phone": known.phone,
-        "campaign": active,
-        "state": allocated[active].status if active in allocated else "offline",
-        "allocated": sorted(allocated),
-    }
+    return AgentShown(
+        agent=agent,
+        name=known.name,
+        phone=known.phone,
+        campaign=active,
+        state=allocated[active].status if active in allocated else AgentStatus.OFFLINE,
+        allocated=sorted(allocated),
+    )
 
 
 async def patch(call: Call) -> web.Response:
@@ -193,8 +217,8 @@ async def next_contact(call: Call) -> web.Response:
     name, book = call.engine.directory.agents[agent].name, call.engine.campaign(ref).book
     shown = view.reservation(held, book, ref, name)
     if book.campaign.settings.history_in_other_campaigns:
-        shown["history"] = sight.history(call, ref, book.contacts.by_ref[held.contact], agent)
-    return reply({"reservation": shown})
+        shown.history = sight.history(call, ref, book.contacts.by_ref[held.contact], agent)
+    return reply(Given(reservation=shown))
 
 
 # -- reservations -----------------------------------------------------------------------------------------------------
@@ -232,7 +256,7 @@ async def dial(call: Call) -> web.Response:
             leg=chance.new_id(),
         ),
     )
-    return reply({"call_id": placed}, 202)
+    return reply(Placed(call_id=placed), 202)
 
 
 async def extend(call: Call) -> web.Response:
@@ -241,7 +265,7 @@ async def extend(call: Call) -> web.Response:
     await call.engine.submit(ref, Extend(at=call.at, agent=agent, reservation=reservation, token=body.token))
     book = call.engine.campaign(ref).book
     held = book.reservations.get(reservation)
-    return reply({"expires_at": view.time(held.expires_at) if held else None})
+    return reply(Extended(expires_at=view.time(held.expires_at) if held else None))
 
 
 async def skip(call: Call) -> web.Response:
@@ -272,17 +296,102 @@ async def dispose(call: Call) -> web.Response:
     return taken(call)
 
 
+ASKING = (
+    *("agent-ambiguous", "agent-not-active", "agent-active-elsewhere", "agent-logging-out", "agent-not-available"),
+    *("campaign-not-running", "campaign-stopping", "unknown-allocation", "agent-phone-down", "agent-phone-closing"),
+    *("reservation-ahead", "call-not-begun"),
+)
+NOTHING_NOW = Answer(
+    None,
+    {
+        "Ringfold-Reason": "Why there is no contact now.",
+        "Retry-After": "Seconds until the first one is due, where that is known.",
+    },
+)
+LOST = ("reservation-lost", "reservation-in-call", "unknown-reservation", "unknown-campaign")
 AGENT = "/v1/agents/{agent}"
 RESERVATION = "/v1/reservations/{reservation}"
 ROUTES = [
-    Route("GET", "/v1/agents", listing, STEERING),
-    Route("PUT", AGENT, put, MANAGERS),
-    Route("GET", AGENT, show, WITH_AGENTS),
-    Route("PATCH", AGENT, patch, WITH_AGENTS),
-    Route("POST", AGENT + "/next", next_contact, DESK),
-    Route("POST", RESERVATION + "/dial", dial, DESK),
-    Route("POST", RESERVATION + "/extend", extend, DESK),
-    Route("POST", RESERVATION + "/skip", skip, DESK),
-    Route("POST", RESERVATION + "/release", release, DESK),
-    Route("POST", RESERVATION + "/disposition", dispose, DESK),
+    Route("GET", "/v1/agents", listing, STEERING, "List agents", {200: Agents}),
+    Route(
+        "PUT",
+        AGENT,
+        put,
+        MANAGERS,
+        "Register an agent",
+        {201: AgentShown, 200: AgentShown},
+        Registration,
+        problems=("phone-taken", "agent-present"),
+    ),
+    Route("GET", AGENT, show, WITH_AGENTS, "Show an agent", {200: AgentShown}, problems=("unknown-agent",)),
+    Route(
+        "PATCH",
+        AGENT,
+        patch,
+        WITH_AGENTS,
+        "Set an agent available, paused or offline",
+        {202: Accepted},
+        StateChange,
+        problems=("unknown-agent", "unknown-campaign", *ASKING),
+    ),
+    Route(
+        "POST",
+        AGENT + "/next",
+        next_contact,
+        DESK,
+        "Take the next contact in hand",
+        {200: Given, 204: NOTHING_NOW},
+        NextContact,
+        problems=("unknown-agent", "unknown-campaign", *ASKING),
+    ),
+    Route(
+        "POST",
+        RESERVATION + "/dial",
+        dial,
+        DESK,
+        "Dial the contact in hand",
+        {202: Placed},
+        Dialling,
+        problems=(*LOST, *DIALLING),
+    ),
+    Route(
+        "POST",
+        RESERVATION + "/extend",
+        extend,
+        DESK,
+        "Keep the contact in hand for longer",
+        {200: Extended},
+        Held,
+        problems=LOST,
+    ),
+    Route(
+        "POST",
+        RESERVATION + "/skip",
+        skip,
+        DESK,
+        "Put the contact in hand behind the next ones",
+        {202: Accepted},
+        Skipping,
+        problems=LOST,
+    ),
+    Route(
+        "POST",
+        RESERVATION + "/release",
+        release,
+        DESK,
+        "Let the contact in hand go",
+        {202: Accepted},
+        Releasing,
+        problems=LOST,
+    ),
+    Route(
+        "POST",
+        RESERVATION + "/disposition",
+        dispose,
+        DESK,
+        "Dispose of the contact in hand",
+        {202: Accepted},
+        Disposing,
+        problems=(*LOST, "no-attempt", "reservation-ahead"),
+    ),
 ]

@@ -31,6 +31,7 @@ from api import (
     webhook,
 )
 from api.problem import Problem, of_refusal
+from api.public import OpenRoute, open_routes
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
@@ -61,6 +62,7 @@ ROUTES = all_routes(
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
+OPEN_PATHS = frozenset({"/openapi.json"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,10 @@ def make_app(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers)
+    known = open_routes(ROUTES)
+    for one in known:
+        for method in ("GET", "HEAD"):
+            app.router.add_route(method, one.path, _told(service, one))
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, _bound(service, route))
@@ -113,9 +119,24 @@ def _bound(service: Service, route: Route) -> Handler:
         if principal.role not in route.roles:
             log.warning("forbidden", role=principal.role, subject=principal.subject, path=request.path)
             raise Problem(403, "forbidden", f"the role {principal.role} may not do this")
-        return await route.handler(Call(service, principal, request))
+        call = Call(service, principal, request)
+        call.query(route.query)
+        return await route.handler(call)
 
     return handle
+
+
+def _told(service: Service, route: OpenRoute) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await route.handler(service, request)
+
+    return handle
+
+
+def _is_open(request: web.Request) -> bool:
+    """Whether the address is for everybody."""
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in OPEN_PATHS
 
 
 def _principal(service: Service, request: web.Request) -> Principal:
@@ -143,7 +164,8 @@ def _answers(service: Service) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         trace_id = secrets.token_hex(8)
         try:
-            request[PRINCIPAL] = _principal(service, request)
+            if not _is_open(request):
+                request[PRINCIPAL] = _principal(service, request)
             return await handler(request)
         except FORESEEN as error:
             return _problem_of(error, request).response(trace_id)

@@ -5,13 +5,29 @@ from aiohttp import web
 
 from api import view
 from api.problem import Problem
-from api.route import HEX_ID, Call, Route, reply, roles, taken
+from api.route import HEX_ID, Accepted, Call, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.message import HangUpCall
 from engine.core.outcome import Party
 
 READERS = frozenset(Role)
+
+
+DIALLING = (
+    *("campaign-not-running", "campaign-stopping", "agent-not-available", "agent-phone-down", "agent-phone-closing"),
+    *("agent-in-call", "agent-not-in-campaign", "agent-holds-another", "contact-not-in-campaign", "contact-held"),
+    *("contact-closed", "contact-answered", "contact-erased", "no-number-left", "number-invalid", "number-not-open"),
+    *("number-in-call", "dial-forbidden", "call-in-progress", "reservation-ahead", "reservation-in-call"),
+    *("pbx-down", "lines-in-use", "trunk-lines-in-use", "setup-limit", "unknown-reservation", "unknown-allocation"),
+)
+"""What may stand between an agent and a call."""
+
+
+class Placed(msgspec.Struct, kw_only=True):
+    """The call is durable before it is dialled: what becomes of it is told by notifications with this id."""
+
+    call_id: str
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +66,15 @@ async def hang_up(call: Call) -> web.Response:
 
 
 ROUTES = [
-    Route("GET", "/v1/calls/{call}", show, READERS),
-    Route("POST", "/v1/calls/{call}/hangup", hang_up, ENDERS),
+    Route("GET", "/v1/calls/{call}", show, READERS, "Show a call", {200: view.CallShown}, problems=("unknown-call",)),
+    Route(
+        "POST",
+        "/v1/calls/{call}/hangup",
+        hang_up,
+        ENDERS,
+        "Hang a call up",
+        {202: Accepted},
+        Nothing,
+        problems=("unknown-call",),
+    ),
 ]

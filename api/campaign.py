@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Container
 from hashlib import blake2b
 from itertools import islice
@@ -15,8 +16,12 @@ from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
     REF,
+    Accepted,
     AgentId,
+    Answer,
     Call,
+    Media,
+    Page,
     Reason,
     Ref,
     Route,
@@ -42,6 +47,12 @@ NUMBER = re.compile(r"\+?[0-9]{2,20}")
 SEPARATORS = re.compile(r"[ ().\-/]")
 MAX_NUMBERS, MAX_FIELDS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 50, 64, 1_000
 MAX_REF_SHOWN_CHARS = 100
+DATA_SCHEMA = {
+    "maxProperties": MAX_FIELDS,
+    "propertyNames": {"minLength": 1, "maxLength": MAX_KEY_CHARS},
+    "additionalProperties": {"type": "string", "maxLength": MAX_VALUE_CHARS},
+}
+"""Of a contact's additional data: `_data` checks it, to name the field that is wrong."""
 ROWS_AT_A_TIME = 100
 """Rows checked before others get their turn: timers and the PBX don't wait for a large upload."""
 ROWS_READ_AT_A_TIME = 10
@@ -53,15 +64,24 @@ EVERYBODY = frozenset(Role)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 
 
+SettingsPatch = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        description="A JSON merge patch: what isn't named stays, null puts a default back.",
+        extra_json_schema={"$ref": "#/components/schemas/Settings"},
+    ),
+]
+
+
 class NewCampaign(msgspec.Struct, forbid_unknown_fields=True):
     name: Text
     mode: Mode = Mode.PREVIEW
-    settings: dict[str, Any] = {}
+    settings: SettingsPatch = {}
 
 
 class Edit(msgspec.Struct, forbid_unknown_fields=True):
     name: Text | None = None
-    settings: dict[str, Any] | None = None
+    settings: SettingsPatch | None = None
     state: Literal["running", "stopped"] | None = None
     force: bool = False
 
@@ -76,8 +96,8 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     ref: Ref
     numbers: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_NUMBERS)]
     name: Annotated[str, msgspec.Meta(max_length=200, pattern=PLAIN)] = ""
-    data: dict[str, Any] = {}
-    """Text by name: `_data` names the one that is wrong."""
+    data: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=DATA_SCHEMA)] = {}
+    """Text by name."""
     priority: Priority = Priority.LOW
     agent: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$(?!\n)")] = ""
     zone: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -88,6 +108,48 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
 
 class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
     reason: Reason = ""
+
+
+class Campaigns(msgspec.Struct, kw_only=True):
+    campaigns: list[view.CampaignLine]
+
+
+class Digest(msgspec.Struct, kw_only=True):
+    digest: str
+    as_of: view.Position
+
+
+class RowResult(msgspec.Struct, kw_only=True):
+    """What became of a row. `field` and `reason` say what is wrong with one that was rejected."""
+
+    row: int
+    ref: str | None
+    status: Literal["added", "replaced", "known", "rejected"]
+    field: str | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Loaded(msgspec.Struct, kw_only=True):
+    added: int
+    replaced: int
+    known: int
+    rejected: int
+    results: list[RowResult]
+
+
+class Upload(msgspec.Struct, forbid_unknown_fields=True):
+    overwrite: Literal["true", "false"] = "false"
+    """Whether rows replace contacts that were never dialled."""
+
+
+class ContactPages(Page, forbid_unknown_fields=True):
+    after: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """`next` of the page before."""
+
+
+class CallPage(msgspec.Struct, kw_only=True):
+    calls: list[view.CallShown]
+    as_of: view.Position
 
 
 # -- campaigns --------------------------------------------------------------------------------------------------------
@@ -116,7 +178,7 @@ async def show(call: Call) -> web.Response:
 async def listing(call: Call) -> web.Response:
     mine = [one for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
     return reply(
-        {"campaigns": [view.campaign_line(one) for one in mine if one.book.campaign.status is not Status.ABSENT]}
+        Campaigns(campaigns=[view.campaign_line(one) for one in mine if one.book.campaign.status is not Status.ABSENT])
     )
 
 
@@ -158,7 +220,7 @@ async def digest(call: Call) -> web.Response:
     await running.actor.settled()
     snapshot, as_of = running.book.snapshot(), running.actor.log.position
     value = await asyncio.to_thread(lambda: blake2b(snapshot.canonical(), digest_size=16).hexdigest())
-    return reply({"digest": value, "as_of": as_of})
+    return reply(Digest(digest=value, as_of=as_of))
 
 
 def allowed(call: Call, settings: Settings, before: Settings | None = None) -> None:
@@ -228,13 +290,11 @@ async def withdraw(call: Call) -> web.Response:
 async def add_contacts(call: Call) -> web.Response:
     """All rows are checked before any is stored; what is wrong with one doesn't hinder the others."""
     ref, running = call.campaign()
-    overwrite = call.request.query.get("overwrite", "false")
-    if overwrite not in ("true", "false"):
-        raise invalid("overwrite", "is true or false")
+    overwrite = call.query(Upload).overwrite == "true"
     rows = await _rows(call, await call.raw())
     region = running.book.campaign.settings.default_region
     read = call.service.imports.reader(region) if region else None
-    results: list[dict[str, Any]] = []
+    results: list[RowResult] = []
     good: dict[str, NewContact] = {}
     for place, raw in enumerate(rows, 1):
         if place % (ROWS_READ_AT_A_TIME if read else ROWS_AT_A_TIME) == 0:
@@ -242,14 +302,14 @@ async def add_contacts(call: Call) -> web.Response:
         try:
             contact = _contact(raw, call.engine.zones, call.engine.directory.tags, read)
         except Problem as problem:
-            named = raw.get("ref") if isinstance(raw, dict) else None
-            results.append(_rejected(place, named, problem.field, problem.detail))
+            claimed = raw.get("ref") if isinstance(raw, dict) else None
+            results.append(_rejected(place, claimed, problem.field, problem.detail))
             continue
         if contact.ref in good:
             results.append(_rejected(place, contact.ref, "ref", "the ref stands in an earlier row of this request"))
             continue
         good[contact.ref] = contact
-        results.append({"row": place, "ref": contact.ref, "status": "known"})
+        results.append(RowResult(row=place, ref=contact.ref, status="known"))
     if good:
         new: frozenset[str] = frozenset()
         replaced: frozenset[str] = frozenset()
@@ -258,33 +318,40 @@ async def add_contacts(call: Call) -> web.Response:
         rest = iter(good.values())
         while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
             added, taken_refs = await call.engine.add_contacts(
-                ref, AddContacts(at=call.at, by=call.by, contacts=chunk, overwrite=overwrite == "true")
+                ref, AddContacts(at=call.at, by=call.by, contacts=chunk, overwrite=overwrite)
             )
             new |= added.new
             replaced |= added.replaced
             refused |= added.refused
             clashes |= taken_refs
-        for result in results:
-            if result["status"] != "known":
+        for index, result in enumerate(results):
+            named = result.ref
+            if result.status != "known" or named is None:
                 continue
-            if result["ref"] in new:
-                result["status"] = "added"
-            elif result["ref"] in replaced:
-                result["status"] = "replaced"
-            elif result["ref"] in clashes:
-                reason = f"campaign {clashes[result['ref']]!r} used this contact ref first"
-                result.update(_rejected(result["row"], result["ref"], "ref", reason))
-            elif result["ref"] in refused:
-                result.update(_rejected(result["row"], result["ref"], "ref", refused[result["ref"]]))
-    counts = {
-        status: sum(one["status"] == status for one in results) for status in ("added", "replaced", "known", "rejected")
-    }
-    return reply({**counts, "results": results})
+            if named in new:
+                result.status = "added"
+            elif named in replaced:
+                result.status = "replaced"
+            elif named in clashes:
+                reason = f"campaign {clashes[named]!r} used this contact ref first"
+                results[index] = _rejected(result.row, named, "ref", reason)
+            elif named in refused:
+                results[index] = _rejected(result.row, named, "ref", refused[named])
+    counts = Counter(one.status for one in results)
+    return reply(
+        Loaded(
+            added=counts["added"],
+            replaced=counts["replaced"],
+            known=counts["known"],
+            rejected=counts["rejected"],
+            results=results,
+        )
+    )
 
 
-def _rejected(row: int, ref: Any, field: str, reason: str) -> dict[str, Any]:
+def _rejected(row: int, ref: Any, field: str, reason: str) -> RowResult:
     shown = quoted(ref, MAX_REF_SHOWN_CHARS) if isinstance(ref, str) else None
-    return {"row": row, "ref": shown, "status": "rejected", "field": field, "reason": reason}
+    return RowResult(row=row, ref=shown, status="rejected", field=field, reason=reason)
 
 
 async def _rows(call: Call, raw: bytes) -> list[Any]:
@@ -390,7 +457,7 @@ async def contacts(call: Call) -> web.Response:
     end = start + len(page)
     following = str(end) if end < len(known) else None
     rows = [view.contact(one, running.book) for one in page]
-    return reply({"contacts": rows, "next": following, "as_of": running.actor.log.position})
+    return reply(view.ContactPage(contacts=rows, next=following, as_of=running.actor.log.position))
 
 
 async def contact(call: Call) -> web.Response:
@@ -417,25 +484,139 @@ async def calls(call: Call) -> web.Response:
     _, running = call.campaign()
     newest = list(islice(reversed(running.book.calls.values()), call.limit()))
     rows = [view.call(one, running.book) for one in reversed(newest)]
-    return reply({"calls": rows, "as_of": running.actor.log.position})
+    return reply(CallPage(calls=rows, as_of=running.actor.log.position))
 
 
+ETAGGED = {"ETag": "The revision, for `If-Match`."}
+SHOWN = Answer(view.CampaignShown, ETAGGED)
+ROWS = (Media(("application/json",), list[Row]), Media(("application/x-ndjson", "application/ndjson"), Row))
 CAMPAIGN = "/v1/campaigns/{ref}"
 ROUTES = [
-    Route("GET", "/v1/campaigns", listing, EVERYBODY),
-    Route("PUT", CAMPAIGN, put, MANAGERS),
-    Route("GET", CAMPAIGN, show, EVERYBODY),
-    Route("PATCH", CAMPAIGN, patch, STEERING),
-    Route("DELETE", CAMPAIGN, delete, MANAGERS),
-    Route("GET", CAMPAIGN + "/digest", digest, roles(Role.ADMINISTRATOR)),
-    Route("PUT", CAMPAIGN + "/agents/{agent}", allocate, STEERING),
-    Route("DELETE", CAMPAIGN + "/agents/{agent}", withdraw, STEERING),
-    Route("POST", CAMPAIGN + "/contacts", add_contacts, MANAGERS),
-    Route("GET", CAMPAIGN + "/contacts", contacts, EVERYBODY),
-    Route("GET", CAMPAIGN + "/contacts/{contact}", contact, EVERYBODY),
-    Route("PUT", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
-    Route("PATCH", CAMPAIGN + "/contacts/{contact}", immutable, MANAGERS),
-    Route("POST", CAMPAIGN + "/contacts/{contact}/cancel", cancel, STEERING),
-    Route("GET", CAMPAIGN + "/calls", calls, READERS),
+    Route("GET", "/v1/campaigns", listing, EVERYBODY, "List campaigns", {200: Campaigns}),
+    Route(
+        "PUT",
+        CAMPAIGN,
+        put,
+        MANAGERS,
+        "Create a campaign",
+        {201: SHOWN, 200: SHOWN},
+        NewCampaign,
+        problems=("campaign-ref-used", "campaign-deleted"),
+    ),
+    Route("GET", CAMPAIGN, show, EVERYBODY, "Show a campaign", {200: SHOWN}, problems=("unknown-campaign",)),
+    Route(
+        "PATCH",
+        CAMPAIGN,
+        patch,
+        STEERING,
+        "Edit, start or stop a campaign",
+        {202: Accepted},
+        Edit,
+        problems=(
+            "unknown-campaign",
+            "campaign-stopping",
+            "campaign-not-started",
+            "revision-mismatch",
+            "agent-active-elsewhere",
+        ),
+    ),
+    Route(
+        "DELETE",
+        CAMPAIGN,
+        delete,
+        MANAGERS,
+        "Delete a campaign",
+        {202: Accepted},
+        problems=("unknown-campaign", "campaign-not-stopped"),
+    ),
+    Route(
+        "GET",
+        CAMPAIGN + "/digest",
+        digest,
+        roles(Role.ADMINISTRATOR),
+        "Show a digest of a campaign's state",
+        {200: Digest},
+        problems=("unknown-campaign",),
+    ),
+    Route(
+        "PUT",
+        CAMPAIGN + "/agents/{agent}",
+        allocate,
+        STEERING,
+        "Allocate an agent",
+        {201: view.SeatShown, 200: view.SeatShown},
+        Allocation,
+        problems=("unknown-campaign", "unknown-agent", "agent-active-elsewhere"),
+    ),
+    Route(
+        "DELETE",
+        CAMPAIGN + "/agents/{agent}",
+        withdraw,
+        STEERING,
+        "Withdraw an agent",
+        {202: Accepted},
+        problems=("unknown-campaign", "unknown-agent", "unknown-allocation"),
+    ),
+    Route(
+        "POST",
+        CAMPAIGN + "/contacts",
+        add_contacts,
+        MANAGERS,
+        "Add contacts",
+        {200: Loaded},
+        ROWS,
+        Upload,
+        problems=("unknown-campaign",),
+    ),
+    Route(
+        "GET",
+        CAMPAIGN + "/contacts",
+        contacts,
+        EVERYBODY,
+        "List contacts",
+        {200: view.ContactPage},
+        query=ContactPages,
+        problems=("unknown-campaign",),
+    ),
+    Route(
+        "GET",
+        CAMPAIGN + "/contacts/{contact}",
+        contact,
+        EVERYBODY,
+        "Show a contact",
+        {200: view.ContactShown},
+        problems=("unknown-campaign", "unknown-contact"),
+    ),
+    *(
+        Route(
+            method,
+            CAMPAIGN + "/contacts/{contact}",
+            immutable,
+            MANAGERS,
+            "Refuse to edit a contact",
+            problems=("unknown-campaign", "contact-immutable"),
+        )
+        for method in ("PUT", "PATCH")
+    ),
+    Route(
+        "POST",
+        CAMPAIGN + "/contacts/{contact}/cancel",
+        cancel,
+        STEERING,
+        "Cancel a contact",
+        {202: Accepted},
+        Cancellation,
+        problems=("unknown-campaign", "unknown-contact", "contact-in-call", "contact-final"),
+    ),
+    Route(
+        "GET",
+        CAMPAIGN + "/calls",
+        calls,
+        READERS,
+        "List the newest calls",
+        {200: CallPage},
+        query=Page,
+        problems=("unknown-campaign",),
+    ),
 ]
 __all__ = ["ROUTES", "AgentId"]

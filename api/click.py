@@ -5,8 +5,9 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from api.call import DIALLING, Placed
 from api.problem import Problem, invalid
-from api.route import Call, Route, reply, roles
+from api.route import Answer, Call, Route, reply, roles
 from api.scan import contacts_with
 from api.token import Principal, Role
 from engine.app import Running
@@ -65,7 +66,7 @@ async def click(call: Call) -> web.Response:
     if (record.agent, record.contact) != (agent, contact):
         raise Problem(409, "request-id-used", "an earlier request of this id asked for another call", "request_id")
     headers = {"Location": f"/v1/calls/{placed}", **({CURSOR: cursor} if cursor else {})}
-    return reply({"call_id": placed}, 202, headers)
+    return reply(Placed(call_id=placed), 202, headers)
 
 
 def _asked(call: Call, body: Click, agent: str, contact: str) -> ClickToCall:
@@ -180,4 +181,15 @@ async def _unmake(call: Call, ref: str, contact: str, code: str) -> None:
         return
 
 
-ROUTES = [Route("POST", "/v1/calls", click, CALLERS)]
+REFUSALS = (
+    *DIALLING,
+    *("unknown-campaign", "unknown-agent", "unknown-contact", "unknown-external-system"),
+    *("adhoc-not-allowed", "request-id-used"),
+)
+TAKEN = Answer(
+    Placed,
+    {"Location": "The call.", CURSOR: "From here on the feed tells of the call; absent where it was asked for before."},
+)
+ROUTES = [
+    Route("POST", "/v1/calls", click, CALLERS, "Call a contact or a number", {202: TAKEN}, Click, problems=REFUSALS)
+]

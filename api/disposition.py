@@ -1,6 +1,6 @@
 """Dispositions: which a campaign has, and closing a contact with one, by the contact's reservation or its call."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -9,7 +9,7 @@ from api import moment
 from api.call import found
 from api.click import Name, campaign_of, may_act_for
 from api.problem import Problem, invalid
-from api.route import Call, Ref, Route, reply, roles, taken
+from api.route import Accepted, Call, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.campaign import Disposition
@@ -50,6 +50,36 @@ class ClosingAll(msgspec.Struct, forbid_unknown_fields=True):
     disposition: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     external_disposition: Name | None = None
     data: dict[str, Any] = {}
+
+
+class Closed(msgspec.Struct, kw_only=True):
+    """What became of one that was named: `code` and `detail` say why it was refused."""
+
+    contact: str | None
+    call: str | msgspec.UnsetType = msgspec.UNSET
+    status: Literal["disposed", "refused"]
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ClosedAll(msgspec.Struct, kw_only=True):
+    disposed: int
+    refused: int
+    results: list[Closed]
+
+
+class DispositionShown(Disposition, frozen=True, kw_only=True):
+    children: list["DispositionShown"]
+    """Those that belong under it."""
+
+
+class Dispositions(msgspec.Struct, kw_only=True):
+    dispositions: list[DispositionShown]
+
+
+class Naming(msgspec.Struct, forbid_unknown_fields=True):
+    external_system: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    """Whose own id the ref of the path is."""
 
 
 async def of_call(call: Call) -> web.Response:
@@ -110,19 +140,19 @@ async def of_many(call: Call) -> web.Response:
         data=body.data,
     )
     refused: dict[str, Refused] = await call.engine.submit(ref, closing)
-    results = [_result({"contact": one}, refused.get(one)) for one in body.contacts]
+    results = [_result(Closed(contact=one, status="disposed"), refused.get(one)) for one in body.contacts]
     for one in body.calls:
         contact = calls.get(one, "")
         why_not = refused.get(contact) if contact else absent("call", one)
-        results.append(_result({"contact": contact or None, "call": one}, why_not))
-    done = len(named) - len(refused)
-    return reply({"disposed": done, "refused": sum(one["status"] == "refused" for one in results), "results": results})
+        results.append(_result(Closed(contact=contact or None, call=one, status="disposed"), why_not))
+    failed = sum(one.status == "refused" for one in results)
+    return reply(ClosedAll(disposed=len(named) - len(refused), refused=failed, results=results))
 
 
-def _result(item: dict[str, Any], refused: Refused | None) -> dict[str, Any]:
-    if refused is None:
-        return {**item, "status": "disposed"}
-    return {**item, "status": "refused", "code": refused.code, "detail": refused.detail}
+def _result(one: Closed, refused: Refused | None) -> Closed:
+    if refused is not None:
+        one.status, one.code, one.detail = "refused", refused.code, refused.detail
+    return one
 
 
 def one_named(body: Closing | ClosingAll) -> None:
@@ -144,20 +174,51 @@ def _code(running: Running, body: Closing | ClosingAll) -> str:
 
 async def listing(call: Call) -> web.Response:
     """The campaign's dispositions as the tree that they are. With `?external_system=` the ref is that system's own id."""
-    system = call.request.query.get("external_system")
+    system = call.query(Naming).external_system
     if system is None:
         _, running = call.campaign()
     else:
         running = call.named(campaign_of(call, system, call.request.match_info["ref"], "ref"))
-    return reply({"dispositions": _under("", running.book.campaign.settings.dispositions)})
+    return reply(Dispositions(dispositions=_under("", running.book.campaign.settings.dispositions)))
 
 
-def _under(parent: str, known: tuple[Disposition, ...]) -> list[dict[str, Any]]:
-    return [{**msgspec.to_builtins(one), "children": _under(one.code, known)} for one in known if one.parent == parent]
+def _under(parent: str, known: tuple[Disposition, ...]) -> list[DispositionShown]:
+    return [
+        DispositionShown(**msgspec.structs.asdict(one), children=_under(one.code, known))
+        for one in known
+        if one.parent == parent
+    ]
 
 
 ROUTES = [
-    Route("POST", "/v1/calls/{call}/disposition", of_call, CLOSERS),
-    Route("GET", "/v1/campaigns/{ref}/dispositions", listing, READERS),
-    Route("POST", "/v1/campaigns/{ref}/dispositions", of_many, BULK_CLOSERS),
+    Route(
+        "POST",
+        "/v1/calls/{call}/disposition",
+        of_call,
+        CLOSERS,
+        "Dispose of the contact of a call",
+        {202: Accepted},
+        Closing,
+        problems=("unknown-call", "reservation-lost", "reservation-in-call", "no-attempt", "reservation-ahead"),
+    ),
+    Route(
+        "GET",
+        "/v1/campaigns/{ref}/dispositions",
+        listing,
+        READERS,
+        "List a campaign's dispositions",
+        {200: Dispositions},
+        query=Naming,
+        problems=("unknown-campaign", "unknown-external-system"),
+    ),
+    Route(
+        "POST",
+        "/v1/campaigns/{ref}/dispositions",
+        of_many,
+        BULK_CLOSERS,
+        "Dispose of several contacts",
+        {200: ClosedAll},
+        ClosingAll,
+        problems=("unknown-campaign", "bulk-not-open"),
+    ),
 ]

@@ -32,6 +32,33 @@ class Listing(Unlisting, forbid_unknown_fields=True):
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
 
 
+class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
+    number: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+
+
+class ListState(msgspec.Struct, kw_only=True):
+    numbers: int
+    """How many the list has."""
+    version: int
+
+
+class Listed(ListState, kw_only=True):
+    listed: int
+    known: int
+
+
+class Removed(ListState, kw_only=True):
+    removed: int
+
+
+class Verdict(ListState, kw_only=True):
+    """Whether the number that was asked for may not be called, by which list, and until when; null is for ever."""
+
+    listed: bool
+    list: str | None
+    until: view.Time | None
+
+
 def _list(call: Call) -> str:
     if "ref" in call.request.match_info:
         ref, _ = call.campaign()
@@ -68,7 +95,7 @@ async def put(call: Call) -> web.Response:
     for chunk in _chunks(numbers):
         command = ListNumbers(at=call.at, by=call.by, list=name, numbers=chunk, until=until)
         listed += await call.engine.direct(command)
-    return reply({"listed": listed, "known": len(numbers) - listed, **_state(call, name)})
+    return reply(Listed(listed=listed, known=len(numbers) - listed, **_state(call, name)))
 
 
 async def remove(call: Call) -> web.Response:
@@ -77,7 +104,7 @@ async def remove(call: Call) -> web.Response:
     removed = 0
     for chunk in _chunks(numbers):
         removed += await call.engine.direct(UnlistNumbers(at=call.at, by=call.by, list=name, numbers=chunk))
-    return reply({"removed": removed, **_state(call, name)})
+    return reply(Removed(removed=removed, **_state(call, name)))
 
 
 async def show(call: Call) -> web.Response:
@@ -86,18 +113,18 @@ async def show(call: Call) -> web.Response:
     For a campaign the list for all campaigns counts too: it forbids there as well.
     """
     name = _list(call)
-    text = call.request.query.get("number")
+    text = call.query(ListQuery).number
     if text is None:
-        return reply(_state(call, name))
+        return reply(ListState(**_state(call, name)))
     standing = call.engine.claims.standing
     line = line_of(number_of(text, "number"))
     for one in dict.fromkeys((EVERYWHERE, name)):
         until = standing.lists.get(one, {}).get(line)
         if until is not None and (until == 0 or call.at < until):
-            return reply({"listed": True, "list": one, "until": view.time(until), **_state(call, one)})
+            return reply(Verdict(listed=True, list=one, until=view.time(until), **_state(call, one)))
     if standing.suppressed(line):
-        return reply({"listed": True, "list": SUPPRESSED, "until": None, **_state(call, SUPPRESSED)})
-    return reply({"listed": False, "list": None, "until": None, **_state(call, name)})
+        return reply(Verdict(listed=True, list=SUPPRESSED, until=None, **_state(call, SUPPRESSED)))
+    return reply(Verdict(listed=False, list=None, until=None, **_state(call, name)))
 
 
 def _state(call: Call, name: str) -> dict[str, int]:
@@ -105,8 +132,22 @@ def _state(call: Call, name: str) -> dict[str, int]:
     return {"numbers": len(standing.lists.get(name, {})), "version": standing.versions.get(name, 0)}
 
 
+PLACES = (("/v1/dnc", "for all campaigns", ()), ("/v1/campaigns/{ref}/dnc", "of a campaign", ("unknown-campaign",)))
 ROUTES = [
-    Route(method, path, handler, who)
-    for path in ("/v1/dnc", "/v1/campaigns/{ref}/dnc")
-    for method, handler, who in (("POST", put, KEEPERS), ("DELETE", remove, KEEPERS), ("GET", show, READERS))
+    route
+    for path, whose, problems in PLACES
+    for route in (
+        Route("POST", path, put, KEEPERS, f"List numbers {whose}", {200: Listed}, Listing, problems=problems),
+        Route("DELETE", path, remove, KEEPERS, f"Unlist numbers {whose}", {200: Removed}, Unlisting, problems=problems),
+        Route(
+            "GET",
+            path,
+            show,
+            READERS,
+            f"Ask the do-not-call list {whose}",
+            {200: (ListState, Verdict)},
+            query=ListQuery,
+            problems=problems,
+        ),
+    )
 ]

@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -10,8 +11,9 @@ from aiohttp_sse import sse_response
 
 from api.call import found
 from api.problem import Problem, invalid
-from api.route import REF, Call, Route, reply, roles
+from api.route import REF, Answer, Call, Media, Page, Route, reply, roles
 from api.token import Role
+from engine.core.call import CallStatus
 from engine.ports import BadCursor, Notification, StoreUnavailable
 
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
@@ -21,6 +23,32 @@ CALL_PAGES = 40
 """Pages of a campaign's notifications that one request for a call's looks through."""
 MAX_TYPES = 50
 TYPE = re.compile(r"[a-z_.]{1,64}")
+
+
+class Waiting(Page, forbid_unknown_fields=True):
+    after: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """The cursor to go on from; empty is the beginning, `now` the end."""
+    wait: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
+    """Seconds to wait for the first one."""
+
+
+class Following(Waiting, forbid_unknown_fields=True):
+    after: Annotated[str, msgspec.Meta(max_length=200)] = "now"
+    """The cursor to go on from; empty is the beginning, `now` the end."""
+    campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    types: str = ""
+    """Types of notifications, separated by commas; empty is all."""
+
+
+class Notifications(msgspec.Struct, kw_only=True):
+    events: Sequence[Notification]
+    cursor: str
+    """Where to go on from."""
+
+
+class CallNotifications(Notifications, kw_only=True):
+    call: str
+    status: CallStatus
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -37,7 +65,7 @@ async def events(call: Call) -> web.StreamResponse:
             found, cursor = await call.service.feed.read(after, call.limit(), campaign, types, wait_s * 1_000)
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
-    return reply({"events": found, "cursor": cursor})
+    return reply(Notifications(events=found, cursor=cursor))
 
 
 def _campaign(call: Call) -> str:
@@ -127,10 +155,28 @@ async def of_call(call: Call) -> web.Response:
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
     record = running.book.calls[name]
-    return reply({"call": name, "status": record.status, "events": told, "cursor": after})
+    return reply(CallNotifications(call=name, status=record.status, events=told, cursor=after))
 
 
 ROUTES = [
-    Route("GET", "/v1/events", events, READERS),
-    Route("GET", "/v1/calls/{call}/events", of_call, CALL_READERS),
+    Route(
+        "GET",
+        "/v1/events",
+        events,
+        READERS,
+        "Read the feed",
+        {200: (Answer(Notifications), Answer(Media(("text/event-stream",))))},
+        query=Following,
+        problems=("too-many-streams",),
+    ),
+    Route(
+        "GET",
+        "/v1/calls/{call}/events",
+        of_call,
+        CALL_READERS,
+        "Read what is told of a call",
+        {200: CallNotifications},
+        query=Waiting,
+        problems=("unknown-call", "too-many-streams"),
+    ),
 ]

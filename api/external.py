@@ -8,7 +8,7 @@ from aiohttp import web
 from api.agent import may_know
 from api.click import Name, System
 from api.problem import Problem
-from api.route import Call, Ref, Route, check_text, reply, roles, taken
+from api.route import Accepted, Call, Ref, Route, check_text, reply, roles, taken
 from api.token import Role
 from engine.core.directory import BindExternalId
 
@@ -18,6 +18,24 @@ READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.CRM)
 
 class Binding(msgspec.Struct, forbid_unknown_fields=True):
     ref: Ref
+
+
+class Bound(msgspec.Struct, kw_only=True):
+    system: str
+    kind: str
+    id: str
+    ref: str
+
+
+class BoundId(msgspec.Struct, kw_only=True):
+    kind: str
+    id: str
+    ref: str
+
+
+class BoundIds(msgspec.Struct, kw_only=True):
+    system: str
+    ids: list[BoundId]
 
 
 class _Address(msgspec.Struct):
@@ -58,7 +76,7 @@ async def put(call: Call) -> web.Response:
     await call.engine.direct(
         BindExternalId(at=call.at, by=call.by, system=address.system, kind=address.kind, id=address.id, ref=body.ref)
     )
-    return reply({"system": address.system, "kind": address.kind, "id": address.id, "ref": body.ref})
+    return reply(Bound(system=address.system, kind=address.kind, id=address.id, ref=body.ref))
 
 
 async def remove(call: Call) -> web.Response:
@@ -75,16 +93,25 @@ async def listing(call: Call) -> web.Response:
     if call.principal.systems and system not in call.principal.systems:
         raise Problem(403, "forbidden", f"external system {system!r} is not yours")
     rows = [
-        {"kind": kind, "id": name, "ref": ref}
+        BoundId(kind=kind, id=name, ref=ref)
         for (owner, kind, name), ref in call.engine.directory.external.items()
         if owner == system and _known(call, kind, ref)
     ]
-    return reply({"system": system, "ids": rows})
+    return reply(BoundIds(system=system, ids=rows))
 
 
 EXTERNAL = "/v1/external/{system}"
 ROUTES = [
-    Route("GET", EXTERNAL, listing, READERS),
-    Route("PUT", EXTERNAL + "/{kind}/{id}", put, KEEPERS),
-    Route("DELETE", EXTERNAL + "/{kind}/{id}", remove, KEEPERS),
+    Route("GET", EXTERNAL, listing, READERS, "List an external system's ids", {200: BoundIds}),
+    Route(
+        "PUT",
+        EXTERNAL + "/{kind}/{id}",
+        put,
+        KEEPERS,
+        "Bind an external id",
+        {200: Bound},
+        Binding,
+        problems=("unknown-campaign", "unknown-agent", "external-id-used"),
+    ),
+    Route("DELETE", EXTERNAL + "/{kind}/{id}", remove, KEEPERS, "Unbind an external id", {202: Accepted}),
 ]

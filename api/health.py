@@ -1,19 +1,42 @@
 """What an operator's probes ask, and the keys by which others may check our tokens."""
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from api.problem import RETRY_AFTER_S
-from api.route import Call, Route, reply, roles
+from api.route import Call, Media, Route, reply, roles
 from api.token import Role
 
 OPERATORS = roles(Role.ADMINISTRATOR)
 EVERYBODY = frozenset(Role)
 
 
+class Live(msgspec.Struct, kw_only=True):
+    live: bool
+    draining: bool
+
+
+class Ready(msgspec.Struct, kw_only=True):
+    ready: bool
+    missing: list[str]
+
+
+class PublicKey(msgspec.Struct, kw_only=True):
+    """`key` is a PASERK."""
+
+    kid: str
+    key: str
+    status: str
+
+
+class PublicKeys(msgspec.Struct, kw_only=True):
+    keys: list[PublicKey]
+
+
 async def live(call: Call) -> web.Response:
     """The process answers, and its loop turns."""
-    return reply({"live": True, "draining": call.engine.draining})
+    return reply(Live(live=True, draining=call.engine.draining))
 
 
 async def ready(call: Call) -> web.Response:
@@ -24,8 +47,8 @@ async def ready(call: Call) -> web.Response:
         missing.append("draining")
     missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in engine.campaigns.items() if one.actor.lost]
     if missing:
-        return reply({"ready": False, "missing": missing}, 503, {"Retry-After": str(RETRY_AFTER_S)})
-    return reply({"ready": True, "missing": []})
+        return reply(Ready(ready=False, missing=missing), 503, {"Retry-After": str(RETRY_AFTER_S)})
+    return reply(Ready(ready=True, missing=[]))
 
 
 async def metrics(call: Call) -> web.Response:
@@ -52,12 +75,26 @@ async def metrics(call: Call) -> web.Response:
 
 async def paseto_keys(call: Call) -> web.Response:
     keys = call.service.keys
-    return reply({"keys": [{"kid": keys.kid, "key": keys.paserk, "status": "signing"}]})
+    return reply(PublicKeys(keys=[PublicKey(kid=keys.kid, key=keys.paserk, status="signing")]))
 
 
 ROUTES = [
-    Route("GET", "/livez", live, EVERYBODY),
-    Route("GET", "/readyz", ready, EVERYBODY),
-    Route("GET", "/metrics", metrics, OPERATORS),
-    Route("GET", "/.well-known/paseto-keys", paseto_keys, EVERYBODY),
+    Route("GET", "/livez", live, EVERYBODY, "Tell that the process is alive", {200: Live}),
+    Route(
+        "GET",
+        "/readyz",
+        ready,
+        EVERYBODY,
+        "Tell whether commands are taken",
+        {200: Ready, 503: Ready},
+    ),
+    Route("GET", "/metrics", metrics, OPERATORS, "Show metrics for Prometheus", {200: Media(("text/plain",))}),
+    Route(
+        "GET",
+        "/.well-known/paseto-keys",
+        paseto_keys,
+        EVERYBODY,
+        "List the keys by which tokens are checked",
+        {200: PublicKeys},
+    ),
 ]

@@ -2,14 +2,16 @@
 
 import asyncio
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 
+from api import view
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, HEX_ID, REF, Call, Route, reply, roles
+from api.route import AGENT_ID, HEX_ID, REF, Answer, Call, Media, Ref, Route, reply, roles
 from api.token import Role
+from engine.core.contact import Priority
 from engine.core.directory import PutMapping, PutTag, RemoveMapping, RemoveTag
 
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
@@ -18,7 +20,6 @@ BLOCK_BYTES = 256 * 1024
 MAX_FILE_NAME_CHARS = 200
 TAG = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029,/]{1,64}(?<=\S)")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-OPTIONS = frozenset({"campaign", "mode", "mapping", "region", "encoding", "required", "prefix", "tags", "name"})
 
 
 class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,50 +33,154 @@ class Mapping(msgspec.Struct, forbid_unknown_fields=True):
     columns: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=100)]
 
 
+class UploadOptions(msgspec.Struct, forbid_unknown_fields=True):
+    campaign: Ref
+    mode: str = "add"
+    """`add`, `overwrite`, `close_open` or `full_sync`."""
+    mapping: str = ""
+    """A column mapping by its name."""
+    region: str | None = None
+    """The ISO country of numbers that name none; the campaign's `default_region` where it isn't said."""
+    encoding: str = "utf-8"
+    required: str = ""
+    """Columns that must not be empty, separated by commas."""
+    prefix: Literal["true", "false"] = "false"
+    """Whether refs get the campaign's ref in front."""
+    tags: str = "replace"
+    """`replace` or `add`."""
+    name: Annotated[str, msgspec.Meta(max_length=MAX_FILE_NAME_CHARS)] = ""
+
+
+class OfCampaign(msgspec.Struct, forbid_unknown_fields=True):
+    campaign: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+
+
+class Received(msgspec.Struct, kw_only=True):
+    id: str
+
+
+class ImportLine(msgspec.Struct, kw_only=True):
+    id: str
+    campaign: str
+    name: str
+    mode: str
+    state: str
+    """`validating`, `valid`, `invalid`, `importing`, `done`, `failed` or `cancelled`."""
+    by: str
+    created_at: view.Time | None
+    changed_at: view.Time | None
+
+
+class ImportList(msgspec.Struct, kw_only=True):
+    imports: list[ImportLine]
+
+
+class RowFault(msgspec.Struct, kw_only=True):
+    row: int
+    column: str
+    reason: str
+
+
+class Foreseen(msgspec.Struct, kw_only=True):
+    """What confirming would do."""
+
+    new: int
+    known: int
+    replaced: int
+    rejected: int
+    cancelled: int
+
+
+class Stored(msgspec.Struct, kw_only=True):
+    added: int
+    known: int
+    replaced: int
+    rejected: int
+    cancelled: int
+
+
+class PreviewRow(msgspec.Struct, kw_only=True):
+    ref: str
+    numbers: tuple[str, ...]
+    name: str
+    data: dict[str, str]
+    priority: Priority
+    agent: str
+    zone: str
+    tags: tuple[str, ...]
+    external_id: str
+    consent_until: view.Time | None
+
+
+class ImportShown(ImportLine, kw_only=True):
+    """`rows` is null until all are read, `counts` until they are compared, `result` until storing begins."""
+
+    mapping: str | None
+    region: str | None
+    required: tuple[str, ...]
+    bytes: int
+    digest: str
+    reason: str | None
+    rows: int | None
+    checked: int
+    errors: list[RowFault]
+    error_count: int
+    preview: list[PreviewRow]
+    warnings: list[str]
+    counts: Foreseen | None
+    stored: int
+    result: Stored | None
+    confirmed_by: str | None
+    can_confirm: bool
+
+
+class MappingShown(msgspec.Struct, kw_only=True):
+    name: str
+    columns: dict[str, str]
+
+
+class Mappings(msgspec.Struct, kw_only=True):
+    mappings: list[MappingShown]
+
+
+class Tag(msgspec.Struct, kw_only=True):
+    tag: str
+
+
+class Tags(msgspec.Struct, kw_only=True):
+    tags: list[str]
+
+
 # -- imports ----------------------------------------------------------------------------------------------------------
 
 
 async def upload(call: Call) -> web.Response:
-    query = call.request.query
-    unknown = next((name for name in query if name not in OPTIONS), None)
-    if unknown is not None:
-        raise invalid(unknown, "there is no such option")
-    campaign = query.get("campaign", "")
+    query = call.query(UploadOptions)
+    campaign = query.campaign
     if not REF.fullmatch(campaign):
         raise invalid("campaign", "the ref of a campaign is expected")
     settings = call.named(campaign).book.campaign.settings
     media = MEDIA.get(call.request.content_type)
     if media is None:
         raise Problem(415, "unsupported-media-type", f"{call.request.content_type!r} is none of {', '.join(MEDIA)}")
-    name = query.get("name", "")
-    if len(name) > MAX_FILE_NAME_CHARS or CONTROL.search(name):
-        raise invalid("name", f"up to {MAX_FILE_NAME_CHARS} characters on one line")
-    required = query.get("required", "")
     request = call.service.imports.request(
         campaign=campaign,
         by=call.by,
-        name=name,
-        mode=query.get("mode", "add"),
+        name=query.name,
+        mode=query.mode,
         media=media,
-        encoding=query.get("encoding", "utf-8"),
-        mapping=query.get("mapping", ""),
-        required=tuple(one.strip() for one in required.split(",")) if required else (),
-        region=query.get("region", settings.default_region).upper(),
-        prefix=_flag(call, "prefix"),
-        tags=query.get("tags", "replace"),
+        encoding=query.encoding,
+        mapping=query.mapping,
+        required=tuple(one.strip() for one in query.required.split(",")) if query.required else (),
+        region=(settings.default_region if query.region is None else query.region).upper(),
+        prefix=query.prefix == "true",
+        tags=query.tags,
     )
     try:
         id_ = await call.service.imports.receive(request, call.request.content.iter_chunked(BLOCK_BYTES))
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Problem(400, "bad-request", f"the body can't be read: {error}") from None
-    return reply({"id": id_}, 202, {"Location": f"/v1/imports/{id_}"})
-
-
-def _flag(call: Call, name: str) -> bool:
-    value = call.request.query.get(name, "false")
-    if value not in ("true", "false"):
-        raise invalid(name, "true or false is expected")
-    return value == "true"
+    return reply(Received(id=id_), 202, {"Location": f"/v1/imports/{id_}"})
 
 
 def _named(call: Call) -> str:
@@ -88,9 +193,10 @@ def _named(call: Call) -> str:
 
 
 async def listing(call: Call) -> web.Response:
+    wanted = call.query(OfCampaign).campaign
+
     def visible(campaign: str) -> bool:
-        wanted = call.request.query.get("campaign", campaign)
-        return wanted == campaign and call.may_see(campaign, call.engine.campaigns.get(campaign))
+        return wanted in (None, campaign) and call.may_see(campaign, call.engine.campaigns.get(campaign))
 
     return reply({"imports": call.service.imports.listing(visible)})
 
@@ -143,7 +249,7 @@ def _unbound(call: Call) -> None:
 
 async def mappings(call: Call) -> web.Response:
     known = call.engine.directory.mappings
-    return reply({"mappings": [{"name": name, "columns": columns} for name, columns in known.items()]})
+    return reply(Mappings(mappings=[MappingShown(name=name, columns=columns) for name, columns in known.items()]))
 
 
 async def show_mapping(call: Call) -> web.Response:
@@ -151,7 +257,7 @@ async def show_mapping(call: Call) -> web.Response:
     columns = call.engine.directory.mappings.get(name)
     if columns is None:
         raise Problem(404, "unknown-mapping", f"there is no mapping {name!r}")
-    return reply({"name": name, "columns": columns})
+    return reply(MappingShown(name=name, columns=columns))
 
 
 async def put_mapping(call: Call) -> web.Response:
@@ -162,7 +268,7 @@ async def put_mapping(call: Call) -> web.Response:
     body = await call.body(Mapping)
     call.service.imports.check_mapping(body.columns)
     created = await call.engine.direct(PutMapping(at=call.at, by=call.by, name=name, columns=body.columns))
-    return reply({"name": name, "columns": body.columns}, 201 if created else 200)
+    return reply(MappingShown(name=name, columns=body.columns), 201 if created else 200)
 
 
 async def remove_mapping(call: Call) -> web.Response:
@@ -173,7 +279,7 @@ async def remove_mapping(call: Call) -> web.Response:
 
 
 async def tags(call: Call) -> web.Response:
-    return reply({"tags": list(call.engine.directory.tags)})
+    return reply(Tags(tags=list(call.engine.directory.tags)))
 
 
 async def put_tag(call: Call) -> web.Response:
@@ -182,7 +288,7 @@ async def put_tag(call: Call) -> web.Response:
     if not TAG.fullmatch(name):
         raise invalid("tag", "1 to 64 characters without commas and slashes, no blank at either end")
     created = await call.engine.direct(PutTag(at=call.at, by=call.by, name=name))
-    return reply({"tag": name}, 201 if created else 200)
+    return reply(Tag(tag=name), 201 if created else 200)
 
 
 async def remove_tag(call: Call) -> web.Response:
@@ -192,19 +298,89 @@ async def remove_tag(call: Call) -> web.Response:
 
 
 IMPORT, MAPPING, LABEL = "/v1/imports/{import}", "/v1/mappings/{mapping}", "/v1/tags/{tag}"
+FILE = Media(tuple(MEDIA))
+UNKNOWN = ("unknown-import",)
 ROUTES = [
-    Route("POST", "/v1/imports", upload, MANAGERS),
-    Route("GET", "/v1/imports", listing, MANAGERS),
-    *(Route("GET", f"/v1/imports/template.{media}", template, MANAGERS) for media in MEDIA.values()),
-    Route("GET", IMPORT, show, MANAGERS),
-    Route("DELETE", IMPORT, cancel, MANAGERS),
-    Route("GET", IMPORT + "/errors.csv", errors, MANAGERS),
-    Route("POST", IMPORT + "/confirm", confirm, MANAGERS),
-    Route("GET", "/v1/mappings", mappings, MANAGERS),
-    Route("GET", MAPPING, show_mapping, MANAGERS),
-    Route("PUT", MAPPING, put_mapping, MANAGERS),
-    Route("DELETE", MAPPING, remove_mapping, MANAGERS),
-    Route("GET", "/v1/tags", tags, MANAGERS),
-    Route("PUT", LABEL, put_tag, MANAGERS),
-    Route("DELETE", LABEL, remove_tag, MANAGERS),
+    Route(
+        "POST",
+        "/v1/imports",
+        upload,
+        MANAGERS,
+        "Upload a file of contacts",
+        {202: Answer(Received, {"Location": "The import."})},
+        FILE,
+        UploadOptions,
+        ("unknown-campaign", "unknown-mapping", "too-many-imports", "too-many-uploads", "no-space"),
+    ),
+    Route("GET", "/v1/imports", listing, MANAGERS, "List imports", {200: ImportList}, query=OfCampaign),
+    *(
+        Route(
+            "GET",
+            f"/v1/imports/template.{media}",
+            template,
+            MANAGERS,
+            f"Download an empty {media.upper()} file",
+            {200: Media((kind,))},
+        )
+        for kind, media in MEDIA.items()
+    ),
+    Route("GET", IMPORT, show, MANAGERS, "Show an import", {200: ImportShown}, problems=UNKNOWN),
+    Route("DELETE", IMPORT, cancel, MANAGERS, "Cancel an import", {204: None}, problems=UNKNOWN),
+    Route(
+        "GET",
+        IMPORT + "/errors.csv",
+        errors,
+        MANAGERS,
+        "Download an import's errors",
+        {200: Media(("text/csv",))},
+        problems=UNKNOWN,
+    ),
+    Route(
+        "POST",
+        IMPORT + "/confirm",
+        confirm,
+        MANAGERS,
+        "Confirm an import",
+        {202: ImportShown},
+        Confirmation,
+        problems=(
+            *UNKNOWN,
+            "import-not-ready",
+            "import-unreadable",
+            "import-has-errors",
+            "import-removal-unconfirmed",
+        ),
+    ),
+    Route("GET", "/v1/mappings", mappings, MANAGERS, "List column mappings", {200: Mappings}),
+    Route(
+        "GET",
+        MAPPING,
+        show_mapping,
+        MANAGERS,
+        "Show a column mapping",
+        {200: MappingShown},
+        problems=("unknown-mapping",),
+    ),
+    Route(
+        "PUT",
+        MAPPING,
+        put_mapping,
+        MANAGERS,
+        "Put a column mapping",
+        {201: MappingShown, 200: MappingShown},
+        Mapping,
+        problems=("too-many-mappings",),
+    ),
+    Route(
+        "DELETE",
+        MAPPING,
+        remove_mapping,
+        MANAGERS,
+        "Remove a column mapping",
+        {204: None},
+        problems=("unknown-mapping",),
+    ),
+    Route("GET", "/v1/tags", tags, MANAGERS, "List tags", {200: Tags}),
+    Route("PUT", LABEL, put_tag, MANAGERS, "Put a tag", {201: Tag, 200: Tag}, problems=("too-many-tags",)),
+    Route("DELETE", LABEL, remove_tag, MANAGERS, "Remove a tag", {204: None}, problems=("unknown-tag",)),
 ]

@@ -52,6 +52,55 @@ def _who(call: Call, body: Named) -> Who:
     return Who(contact=body.contact or "", number=number, external_id=body.external_id or "")
 
 
+class ErasedContact(msgspec.Struct, kw_only=True):
+    campaign: str
+    contact: str
+
+
+class ErasedRecording(msgspec.Struct, kw_only=True):
+    recording: str
+    deleted: bool
+
+
+class Erased(msgspec.Struct, kw_only=True):
+    """`waiting`: contacts in a call, erased when it ends. `imports`: given up, as their files named the person."""
+
+    erased: list[ErasedContact]
+    waiting: Sequence[str]
+    suppressed: int
+    recordings: list[ErasedRecording]
+    imports: list[str]
+
+
+class StoredContact(msgspec.Struct, kw_only=True):
+    campaign: str
+    deleted: bool
+    """Whether the campaign is."""
+    contact: dict[str, Any]
+    """As the contact is shown; of a deleted campaign as much as is left."""
+    stored: list[dict[str, Any]]
+    """Whatever was ever stored of the person, with its time."""
+    history: list[dict[str, Any]]
+    """Every event about the contact, with its position in the log."""
+
+
+class ListedOn(msgspec.Struct, kw_only=True):
+    list: str
+    version: int
+    until: view.Time | None
+
+
+class StoredNumber(msgspec.Struct, kw_only=True):
+    number: str
+    lists: list[ListedOn]
+
+
+class PersonExport(msgspec.Struct, kw_only=True):
+    contacts: list[StoredContact]
+    numbers: list[StoredNumber]
+    recordings: list[str]
+
+
 async def erase(call: Call) -> web.Response:
     """200 once nothing is left of who they are; 202 while a call has to end first."""
     body = await call.body(Erasure)
@@ -64,14 +113,17 @@ async def erase(call: Call) -> web.Response:
     if who.number:
         numbers.add(line_of(who.number))
     imports = await call.service.imports.forget_person({one.ref for one in done.contacts}, numbers)
-    erased = [{"campaign": one.campaign, "contact": one.ref} for one in done.contacts if one.ref not in done.waiting]
-    told = {
-        "erased": erased,
-        "waiting": done.waiting,
-        "suppressed": done.suppressed,
-        "recordings": [{"recording": name, "deleted": gone} for name, gone in done.recordings.items()],
-        "imports": imports,
-    }
+    told = Erased(
+        erased=[
+            ErasedContact(campaign=one.campaign, contact=one.ref)
+            for one in done.contacts
+            if one.ref not in done.waiting
+        ],
+        waiting=done.waiting,
+        suppressed=done.suppressed,
+        recordings=[ErasedRecording(recording=name, deleted=gone) for name, gone in done.recordings.items()],
+        imports=imports,
+    )
     return reply(told, 202 if done.waiting else 200)
 
 
@@ -84,30 +136,31 @@ async def export(call: Call) -> web.Response:
     standing = call.engine.claims.standing
     campaigns = list(call.engine.campaigns)
     return reply(
-        {
-            "contacts": [await _shown(call, one) for one in found],
-            "numbers": [
-                {
-                    "number": number,
-                    "lists": [
-                        {**one, "until": view.time(one["until"])}
+        PersonExport(
+            contacts=[await _shown(call, one) for one in found],
+            numbers=[
+                StoredNumber(
+                    number=number,
+                    lists=[
+                        ListedOn(**{**one, "until": view.time(one["until"])})
                         for one in explain.lists_with(standing, number, campaigns)
                     ],
-                }
+                )
                 for number in sorted(lines)
             ],
-            "recordings": [name for one in found for name in one.recordings],
-        }
+            recordings=[name for one in found for name in one.recordings],
+        )
     )
 
 
-async def _shown(call: Call, one: Known) -> dict[str, Any]:
+async def _shown(call: Call, one: Known) -> StoredContact:
     running = call.engine.campaigns.get(one.campaign)
     noted: list[dict[str, Any]] = []
     history = await explain.history(_noting(call.engine.store.read(log_of(one.campaign)), one.ref, noted), one.ref)
     kept: dict[str, Any] = {}
     if one.contact is not None and running is not None:
-        kept = {**view.contact(one.contact, running.book), "form": answers_of(one.contact.form)}
+        kept = msgspec.to_builtins(view.contact(one.contact, running.book))
+        kept["form"] = answers_of(one.contact.form)
     elif one.added is not None:
         new, details = one.added, one.added.person.details
         kept = {
@@ -124,7 +177,7 @@ async def _shown(call: Call, one: Known) -> dict[str, Any]:
         {key: view.time(value) if key == "at" or key.endswith("_at") else value for key, value in event.items()}
         for event in history
     ]
-    return {"campaign": one.campaign, "deleted": running is None, "contact": kept, "stored": noted, "history": events}
+    return StoredContact(campaign=one.campaign, deleted=running is None, contact=kept, stored=noted, history=events)
 
 
 async def _noting(
@@ -145,6 +198,24 @@ async def _noting(
 
 
 ROUTES = [
-    Route("POST", "/v1/persons/erase", erase, OFFICERS),
-    Route("POST", "/v1/persons/export", export, OFFICERS),
+    Route(
+        "POST",
+        "/v1/persons/erase",
+        erase,
+        OFFICERS,
+        "Erase a person",
+        {200: Erased, 202: Erased},
+        Erasure,
+        problems=("unknown-person", "unknown-contact", "contact-in-call", "import-under-way"),
+    ),
+    Route(
+        "POST",
+        "/v1/persons/export",
+        export,
+        OFFICERS,
+        "Export all that is kept of a person",
+        {200: PersonExport},
+        Named,
+        problems=("unknown-person", "unknown-contact"),
+    ),
 ]

@@ -1,7 +1,7 @@
 """What went wrong, as RFC 9457 problems: every one in one table, with cause and cure."""
 
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,26 @@ RETRY_AFTER_S = 1
 MAX_DETAIL_CHARS = 500
 UNREADABLE = ("bad-request", "body-too-slow")
 """After these nobody knows where the next request on the connection would begin: it is closed."""
+
+
+class FieldFault(msgspec.Struct, kw_only=True):
+    field: str
+    reason: str
+
+
+class ProblemBody(msgspec.Struct, kw_only=True):
+    """RFC 9457."""
+
+    type: str
+    """An address that tells cause and cure."""
+    title: str
+    status: int
+    detail: str
+    """What happened this time."""
+    trace_id: str
+    """Finds the request in the operator's log."""
+    errors: list[FieldFault] | msgspec.UnsetType = msgspec.UNSET
+    """The fields that are to blame."""
 
 
 class Problem(Exception):
@@ -32,15 +52,14 @@ class Problem(Exception):
 
     def response(self, trace_id: str) -> web.Response:
         entry = CATALOGUE.get(self.code)
-        body: dict[str, Any] = {
-            "type": f"/problems/{self.code}",
-            "title": entry.title if entry else self.code.replace("-", " "),
-            "status": self.status,
-            "detail": self.detail,
-            "trace_id": trace_id,
-        }
-        if self.field:
-            body["errors"] = [{"field": self.field, "reason": self.detail}]
+        body = ProblemBody(
+            type=f"/problems/{self.code}",
+            title=entry.title if entry else self.code.replace("-", " "),
+            status=self.status,
+            detail=self.detail,
+            trace_id=trace_id,
+            errors=[FieldFault(field=self.field, reason=self.detail)] if self.field else msgspec.UNSET,
+        )
         headers = {"Retry-After": str(RETRY_AFTER_S), **self.headers} if self.status == 503 else self.headers
         response = web.Response(
             body=msgspec.json.encode(body), status=self.status, headers=headers, content_type=MEDIA_TYPE

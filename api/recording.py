@@ -16,7 +16,7 @@ from aiohttp import web
 
 from api.call import found
 from api.problem import Problem
-from api.route import Call, Route, roles
+from api.route import Call, Media, Route, roles
 from api.token import Role
 from engine.core.call import CallStatus, recording_of
 
@@ -86,4 +86,15 @@ def _is_closed(path: Path) -> bool:
     return is_told or time.time() - about.st_mtime > UNCLOSED_S
 
 
-ROUTES = [Route("GET", "/v1/calls/{call}/recording", play, LISTENERS)]
+AUDIO = Media((MEDIA_TYPE,))
+ROUTES = [
+    Route(
+        "GET",
+        "/v1/calls/{call}/recording",
+        play,
+        LISTENERS,
+        "Hear a call's recording",
+        {200: AUDIO, 206: AUDIO, 304: None, 412: None, 416: None},
+        problems=("unknown-call", "no-recording"),
+    )
+]

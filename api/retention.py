@@ -1,7 +1,6 @@
 """What will be cleaned by itself, when, and why: the dry run of retention."""
 
-from typing import Any
-
+import msgspec
 from aiohttp import web
 
 from api import view
@@ -13,27 +12,44 @@ from engine.core.retention import outlook
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 
 
+class Cleaning(msgspec.Struct, kw_only=True):
+    """What is ahead of a campaign; `clean_at` is null where it isn't cleaned by itself."""
+
+    campaign: str
+    name: str
+    state: Status
+    last_run_at: view.Time | None
+    clean_at: view.Time | None
+    due: bool
+    why: str
+
+
+class Outlook(msgspec.Struct, kw_only=True):
+    clean_after_days: int
+    campaigns: list[Cleaning]
+
+
 async def show(call: Call) -> web.Response:
     """Every campaign with what is ahead of it, those that are due first. Nothing is changed by looking."""
     rule, now = call.service.retention, call.at
-    rows: list[tuple[int, dict[str, Any]]] = []
+    rows: list[tuple[int, Cleaning]] = []
     for ref, running in call.engine.campaigns.items():
         campaign = running.book.campaign
         if not call.may_see(ref, running) or campaign.status is Status.ABSENT:
             continue
         ahead = outlook(rule, campaign)
-        row = {
-            "campaign": ref,
-            "name": campaign.name,
-            "state": campaign.status,
-            "last_run_at": view.time(campaign.last_run_at),
-            "clean_at": view.time(ahead.clean_at),
-            "due": 0 < ahead.clean_at <= now,
-            "why": ahead.why,
-        }
+        row = Cleaning(
+            campaign=ref,
+            name=campaign.name,
+            state=campaign.status,
+            last_run_at=view.time(campaign.last_run_at),
+            clean_at=view.time(ahead.clean_at),
+            due=0 < ahead.clean_at <= now,
+            why=ahead.why,
+        )
         rows.append((ahead.clean_at, row))
     rows.sort(key=lambda one: (not one[0], one[0]))
-    return reply({"clean_after_days": rule.clean_after_days, "campaigns": [row for _, row in rows]})
+    return reply(Outlook(clean_after_days=rule.clean_after_days, campaigns=[row for _, row in rows]))
 
 
-ROUTES = [Route("GET", "/v1/retention", show, READERS)]
+ROUTES = [Route("GET", "/v1/retention", show, READERS, "Show what will be cleaned, and when", {200: Outlook})]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
+from multidict import MultiMapping
 
 from api.problem import Problem, invalid
 from api.token import KeyRing, Principal, Role
@@ -33,10 +34,17 @@ LINES = re.compile(r"settings\.(?:script|tabs\[[0-9]+\]\.text)")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 LARGE_BODY_BYTES = 64 * 1024
+MAX_PAGE_ROWS = 1_000
 
 Ref = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:@-]{1,100}$(?!\n)")]
 AgentId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 Reason = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class Page(msgspec.Struct, forbid_unknown_fields=True):
+    """How much of a list."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_ROWS)] = 100
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +55,6 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: int = 15
     max_upload_s: int = 60
     """How long a body may take to come."""
-    max_page_rows: int = 1_000
 
 
 class Crm(Protocol):
@@ -209,9 +216,12 @@ class Call(NamedTuple):
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Problem(400, "bad-request", f"the body can't be read: {error}") from None
 
+    def query(self, type_: type[T]) -> T:
+        """The parameters as a struct. Raises Problem naming one that is wrong, unknown, or given twice."""
+        return queried(self.request.query, type_)
+
     def limit(self) -> int:
-        most = self.service.limits.max_page_rows
-        return self.number("limit", default=100, least=1, most=most)
+        return self.number("limit", default=100, least=1, most=MAX_PAGE_ROWS)
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         text = self.request.query.get(name)
@@ -225,11 +235,60 @@ class Call(NamedTuple):
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+class Media(NamedTuple):
+    """A body that is no JSON document of ours: its media types, and how long it may be where that is said."""
+
+    types: tuple[str, ...]
+    of: Any = None
+    """For NDJSON: the type of a line."""
+
+
+class Answer(NamedTuple):
+    """What comes back with one status."""
+
+    type: Any = None
+    """A struct, a `Media`, or None: no body."""
+    headers: Mapping[str, str] = {}
+    """By name: what it says. Those that every answer may have aren't repeated."""
+
+
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The address takes no parameters."""
+
+
 class Route(NamedTuple):
+    """An address, who may use it, and what it takes and gives: the published schema is made from this.
+
+    The handler's docstring is the longer description. Whatever is answered must be declared here: the tests compare.
+    """
+
     method: str
     path: str
     handler: Handler
     roles: frozenset[Role]
+    summary: str = ""
+    """What it does: a line that begins with a verb."""
+    gives: Mapping[int, Any] = {}
+    """By status: an `Answer`, or what its type would be."""
+    takes: Any = None
+    """The JSON body's struct, a `Media`, or several of them."""
+    query: type[msgspec.Struct] = NoQuery
+    """Its fields are the parameters; others are refused."""
+    problems: tuple[str, ...] = ()
+    """Codes that it may refuse with, beside those that any route may."""
+
+
+def queried(given: MultiMapping[str], type_: type[T]) -> T:
+    """Parameters of an address as a struct; texts become what its fields are. Raises Problem."""
+    values = dict(given.items())
+    twice = next((name for name in values if len(given.getall(name)) > 1), None)
+    if twice is not None:
+        raise invalid(twice, "is given twice")
+    try:
+        check_text(values, "", "query")
+        return msgspec.convert(values, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise _named(error, "query") from None
 
 
 def decode(raw: bytes, type_: type[T], request: web.Request | None = None) -> T:
@@ -305,13 +364,19 @@ def _named(error: msgspec.ValidationError, whole: str) -> Problem:
     return invalid(field or whole, reason[:1].lower() + reason[1:])
 
 
+class Accepted(msgspec.Struct, kw_only=True):
+    """The command is durable; what becomes of it is told by a notification."""
+
+    command_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json")
 
 
 def taken(call: Call) -> web.Response:
     """202: the command is durable. What becomes of it comes as a notification."""
-    return reply({"command_id": call.engine.chance.new_id()}, 202)
+    return reply(Accepted(command_id=call.engine.chance.new_id()), 202)
 
 
 def roles(*names: Role) -> frozenset[Role]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from itertools import islice
-from typing import Any
 
 from aiohttp import web
 
@@ -62,12 +61,12 @@ async def own_contacts(call: Call, running: Running, start: int) -> web.Response
         await asyncio.sleep(0)
     following = str(start) if start < len(book.contacts) else None
     rows = [view.contact(one, book) for one in found]
-    return reply({"contacts": rows, "next": following, "as_of": running.actor.log.position})
+    return reply(view.ContactPage(contacts=rows, next=following, as_of=running.actor.log.position))
 
 
-def history(call: Call, ref: str, contact: Contact, agent: str) -> list[dict[str, Any]]:
+def history(call: Call, ref: str, contact: Contact, agent: str) -> list[view.ContactElsewhere]:
     """What the agent's other campaigns know of the person: who has a number or the CRM's id in common. Newest first."""
-    found: list[tuple[int, dict[str, Any]]] = []
+    found: list[tuple[int, view.ContactElsewhere]] = []
     for other, running in call.engine.campaigns.items():
         if other == ref or agent not in running.book.agents:
             continue
@@ -76,25 +75,25 @@ def history(call: Call, ref: str, contact: Contact, agent: str) -> list[dict[str
             known = contacts.by_ref[name]
             told = [_call(running.book, one.call) for one in known.attempts[: -MAX_HISTORY_CALLS - 1 : -1]]
             last = running.book.calls[known.attempts[-1].call].asked_at if known.attempts else 0
-            line = {
-                "campaign": other,
-                "name": running.book.campaign.name,
-                "contact": name,
-                "state": known.status,
-                "disposition": known.disposition or None,
-                "calls": told,
-            }
+            line = view.ContactElsewhere(
+                campaign=other,
+                name=running.book.campaign.name,
+                contact=name,
+                state=known.status,
+                disposition=known.disposition or None,
+                calls=told,
+            )
             found.append((last, line))
     found.sort(key=lambda one: one[0], reverse=True)
     return [line for _, line in found[:MAX_HISTORY_CONTACTS]]
 
 
-def _call(book: Book, name: str) -> dict[str, Any]:
+def _call(book: Book, name: str) -> view.CallElsewhere:
     known = book.calls[name]
-    return {
-        "call": name,
-        "agent": known.agent,
-        "outcome": known.outcome,
-        "requested_at": view.time(known.asked_at),
-        "talk_ms": known.talk_ms,
-    }
+    return view.CallElsewhere(
+        call=name,
+        agent=known.agent,
+        outcome=known.outcome,
+        requested_at=view.time(known.asked_at),
+        talk_ms=known.talk_ms,
+    )

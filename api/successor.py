@@ -2,12 +2,12 @@
 
 from hashlib import blake2b
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
-from api.campaign import allowed
+from api.campaign import SettingsPatch, allowed
 from api.problem import Problem, invalid
 from api.route import REF, Call, Ref, Route, reply, roles
 from api.scan import every_contact
@@ -46,7 +46,15 @@ class Successor(msgspec.Struct, forbid_unknown_fields=True):
     name: Text
     source: Annotated[list[Ref], msgspec.Meta(min_length=1, max_length=100)]
     select: Selection
-    settings: dict[str, Any] = {}
+    settings: SettingsPatch = {}
+
+
+class Made(msgspec.Struct, kw_only=True):
+    """`added` of the `chosen` contacts weren't there yet."""
+
+    ref: str
+    chosen: int
+    added: int
 
 
 async def make(call: Call) -> web.Response:
@@ -80,7 +88,7 @@ async def make(call: Call) -> web.Response:
     while chunk := tuple(islice(rest, CHUNK_CONTACTS)):
         new, _ = await call.engine.add_contacts(ref, AddContacts(at=call.at, by=call.by, contacts=chunk))
         added += len(new.new)
-    return reply({"ref": ref, "chosen": len(chosen), "added": added}, 201)
+    return reply(Made(ref=ref, chosen=len(chosen), added=added), 201)
 
 
 def _again(ref: str, contact: Contact) -> NewContact:
@@ -101,4 +109,15 @@ def _again(ref: str, contact: Contact) -> NewContact:
     )
 
 
-ROUTES = [Route("POST", "/v1/campaigns/{ref}/from-outcomes", make, MANAGERS)]
+ROUTES = [
+    Route(
+        "POST",
+        "/v1/campaigns/{ref}/from-outcomes",
+        make,
+        MANAGERS,
+        "Create a campaign from what came of earlier ones",
+        {201: Made},
+        Successor,
+        problems=("unknown-campaign", "campaign-not-stopped", "campaign-ref-used", "campaign-deleted"),
+    )
+]

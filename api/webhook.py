@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,10 +11,10 @@ from aiohttp import web
 
 from api import view
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, Call, Ref, Route, reply, roles
+from api.route import AGENT_ID, Accepted, Call, Page, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.core.directory import PutWebhook, RemoveWebhook, WebhookPut
-from engine.ports import BadCursor
+from engine.ports import BadCursor, Lane
 
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
@@ -31,6 +32,34 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class WebhookShown(msgspec.Struct, kw_only=True):
+    id: str
+    url: str
+    types: tuple[str, ...]
+    campaigns: tuple[str, ...]
+    lanes: Sequence[Lane]
+
+
+class Webhooks(msgspec.Struct, kw_only=True):
+    webhooks: list[WebhookShown]
+
+
+class DeliveryShown(msgspec.Struct, kw_only=True):
+    """One attempt. `status` is HTTP's, 0 where no answer came."""
+
+    at: view.Time | None
+    notification: str
+    campaign: str
+    seq: int
+    status: int
+    error: str
+    duration_ms: int
+
+
+class Deliveries(msgspec.Struct, kw_only=True):
+    deliveries: list[DeliveryShown]
 
 
 async def put(call: Call) -> web.Response:
@@ -90,14 +119,14 @@ def _known(call: Call) -> WebhookPut:
     return known
 
 
-def _shown(call: Call, one: WebhookPut) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "url": one.url,
-        "types": one.types,
-        "campaigns": one.campaigns,
-        "lanes": call.service.feed.lanes(one.id),
-    }
+def _shown(call: Call, one: WebhookPut) -> WebhookShown:
+    return WebhookShown(
+        id=one.id,
+        url=one.url,
+        types=one.types,
+        campaigns=one.campaigns,
+        lanes=call.service.feed.lanes(one.id),
+    )
 
 
 async def show(call: Call) -> web.Response:
@@ -106,7 +135,7 @@ async def show(call: Call) -> web.Response:
 
 async def listing(call: Call) -> web.Response:
     _unbound(call)
-    return reply({"webhooks": [_shown(call, one) for one in call.engine.directory.webhooks.values()]})
+    return reply(Webhooks(webhooks=[_shown(call, one) for one in call.engine.directory.webhooks.values()]))
 
 
 async def delete(call: Call) -> web.Response:
@@ -119,8 +148,8 @@ async def delete(call: Call) -> web.Response:
 async def deliveries(call: Call) -> web.Response:
     known = _known(call)
     found = call.service.feed.deliveries(known.id, call.limit())
-    shown = [{**msgspec.to_builtins(one), "at": view.time(one.at)} for one in found]
-    return reply({"deliveries": shown})
+    shown = [DeliveryShown(**{**msgspec.structs.asdict(one), "at": view.time(one.at)}) for one in found]
+    return reply(Deliveries(deliveries=shown))
 
 
 async def replay(call: Call) -> web.Response:
@@ -130,15 +159,33 @@ async def replay(call: Call) -> web.Response:
         await call.service.feed.replay(known.id, body.after)
     except BadCursor:
         raise invalid("after", "not a cursor of this feed") from None
-    return reply({"command_id": call.engine.chance.new_id()}, 202)
+    return taken(call)
 
 
 WEBHOOK = "/v1/webhooks/{webhook}"
 ROUTES = [
-    Route("GET", "/v1/webhooks", listing, MANAGERS),
-    Route("PUT", WEBHOOK, put, MANAGERS),
-    Route("GET", WEBHOOK, show, MANAGERS),
-    Route("DELETE", WEBHOOK, delete, MANAGERS),
-    Route("GET", WEBHOOK + "/deliveries", deliveries, MANAGERS),
-    Route("POST", WEBHOOK + "/replay", replay, MANAGERS),
+    Route("GET", "/v1/webhooks", listing, MANAGERS, "List webhooks", {200: Webhooks}),
+    Route("PUT", WEBHOOK, put, MANAGERS, "Put a webhook", {201: WebhookShown, 200: WebhookShown}, Endpoint),
+    Route("GET", WEBHOOK, show, MANAGERS, "Show a webhook", {200: WebhookShown}, problems=("unknown-webhook",)),
+    Route("DELETE", WEBHOOK, delete, MANAGERS, "Remove a webhook", {204: None}, problems=("unknown-webhook",)),
+    Route(
+        "GET",
+        WEBHOOK + "/deliveries",
+        deliveries,
+        MANAGERS,
+        "List the newest deliveries",
+        {200: Deliveries},
+        query=Page,
+        problems=("unknown-webhook",),
+    ),
+    Route(
+        "POST",
+        WEBHOOK + "/replay",
+        replay,
+        MANAGERS,
+        "Deliver again",
+        {202: Accepted},
+        Replay,
+        problems=("unknown-webhook",),
+    ),
 ]

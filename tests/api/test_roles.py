@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from api.app import ROUTES
+from api.problem import CATALOGUE
 from api.route import Route
 from api.token import Role
 from simulations.pbx import SimulatedPbx
@@ -90,6 +91,14 @@ def test_every_route_has_roles_and_stands_once() -> None:
     assert all(route.roles for route in ROUTES)
     names = [named(route) for route in ROUTES]
     assert len(names) == len(set(names))
+
+
+def test_every_route_says_what_it_does_takes_and_gives() -> None:
+    """What isn't declared isn't published: see `Route`."""
+    for route in ROUTES:
+        assert route.summary, named(route)
+        assert route.gives or route.handler.__name__ == "immutable", named(route)
+        assert set(route.problems) <= set(CATALOGUE), named(route)
 
 
 @pytest.mark.parametrize("role", MAY)

@@ -1,0 +1,322 @@
+"""The published schema: OpenAPI 3.1, made from the routes and their types."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from api.example import BODIES, PARTS
+from api.problem import CATALOGUE, MEDIA_TYPE, ProblemBody
+from api.route import Answer, Media, Route
+
+REFS = "#/components/schemas/{name}"
+JSON = "application/json"
+ALWAYS = ("bad-request", "unauthenticated", "forbidden", "invalid-request", "internal", "unavailable")
+"""Problems that any route may answer with."""
+WITH_BODY = ("malformed-json", "body-too-slow", "body-too-large", "unsupported-media-type")
+COMMANDS = ("mailbox-full", "draining")
+PART = re.compile(r"\{(\w+)\}")
+
+Json = dict[str, Any]
+
+
+def document(routes: Iterable[Route], version: str, notifications: Mapping[str, Any] | None = None) -> Json:
+    """The whole. `notifications`: the struct of each type's envelope, by the type's name."""
+    routes = list(routes)
+    told = dict(notifications or {})
+    types = [one for route in routes for one in _types(route)] + [ProblemBody, *told.values()]
+    shapes = _Shapes(types)
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shapes)
+    _link(routes, paths)
+    queries = {route.query.__name__ for route in routes}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ringfold",
+            "version": version,
+            "summary": "An outbound dialer engine.",
+            "description": (
+                "A 202 says that a command is durable, not what became of it: that is told by notifications, in order."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "webhooks": {name: _webhook(name, shapes.of(type_)) for name, type_ in told.items()},
+        "components": {
+            "schemas": {name: one for name, one in shapes.components.items() if name not in queries},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "PASETO v4.public"}},
+        },
+    }
+
+
+# -- types --------------------------------------------------------------------------------------------------------------
+
+
+class _Shapes:
+    """JSON schemas of types, and the components that they share."""
+
+    def __init__(self, types: Sequence[Any]) -> None:
+        known = {repr(one): one for one in types}
+        schemas, self.components = msgspec.json.schema_components(list(known.values()), ref_template=REFS)
+        self._of = dict(zip(known, schemas, strict=True))
+        for cls in _structs(list(known.values())):
+            self._describe(cls)
+
+    def of(self, type_: Any) -> Json:
+        return dict(self._of[repr(type_)])
+
+    def _describe(self, cls: type[msgspec.Struct]) -> None:
+        schema = self.components.get(cls.__name__)
+        if schema is None:
+            return
+        if cls.__doc__:
+            schema["description"] = inspect.cleandoc(cls.__doc__)
+        said = {name: text for one in reversed(cls.__mro__) for name, text in _field_docs(one).items()}
+        for name, field in schema.get("properties", {}).items():
+            if name in said:
+                field.setdefault("description", said[name])
+
+
+def _structs(types: Sequence[Any]) -> Iterator[type[msgspec.Struct]]:
+    """Every struct in the types, however deep."""
+    seen: set[Any] = set()
+    waiting: list[Any] = list(msgspec.inspect.multi_type_info(types))
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, msgspec.inspect.StructType):
+            if one.cls in seen:
+                continue
+            seen.add(one.cls)
+            yield one.cls
+        if isinstance(one, msgspec.inspect.Type | msgspec.inspect.Field):
+            for name in one.__struct_fields__:
+                value = getattr(one, name)
+                waiting += value if isinstance(value, tuple) else (value,)
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The texts that stand below fields."""
+    if not issubclass(cls, msgspec.Struct) or cls is msgspec.Struct:
+        return {}
+    found = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in zip(found.body, found.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def _types(route: Route) -> Iterator[Any]:
+    for one in _bodies(route.takes):
+        yield from _named_by(one)
+    for answers in route.gives.values():
+        for answer in _answers(answers):
+            yield from _named_by(answer.type)
+    yield route.query
+
+
+def _named_by(type_: Any) -> Iterator[Any]:
+    if isinstance(type_, Media):
+        type_ = type_.of
+    if type_ is not None:
+        yield type_
+
+
+def _bodies(takes: Any) -> tuple[Any, ...]:
+    if takes is None:
+        return ()
+    return takes if isinstance(takes, tuple) and not isinstance(takes, Media) else (takes,)
+
+
+def _answers(given: Any) -> tuple[Answer, ...]:
+    plain = isinstance(given, Answer | Media) or not isinstance(given, tuple)
+    return tuple(one if isinstance(one, Answer) else Answer(one) for one in ((given,) if plain else given))
+
+
+# -- operations ---------------------------------------------------------------------------------------------------------
+
+
+def _operation(route: Route, shapes: _Shapes) -> Json:
+    name = f"{route.method} {route.path}"
+    found: Json = {
+        "operationId": operation_id(route),
+        "tags": [_tag(route.path)],
+        "summary": route.summary,
+        "description": _description(route),
+        "x-roles": sorted(route.roles),
+        "parameters": [*_parts(route.path), *_parameters(route.query, shapes)],
+        "responses": _responses(route, shapes),
+    }
+    content: Json = {}
+    for body in _bodies(route.takes):
+        content |= _content(body, shapes)
+    if content:
+        if name in BODIES:
+            content[JSON]["example"] = BODIES[name]
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def operation_id(route: Route) -> str:
+    return "_".join([route.method.lower(), *re.findall(r"\w+", route.path.removeprefix("/v1"))])
+
+
+def _tag(path: str) -> str:
+    parts = path.strip("/").split("/")
+    return parts[1] if parts[0] == "v1" else "service"
+
+
+def _description(route: Route) -> str:
+    said = inspect.getdoc(route.handler) or ""
+    return f"{said}\n\nRoles: {', '.join(sorted(route.roles))}.".strip()
+
+
+def _parts(path: str) -> list[Json]:
+    found = []
+    for name in PART.findall(path):
+        part = PARTS[name]
+        schema = {"type": "string", "pattern": part.pattern}
+        found.append(
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": part.description,
+                "schema": schema,
+                "example": part.example,
+            }
+        )
+    return found
+
+
+def _parameters(query: type[msgspec.Struct], shapes: _Shapes) -> list[Json]:
+    """A parameter that may be left out has a default; null is how the struct says that it wasn't given."""
+    schema = shapes.components[query.__name__]
+    found = []
+    for name, field in schema.get("properties", {}).items():
+        shape = {key: value for key, value in field.items() if key not in ("description", "default")}
+        choices = [one for one in shape.pop("anyOf", ()) if one != {"type": "null"}]
+        if len(choices) == 1:
+            shape |= choices[0]
+        if field.get("default") is not None:
+            shape["default"] = field["default"]
+        required = name in schema.get("required", ())
+        found.append({"name": name, "in": "query", "required": required, "schema": shape})
+        if "description" in field:
+            found[-1]["description"] = field["description"]
+    return found
+
+
+def _content(body: Any, shapes: _Shapes) -> Json:
+    if not isinstance(body, Media):
+        return {JSON: {"schema": shapes.of(body)}}
+    if body.of is None:
+        return {one: {} for one in body.types}
+    if JSON in body.types:
+        return {one: {"schema": shapes.of(body.of)} for one in body.types}
+    each = {"schema": {"type": "string", "description": "A JSON document on each line."}}
+    return dict.fromkeys(body.types, each)
+
+
+def _responses(route: Route, shapes: _Shapes) -> Json:
+    found: dict[str, Json] = {}
+    for status, given in route.gives.items():
+        answers = _answers(given)
+        entry: Json = {"description": HTTPStatus(status).phrase}
+        content: Json = {}
+        for answer in answers:
+            if answer.type is not None:
+                _merge(content, _content(answer.type, shapes))
+            if answer.headers:
+                entry["headers"] = {
+                    name: {"description": said, "schema": {"type": "string"}} for name, said in answer.headers.items()
+                }
+        if content:
+            entry["content"] = content
+        found[str(status)] = entry
+    for status, codes in sorted(_problems(route).items()):
+        entry = found.setdefault(str(status), {"description": "; ".join(f"`{code}`" for code in codes)})
+        entry.setdefault("content", {})[MEDIA_TYPE] = {"schema": _problem(status, codes, shapes)}
+    return found
+
+
+def _merge(content: Json, more: Json) -> None:
+    """One of several shapes, where a media type has them."""
+    for media, one in more.items():
+        if media in content:
+            known = content[media]["schema"]
+            content[media] = {"schema": {"anyOf": [*known.get("anyOf", [known]), one["schema"]]}}
+        else:
+            content[media] = one
+
+
+def _problem(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:
+    kinds = [f"/problems/{code}" for code in codes]
+    return {"allOf": [shapes.of(ProblemBody), {"properties": {"type": {"enum": kinds}, "status": {"const": status}}}]}
+
+
+def problems_of(route: Route) -> set[str]:
+    """Every code that it may refuse with."""
+    found = {*ALWAYS, *route.problems}
+    if _bodies(route.takes):
+        found |= set(WITH_BODY)
+    if route.method != "GET":
+        found |= set(COMMANDS)
+    if "{" in route.path:
+        found.add("not-found")
+    if "unknown-campaign" in found:
+        found.add("campaign-deleted")
+    return found
+
+
+def _problems(route: Route) -> dict[int, list[str]]:
+    """By status. What is deleted is gone for who reads it, and a rule's refusal for who commands it."""
+    found: dict[int, list[str]] = {}
+    for code in sorted(problems_of(route)):
+        gone = code == "campaign-deleted" and route.method == "GET"
+        found.setdefault(410 if gone else CATALOGUE[code].status, []).append(code)
+    return found
+
+
+def _link(routes: Sequence[Route], paths: Mapping[str, Json]) -> None:
+    """What was put can be used by every address below it: a client, or a tester, finds its way by these links."""
+    for made in routes:
+        if made.method != "PUT":
+            continue
+        known = PART.findall(made.path)
+        links = {
+            operation_id(other): {
+                "operationId": operation_id(other),
+                "parameters": {name: f"$request.path.{name}" for name in known},
+            }
+            for other in routes
+            if other.path.startswith(made.path) and PART.findall(other.path) == known and other is not made
+        }
+        for status, response in paths[made.path]["put"]["responses"].items():
+            if status in ("200", "201") and links:
+                response["links"] = links
+
+
+def _webhook(name: str, schema: Json) -> Json:
+    return {
+        "post": {
+            "operationId": f"told_{name.replace('.', '_')}",
+            "summary": name,
+            "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+            "responses": {"2XX": {"description": "Taken. Anything else is tried again."}},
+        }
+    }

@@ -1,0 +1,89 @@
+"""Every answer is held against the published schema: what is answered must be what is declared, no more and no less."""
+
+import json
+from functools import cache
+from typing import Any
+
+import aiohttp
+import jsonschema_rs
+
+from api.app import ROUTES
+from api.openapi import document
+
+JSON, PROBLEM = "application/json", "application/problem+json"
+SCHEMA: dict[str, Any] = document(ROUTES, "test")
+
+
+def strict(node: Any) -> Any:
+    """Published shapes let clients meet new fields; here an undeclared field is a fault."""
+    if isinstance(node, list):
+        return [strict(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: node[key] if key in ("allOf", "enum", "default", "examples") else strict(node[key]) for key in node}
+    if node.get("type") == "object" and isinstance(node.get("properties"), dict):
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+STRICT = strict(SCHEMA["components"])
+
+
+@cache
+def validator(method: str, template: str, status: int, media: str) -> Any:
+    operation = SCHEMA["paths"][template][method]
+    assert str(status) in operation["responses"], f"{method} {template}: {status} is not declared"
+    content = operation["responses"][str(status)].get("content", {})
+    assert media in content, f"{method} {template} {status}: {media} is none of {list(content)}"
+    schema = content[media].get("schema", {})
+    return jsonschema_rs.Draft202012Validator({**strict(schema), "components": STRICT})
+
+
+@cache
+def template_of(method: str, path: str) -> str | None:
+    """The declared address that a path is of; those without parts go first, as in the router."""
+    for template in sorted(SCHEMA["paths"], key=lambda one: one.count("{")):
+        parts, given = template.split("/"), path.split("/")
+        fits = len(parts) == len(given) and all(
+            one == two or (one.startswith("{") and two) for one, two in zip(parts, given, strict=True)
+        )
+        if fits and method in SCHEMA["paths"][template]:
+            return str(template)
+    return None
+
+
+judged: set[tuple[str, str, int]] = set()
+"""Which answers were seen: method, address, status."""
+
+
+def judge(method: str, path: str, status: int, media: str, raw: bytes) -> None:
+    """Raises AssertionError: an answer that isn't declared. A HEAD's is its GET's, without the body."""
+    head = method == "HEAD"
+    operation = "get" if head else method.lower()
+    template = template_of(operation, path)
+    if template is None:  # an address or a method that there isn't: a problem, which has no declaration
+        return
+    judged.add((operation, template, status))
+    responses = SCHEMA["paths"][template][operation]["responses"]
+    if not raw:
+        assert str(status) in responses, f"{method} {path}: {status} is not declared"
+        assert head or media == "text/event-stream" or "content" not in responses[str(status)], (
+            f"{method} {path}: {status} came without its body"
+        )
+        return
+    found = validator(operation, template, status, media)
+    if media in (JSON, PROBLEM):
+        body = json.loads(raw)
+        faults = [f"{one.instance_path}: {one.message}" for one in found.iter_errors(body)]
+        assert not faults, f"{method} {path} {status}: {faults[:5]} in {str(body)[:1_000]}"
+
+
+class JudgedResponse(aiohttp.ClientResponse):
+    """As any other, but that its body, when it is read, is held against the schema."""
+
+    async def read(self) -> bytes:
+        first = self._body is None
+        raw = await super().read()
+        if first and self.url.host == "127.0.0.1":
+            judge(self.method, self.url.path, self.status, self.content_type, raw)
+        return raw

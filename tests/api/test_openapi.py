@@ -1,0 +1,70 @@
+"""The published schema: valid, whole, the same for everybody, and what is answered."""
+
+import jsonschema_rs
+import pytest
+
+from api.app import ROUTES
+from api.openapi import problems_of
+from api.problem import CATALOGUE
+from tests.api.asking import ask
+from tests.api.judge import SCHEMA, judge
+from tests.world import World
+
+
+async def test_it_is_served_without_a_token(service: World) -> None:
+    answer = await ask(service, "GET", "/openapi.json", token="")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.body["paths"].keys() == SCHEMA["paths"].keys()
+    assert answer.body["openapi"].startswith("3.1")
+    head = await ask(service, "HEAD", "/openapi.json", token="")
+    assert (head.status, head.raw) == (200, b"")
+
+
+def test_every_route_is_in_it() -> None:
+    declared = {(method.upper(), path) for path, one in SCHEMA["paths"].items() for method in one}
+    assert declared == {(route.method, route.path) for route in ROUTES}
+
+
+def test_its_schemas_are_schemas_and_its_examples_fit_them() -> None:
+    components = SCHEMA["components"]
+    for schema in components["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+    examples = 0
+    for one in SCHEMA["paths"].values():
+        for operation in one.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                if "example" in content:
+                    examples += 1
+                    jsonschema_rs.Draft202012Validator({**content["schema"], "components": components}).validate(
+                        content["example"]
+                    )
+    assert examples > 20
+
+
+def test_every_problem_of_the_catalogue_belongs_to_a_route() -> None:
+    """TF-10 and all other refusals: what a client may meet is declared where it may be met."""
+    somewhere = set().union(*(problems_of(route) for route in ROUTES))
+    anywhere = {"not-found", "method-not-allowed"}
+    inside = {"contact-final", "contact-not-yours"}
+    assert set(CATALOGUE) - somewhere - anywhere - inside == set()
+
+
+def test_the_judge_refuses_what_is_not_declared() -> None:
+    for status, media, raw in (
+        (418, "application/json", b"{}"),
+        (200, "text/plain", b"x"),
+        (200, "application/json", b'{"campaigns": [], "more": 1}'),
+        (200, "application/json", b"{}"),
+        (200, "application/json", b""),
+        (409, "application/problem+json", b'{"type": "/problems/no-attempt"}'),
+    ):
+        with pytest.raises(AssertionError):
+            judge("GET", "/v1/campaigns", status, media, raw)
+    judge("GET", "/v1/campaigns", 200, "application/json", b'{"campaigns": []}')
+
+
+async def test_a_parameter_that_is_unknown_or_given_twice_is_named(service: World) -> None:
+    for query, field in (("xyzzy=1", "xyzzy"), ("campaign=a&campaign=b", "campaign")):
+        answer = await ask(service, "GET", f"/v1/imports?{query}")
+        assert (answer.status, answer.code, answer.fields) == (422, "invalid-request", [field])
