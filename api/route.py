@@ -6,13 +6,13 @@ A route without roles can't be written down: what isn't said is forbidden.
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
-from multidict import MultiMapping
 
 from api.problem import Problem, invalid
 from api.token import KeyRing, Principal, Role
@@ -278,10 +278,10 @@ class Route(NamedTuple):
     """Codes that it may refuse with, beside those that any route may."""
 
 
-def queried(given: MultiMapping[str], type_: type[T]) -> T:
+def queried(given: Mapping[str, str], type_: type[T]) -> T:
     """Parameters of an address as a struct; texts become what its fields are. Raises Problem."""
     values = dict(given.items())
-    twice = next((name for name in values if len(given.getall(name)) > 1), None)
+    twice = next((name for name, times in Counter(name for name, _ in given.items()).items() if times > 1), None)
     if twice is not None:
         raise invalid(twice, "is given twice")
     try:
