@@ -85,6 +85,8 @@ class Running(msgspec.Struct):
     actor: Actor
     task: asyncio.Task[None]
     snapshot_pos: int
+    erased_pos: int = 0
+    """Up to where snapshots may hold somebody who was erased since."""
 
 
 class Engine:
@@ -461,10 +463,20 @@ class Engine:
     async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
         """A snapshot that can't be saved costs time at the next start, no more."""
         packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
+        running = self.campaigns.get(ref)
         try:
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
+            if running is not None and pos < running.erased_pos:
+                await self.store.drop_snapshots(log_of(ref))
         except StoreUnavailable as error:
             log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
+
+    async def drop_snapshots(self, ref: str) -> None:
+        """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
+        running = self.campaigns.get(ref)
+        if running is not None:
+            running.erased_pos, running.snapshot_pos = running.actor.log.position, 0
+        await self.store.drop_snapshots(log_of(ref))
 
 
 __all__ = ["DIRECTORY", "Engine", "Limits", "NotOwner", "Refused", "Running", "log_of"]

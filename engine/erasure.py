@@ -156,6 +156,7 @@ class Erasures:
         for ref in refs:
             if ref not in waiting:
                 await self._engine.store.shred(ref)
+        await self._engine.drop_snapshots(campaign)  # they hold people as they were
         self._shredded.update(ref for ref in refs if ref not in waiting)
         return [ref for ref in refs if ref in waiting]
 

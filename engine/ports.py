@@ -126,10 +126,24 @@ class EventStore(Protocol):
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        """The newest snapshot: (position, columns by name). Raises DamagedSnapshot."""
+        """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, also where a part is taken."""
         ...
 
-    async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None: ...
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        """Keep a snapshot, sealed: it may hold personal data as it is. Older ones of this name go."""
+        ...
+
+    async def drop_snapshots(self, log: str) -> None:
+        """Whatever snapshots a log has: somebody in them was erased."""
+        ...
+
+    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
+        """Keys of subjects whose data this process has read or written; None for who was erased. From any thread."""
+        ...
+
+    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
+        """Keys by subject, as a snapshot kept them. From any thread."""
+        ...
 
     def encode(self, value: Any) -> bytes:
         """Any msgspec value as bytes, with personal data sealed under the keys of those it is about."""

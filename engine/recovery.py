@@ -2,20 +2,23 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 import structlog
 
-from engine.core.book import PAGE_CONTACTS, Book, Head, Snapshot, begin
-from engine.core.contact import Contact
+from engine.core.book import Book, Head, Snapshot, restore
+from engine.core.roll import Contacts
+from engine.core.still import PAGE_CONTACTS, Order, Page, contacts_of
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
-SNAPSHOT = "book.v2"
+SNAPSHOT = "book.v3"
 """Name and form of the snapshots; another form gets another name."""
-HEAD = "head"
+HEAD, ORDER = "head", "order"
 
 log = structlog.get_logger(__name__)
+_page = msgspec.msgpack.Decoder(tuple[Page, list[bytes | None]])
+"""Contacts, and the keys of their data in the log: who writes of somebody again must seal under the same one."""
 
 
 async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
@@ -33,27 +36,39 @@ async def _newest(store: EventStore, name: str) -> tuple[Book, int]:
         saved = await store.snapshot(SNAPSHOT, name)
         if saved is None:
             return Book(), 0
-        pos, packed = saved
-        head = await store.decode(packed[HEAD], Head)
-        book = begin(head)
-        for page in range(math.ceil(head.contacts / PAGE_CONTACTS)):
-            for contact in await store.decode(packed[_page(page)], list[Contact]):
-                book.contacts.put(contact)
-            await asyncio.sleep(0)  # other campaigns may be at work
+        pos, parts = saved
+        head = await store.decode(parts[HEAD], Head)
+        contacts = await asyncio.to_thread(_contacts, store, parts)  # other campaigns may be at work
     except (DamagedSnapshot, KeyError, msgspec.ValidationError) as error:
         log.warning("snapshot of no use, reading the whole log", log=name, error=str(error))
         return Book(), 0
-    return book, pos
+    return restore(head, contacts), pos
+
+
+def _contacts(store: EventStore, parts: Mapping[str, bytes]) -> Contacts:
+    order = msgspec.msgpack.decode(parts[ORDER], type=Order)
+    count = math.ceil(sum(order.counts.values()) / PAGE_CONTACTS)
+    return contacts_of((_opened(store, parts[_named(number)]) for number in range(count)), order)
+
+
+def _opened(store: EventStore, part: bytes) -> Page:
+    page, keys = _page.decode(part)
+    store.learn_keys(dict(zip(page.refs, keys, strict=True)))
+    return page
 
 
 def pack(store: EventStore, snapshot: Snapshot) -> dict[str, bytes]:
-    """A snapshot as it is kept: the contacts in pages. From any thread."""
-    pages = {_page(number): store.encode(page) for number, page in enumerate(snapshot.pages())}
-    return {HEAD: store.encode(snapshot.head), **pages}
+    """A snapshot as it is kept. From any thread."""
+    contacts = snapshot.contacts
+    pages = {
+        _named(number): msgspec.msgpack.encode((page, store.known_keys(page.refs)))
+        for number, page in enumerate(contacts.pages())
+    }
+    return {HEAD: store.encode(snapshot.head), ORDER: msgspec.msgpack.encode(contacts.order()), **pages}
 
 
-def _page(number: int) -> str:
-    return f"contacts/{number}"
+def _named(page: int) -> str:
+    return f"contacts/{page}"
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

@@ -75,6 +75,10 @@ class Keys:
         for one in subjects:
             self._known.setdefault(one, found.get(one))
 
+    def take(self, keys: Mapping[str, bytes | None]) -> None:
+        """As `learn`, of all these at once: who was erased since stays so."""
+        self._known |= {**keys, **{one: self._known[one] for one in keys.keys() & self._known.keys()}}
+
     def forget(self, subject: str) -> None:
         self._known[subject] = None
         self._unsaved.pop(subject, None)

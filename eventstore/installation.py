@@ -1,11 +1,12 @@
 """One installation's logs behind one URL: what the engine and its followers are given."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from engine.ports import Archived, LogArchived, Recorded, StoreUnavailable
+from engine.ports import Archived, DamagedSnapshot, LogArchived, Recorded, StoreUnavailable
 from eventstore import inspection
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
@@ -14,6 +15,7 @@ from eventstore.inspection import Report
 from eventstore.log import Log, learn_keys, read
 from eventstore.memory import MemoryStore
 from eventstore.postgres import PostgresStore
+from eventstore.snapshot import Parts, new_key, seal_parts, subject_of
 from eventstore.sqlite import SqliteStore
 from eventstore.store import SegmentStore
 from eventstore.transfer import copy_store
@@ -73,10 +75,29 @@ class Store:
         await self.segments.save_checkpoint(name, log, pos)
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        return await self.segments.snapshot(name, log)
+        saved = await self.segments.snapshot(name, log)
+        if saved is None:
+            return None
+        pos, sealed = saved
+        subject = subject_of(name, log, pos)
+        key = (await self.segments.keys([subject])).get(subject)
+        if key is None:
+            raise DamagedSnapshot(f"{name} of {log!r} has no key")
+        return pos, Parts(sealed, key)
 
-    async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None:
-        await self.segments.save_snapshot(name, log, pos, columns)
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        key = new_key()
+        sealed = await asyncio.to_thread(seal_parts, parts, key)
+        await self.segments.save_snapshot(name, log, pos, sealed, key)
+
+    async def drop_snapshots(self, log: str) -> None:
+        await self.segments.drop_snapshots(log)
+
+    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
+        return [self.codec.keys.opening(one) for one in subjects]
+
+    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
+        self.codec.keys.take(keys)
 
     def encode(self, value: Any) -> bytes:
         return self.codec.encode_value(value)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from eventstore.snapshot import subject_of
 from eventstore.store import Head, Segment
 
 
@@ -109,8 +110,17 @@ class MemoryStore:
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         return self._snapshots.get((name, log))
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        self._snapshots[name, log] = (pos, dict(parts))
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
+        newest, _ = self._snapshots.get((name, log), (0, None))
+        if pos >= newest:
+            self._keys.pop(subject_of(name, log, newest), None)
+            self._keys[subject_of(name, log, pos)] = key
+            self._snapshots[name, log] = (pos, dict(parts))
+
+    async def drop_snapshots(self, log: str) -> None:
+        for name, of in [one for one in self._snapshots if one[1] == log]:
+            pos, _ = self._snapshots.pop((name, of))
+            self._keys.pop(subject_of(name, of, pos), None)
 
     async def close(self) -> None:
         pass

@@ -1,6 +1,5 @@
 """The production store: PostgreSQL by asyncpg. An append is one statement, conditional on epoch and segment number."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from engine.ports import StoreUnavailable
-from eventstore.snapshot import pack_parts, unpack_parts
+from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment
 
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
@@ -188,22 +187,33 @@ class PostgresStore:
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         async with self._connection() as connection:
             rows = await connection.fetch(SNAPSHOT, name, log)
-        return (rows[0][0], unpack_parts({row[1]: row[2] for row in rows})) if rows else None
+        return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        packed = await asyncio.to_thread(pack_parts, parts)
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
         insert = (
             "insert into es_snapshot values ($1, $2, $3, $4, $5)"
             " on conflict (name, log, pos, part) do update set data = excluded.data"
         )
+        keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
         async with self._connection() as connection, connection.transaction():
-            await connection.executemany(insert, [(name, log, pos, part, data) for part, data in packed.items()])
-            await connection.execute(
-                "delete from es_snapshot where name = $1 and log = $2 and pos < $3", name, log, pos
-            )
+            await connection.execute(keep, subject_of(name, log, pos), key)
+            await connection.executemany(insert, [(name, log, pos, part, data) for part, data in parts.items()])
+            await _drop(connection, "name = $1 and log = $2 and pos < $3", name, log, pos)
+
+    async def drop_snapshots(self, log: str) -> None:
+        async with self._connection() as connection, connection.transaction():
+            await _drop(connection, "log = $1", log)
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _drop(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", which: str, *values: str | int) -> None:
+    """Some snapshots and their keys."""
+    found = await connection.fetch(f"select distinct name, log, pos from es_snapshot where {which}", *values)  # noqa: S608 - ours
+    for one in found:
+        await connection.execute("delete from es_key where subject = $1", subject_of(*one))
+        await connection.execute("delete from es_snapshot where name = $1 and log = $2 and pos = $3", *one)
 
 
 async def migrate(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:

@@ -1,45 +1,61 @@
-"""Parts of a snapshot as the stores keep them: zstd, each behind its own checksum."""
+"""Parts of a snapshot as the stores keep them: zstd, sealed under a key that is the snapshot's own.
 
+A snapshot holds the personal data of many people as it is in memory. Its key stands with those of the people: whoever
+erases a person drops the snapshots of the logs that they are in, and the key with them.
+"""
+
+import os
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 
 import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.ports import DamagedSnapshot
 
-CHECK_BYTES = 8
+KEY_BYTES = 32
+NONCE_BYTES = 12
 
 
-def pack_parts(parts: Mapping[str, bytes]) -> dict[str, bytes]:
-    compressor = zstandard.ZstdCompressor(level=1)
-    packed = {name: compressor.compress(data) for name, data in parts.items()}
-    return {name: _check(data) + data for name, data in packed.items()}
+def subject_of(name: str, log: str, pos: int) -> str:
+    """Under which a snapshot's key is kept."""
+    return f"snapshot {name} {log} {pos}"
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)
+
+
+def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
+    """From any thread."""
+    compressor, cipher = zstandard.ZstdCompressor(level=1), AESGCM(key)
+    sealed = {}
+    for name, data in parts.items():
+        nonce = os.urandom(NONCE_BYTES)
+        sealed[name] = nonce + cipher.encrypt(nonce, compressor.compress(data), name.encode())
+    return sealed
 
 
 class Parts(Mapping[str, bytes]):
-    """Checked parts, each unpacked when it is asked for: a large snapshot is never in memory whole."""
+    """Sealed parts, each opened when it is asked for: a large snapshot is never in memory whole.
 
-    def __init__(self, packed: Mapping[str, bytes]) -> None:
-        self._packed = packed
+    Raises DamagedSnapshot for one that isn't as it was written.
+    """
+
+    def __init__(self, sealed: Mapping[str, bytes], key: bytes) -> None:
+        self._sealed, self._cipher = sealed, AESGCM(key)
         self._decompressor = zstandard.ZstdDecompressor()
 
     def __getitem__(self, name: str) -> bytes:
-        return self._decompressor.decompress(memoryview(self._packed[name])[CHECK_BYTES:])
+        sealed = memoryview(self._sealed[name])
+        try:
+            data = self._cipher.decrypt(bytes(sealed[:NONCE_BYTES]), sealed[NONCE_BYTES:], name.encode())
+        except (InvalidTag, ValueError) as error:
+            raise DamagedSnapshot(name) from error
+        return self._decompressor.decompress(data)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._packed)
+        return iter(self._sealed)
 
     def __len__(self) -> int:
-        return len(self._packed)
-
-
-def unpack_parts(packed: Mapping[str, bytes]) -> Parts:
-    """Raises DamagedSnapshot."""
-    for name, data in packed.items():
-        if data[:CHECK_BYTES] != _check(data[CHECK_BYTES:]):
-            raise DamagedSnapshot(name)
-    return Parts(packed)
-
-
-def _check(data: bytes) -> bytes:
-    return blake2b(data, digest_size=CHECK_BYTES).digest()
+        return len(self._sealed)

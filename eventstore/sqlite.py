@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from eventstore.snapshot import pack_parts, unpack_parts
+from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment, batches
 
 T = TypeVar("T")
@@ -263,19 +263,26 @@ class SqliteStore:
                 " and pos = (select max(pos) from es_snapshot where name = ?1 and log = ?2)",
                 (name, log),
             ).fetchall()
-            return (rows[0][0], unpack_parts({row[1]: row[2] for row in rows})) if rows else None
+            return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
 
         return await self._read(work)
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
         def work() -> None:
-            packed = pack_parts(parts)
             with self._transaction() as connection:
+                connection.execute("insert or replace into es_key values (?, ?)", (subject_of(name, log, pos), key))
                 connection.executemany(
                     "insert or replace into es_snapshot values (?, ?, ?, ?, ?)",
-                    [(name, log, pos, part, data) for part, data in packed.items()],
+                    [(name, log, pos, part, data) for part, data in parts.items()],
                 )
-                connection.execute("delete from es_snapshot where name = ? and log = ? and pos < ?", (name, log, pos))
+                _drop(connection, "name = ? and log = ? and pos < ?", (name, log, pos))
+
+        await self._write(work)
+
+    async def drop_snapshots(self, log: str) -> None:
+        def work() -> None:
+            with self._transaction() as connection:
+                _drop(connection, "log = ?", (log,))
 
         await self._write(work)
 
@@ -289,6 +296,14 @@ class SqliteStore:
         await self._write(work)
         self._writer.shutdown()
         self._reader.shutdown()
+
+
+def _drop(connection: sqlite3.Connection, which: str, values: tuple[str | int, ...]) -> None:
+    """Some snapshots and their keys."""
+    found = connection.execute(f"select distinct name, log, pos from es_snapshot where {which}", values).fetchall()  # noqa: S608 - ours
+    for one in found:
+        connection.execute("delete from es_key where subject = ?", (subject_of(*one),))
+        connection.execute("delete from es_snapshot where name = ? and log = ? and pos = ?", one)
 
 
 def _telling(work: Callable[[], T]) -> T:

@@ -3,9 +3,7 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,7 +16,6 @@ from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, Call
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
 from engine.core.contact import (
     Attempt,
-    Contact,
     ContactCancelled,
     ContactErased,
     ContactEvent,
@@ -27,7 +24,6 @@ from engine.core.contact import (
     ContactsAssigned,
     ContactsReplaced,
     ContactsUpcoming,
-    unpack,
 )
 from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
 from engine.core.outcome import Outcome
@@ -42,9 +38,7 @@ from engine.core.reservation import (
     ReservationExtended,
 )
 from engine.core.roll import Contacts
-
-PAGE_CONTACTS = 1_000
-"""As many as are unsealed and put in their places within some tens of milliseconds."""
+from engine.core.still import Still
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
@@ -226,14 +220,11 @@ class Book:
             agents=list(self.agents.values()),
             reservations=list(self.reservations.values()),
             calls=list(self.calls.values()),
-            contacts=len(self.contacts),
-            next_rank=self.contacts.next_rank,
-            engaged=self.contacts.engaged,
             imports=list(self.imports.values()),
             suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
-        return Snapshot(head, self.contacts.by_ref.rows.copy())
+        return Snapshot(head, Still(self.contacts))
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
@@ -241,15 +232,12 @@ class Book:
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a book but its contacts, of which it says how many there are."""
+    """All of a book but its contacts."""
 
     campaign: Campaign
     agents: list[Agent]
     reservations: list[Reservation]
     calls: list[Call]
-    contacts: int
-    next_rank: int
-    engaged: int
     imports: list[ImportStarted]
     suppressed: dict[str, str]
     ahead: list[str]
@@ -260,20 +248,14 @@ def hour_of(at: int) -> int:
     return at // HOUR_MS % 24
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(NamedTuple):
     """A book at one moment. What takes long with many contacts may be done by another thread."""
 
     head: Head
-    rows: dict[str, bytes]
-
-    def pages(self) -> Iterator[list[Contact]]:
-        """The contacts in order of arrival, in pages of PAGE_CONTACTS."""
-        rows = iter(self.rows.items())
-        while page := [unpack(ref, packed) for ref, packed in islice(rows, PAGE_CONTACTS)]:
-            yield page
+    contacts: Still
 
     def canonical(self) -> bytes:
-        return msgspec.msgpack.encode((self.head, self.rows))
+        return msgspec.msgpack.encode((self.head, *self.contacts.canonical()))
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -283,21 +265,11 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def restore(head: Head, pages: Iterable[Iterable[Contact]]) -> Book:
+def restore(head: Head, contacts: Contacts) -> Book:
     """The book that a snapshot was taken of."""
-    book = begin(head)
-    for page in pages:
-        for contact in page:
-            book.contacts.put(contact)
-    return book
-
-
-def begin(head: Head) -> Book:
-    """The book that a snapshot was taken of, its contacts still to be put into it."""
     book = Book()
     book.campaign = head.campaign
-    book.contacts.next_rank = head.next_rank
-    book.contacts.engaged = head.engaged
+    book.contacts = contacts
     book.imports = {one.import_id: one for one in head.imports}
     book.ahead = dict.fromkeys(head.ahead)
     book.suppressed = dict(head.suppressed)

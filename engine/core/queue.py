@@ -59,6 +59,23 @@ class Line:
         for ranks, refs in reversed(self._blocks):
             yield from zip(reversed(ranks), reversed(refs), strict=True)
 
+    def columns(self) -> tuple["array[int]", list[str]]:
+        """All ranks and their refs as they are now: copied in C."""
+        ranks, refs = array("q"), list[str]()
+        for some_ranks, some_refs in self._blocks:
+            ranks += some_ranks
+            refs += some_refs
+        return ranks, refs
+
+    @classmethod
+    def of(cls, ranks: "array[int]", refs: list[str]) -> "Line":
+        """The line that has these columns."""
+        line = cls()
+        for start in range(0, len(ranks), BLOCK_CONTACTS):
+            line._blocks.append((ranks[start : start + BLOCK_CONTACTS], refs[start : start + BLOCK_CONTACTS]))
+            line._lasts.append(line._blocks[-1][0][-1])
+        return line
+
     def add(self, rank: int, ref: str) -> None:
         at = bisect_left(self._lasts, rank)
         if at == len(self._blocks):
@@ -85,6 +102,13 @@ class Line:
             del self._blocks[at], self._lasts[at]
         elif place == len(ranks):
             self._lasts[at] = ranks[-1]
+
+
+class StillQueue(NamedTuple):
+    """A queue as it was: each line's priority, whether it is tied, its ranks and refs; and what comes back, tied or not."""
+
+    lines: list[tuple[int, bool, "array[int]", list[str]]]
+    coming: list[tuple[bool, list[Place]]]
 
 
 class Queue:
@@ -119,6 +143,22 @@ class Queue:
             self._fresh[place.priority, tied].remove(place.rank)
         else:
             del self._coming[tied][place.ref]
+
+    def still(self) -> StillQueue:
+        """As it is now."""
+        lines = [(priority, tied, *line.columns()) for (priority, tied), line in self._fresh.items()]
+        return StillQueue(lines, [(tied, list(coming.values())) for tied, coming in self._coming.items()])
+
+    @classmethod
+    def of(cls, still: StillQueue) -> "Queue":
+        """The queue that was so."""
+        queue = cls()
+        for priority, tied, ranks, refs in still.lines:
+            queue._fresh[priority, tied] = Line.of(ranks, refs)
+        for tied, places in still.coming:
+            for place in places:
+                queue.put(place, tied)
+        return queue
 
     def first(self, at: int) -> Place | None:
         """The one to deliver now, without taking it."""

@@ -107,8 +107,9 @@ class Contacts:
         """Ref by the CRM's own id."""
         self.dealt: dict[str, int] = {}
         """How many open contacts that weren't assigned from outside are whose."""
-        self._queues: dict[str, Queue] = {}
-        self._worked: dict[str, list[str]] = {}
+        self.queues: dict[str, Queue] = {}
+        """By owner."""
+        self.worked: dict[str, list[str]] = {}
         """Contacts that were dialled or disposed of, by the lines of their numbers."""
 
     def __len__(self) -> int:
@@ -136,14 +137,14 @@ class Contacts:
         if before is not None:
             self._count(before, -1)
             if before.status in DELIVERABLE:
-                self._queues[before.owner].drop(before.place, before.tied)
+                self.queues[before.owner].drop(before.place, before.tied)
         self._count(contact, 1)
         if contact.status in DELIVERABLE:
             self._queue(contact.owner).put(contact.place, contact.tied)
 
     def worked_with(self, numbers: Iterable[str], external_id: str) -> Iterator[str]:
         """Contacts that something came of, who have one of the numbers, however it is written, or the CRM's id."""
-        refs = {ref: None for number in numbers for ref in reversed(self._worked.get(line_of(number), ()))}
+        refs = {ref: None for number in numbers for ref in reversed(self.worked.get(line_of(number), ()))}
         same = self.by_external.get(external_id, "") if external_id else ""
         if same and _is_worked(self.by_ref[same]):
             refs[same] = None
@@ -156,47 +157,47 @@ class Contacts:
         if was == numbers:
             return
         for line in map(line_of, was):
-            self._worked[line].remove(contact.ref)
-            if not self._worked[line]:
-                del self._worked[line]
+            self.worked[line].remove(contact.ref)
+            if not self.worked[line]:
+                del self.worked[line]
         for line in map(line_of, numbers):
-            self._worked.setdefault(line, []).append(contact.ref)
+            self.worked.setdefault(line, []).append(contact.ref)
 
     def first(self, at: int, owner: str = FREE) -> Contact | None:
         """The contact of an owner's queue to deliver now, without taking it."""
-        queue = self._queues.get(owner)
+        queue = self.queues.get(owner)
         place = queue.first(at) if queue is not None else None
         return self.by_ref[place.ref] if place is not None else None
 
     def best(self, at: int, owners: Iterable[str]) -> Contact | None:
         """The first of several owners' queues together."""
-        found = (self._queues[owner].first(at) for owner in owners if owner in self._queues)
+        found = (self.queues[owner].first(at) for owner in owners if owner in self.queues)
         place = min((one for one in found if one is not None), default=None)
         return self.by_ref[place.ref] if place is not None else None
 
     def next_due_at(self, owners: Iterable[str]) -> int | None:
         """When the earliest contact that isn't due yet will be."""
-        found = (self._queues[owner].next_due_at() for owner in owners if owner in self._queues)
+        found = (self.queues[owner].next_due_at() for owner in owners if owner in self.queues)
         return min((one for one in found if one is not None), default=None)
 
     def upcoming(self, at: int, owner: str, limit: int) -> list[Contact]:
         """The next contacts of an owner's queue in order of delivery."""
-        queue = self._queues.get(owner)
+        queue = self.queues.get(owner)
         return [self.by_ref[place.ref] for place in queue.upcoming(at, limit)] if queue is not None else []
 
     def owners(self) -> Iterable[str]:
-        return self._queues.keys()
+        return self.queues.keys()
 
     def movable(self, agent: str, limit: int, newest: bool) -> list[str]:
         """Up to `limit` refs of an agent's contacts that a split may give to another, the last in line first if `newest`:
         none that somebody holds, no personal callback."""
-        queue = self._queues.get(agent)
+        queue = self.queues.get(agent)
         return list(islice(queue.loose(newest), limit)) if queue is not None else []
 
     def _queue(self, owner: str) -> Queue:
-        queue = self._queues.get(owner)
+        queue = self.queues.get(owner)
         if queue is None:
-            queue = self._queues[owner] = Queue()
+            queue = self.queues[owner] = Queue()
         return queue
 
     def _count(self, contact: Contact, one: int) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine.ports import ANY, Append, Fenced, LogArchived, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, DamagedSnapshot, Fenced, LogArchived, Recorded, StoreUnavailable, WrongVersion
 from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
+from eventstore.snapshot import new_key, seal_parts, subject_of
 from eventstore.store import Disconnected, Segment, SegmentStore
 from eventstore.transfer import copy_log
 from tests.eventstore.events import Counted, TestEvent, met
@@ -284,6 +285,37 @@ async def test_checkpoints_and_snapshots(opener: Opener) -> None:
     found = await store.snapshot("s", "a")
     assert found is not None
     assert (found[0], dict(found[1])) == (9, {"x": b"2", "y": b"3"})
+    await store.save_snapshot("s", "a", 7, {"x": b"late"})  # an older one that took longer
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert found[1]["x"] == b"2"
+
+
+async def test_a_snapshot_is_sealed_under_a_key_that_goes_with_it(opener: Opener) -> None:
+    store = await opener()
+    await store.save_snapshot("s", "a", 5, {"x": b"Ann Sealed " * 10})
+    await store.save_snapshot("s", "b", 5, {"x": b"of another log"})
+    first = await store.segments.snapshot("s", "a")
+    assert first is not None
+    assert b"Sealed" not in first[1]["x"]
+    await store.save_snapshot("s", "a", 9, {"x": b"newer"})
+    assert await store.segments.keys([subject_of("s", "a", 5)]) == {}  # whoever kept a copy can't read it any more
+    await store.drop_snapshots("a")
+    assert await store.snapshot("s", "a") is None
+    assert await store.segments.keys([subject_of("s", "a", 9)]) == {}
+    assert await store.snapshot("s", "b") is not None
+
+
+async def test_a_snapshot_that_was_changed_is_damaged(opener: Opener) -> None:
+    store = await opener()
+    key = new_key()
+    sealed = seal_parts({"x": b"1", "y": b"2"}, key)
+    await store.segments.save_snapshot("s", "a", 5, {"x": sealed["y"], "y": sealed["y"][:-1]}, key)
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    for part in ("x", "y"):
+        with pytest.raises(DamagedSnapshot):
+            _ = found[1][part]
 
 
 async def test_a_log_is_copied_as_it_is(opener: Opener) -> None:

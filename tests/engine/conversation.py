@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.agent import DefaultState, Line, Wanted
-from engine.core.book import Book, restore
+from engine.core.book import Book, Head, Snapshot, restore
 from engine.core.call import CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
@@ -44,6 +44,7 @@ from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
+from engine.core.still import Order, Page, contacts_of
 from engine.core.telephony import (
     LegAbsent,
     LegAnswered,
@@ -100,6 +101,26 @@ class Said:
         return last[-1] if last and isinstance(last[-1], SetTimer) else None
 
 
+def restored(snapshot: Snapshot) -> Book:
+    """The book again, from the bytes that a snapshot is kept as."""
+    head = msgspec.json.decode(msgspec.json.encode(snapshot.head), type=Head)
+    order = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.contacts.order()), type=Order)
+    pages = msgspec.msgpack.decode(msgspec.msgpack.encode(list(snapshot.contacts.pages())), type=list[Page])
+    return restore(head, contacts_of(pages, order))
+
+
+def queued(book: Book) -> dict[str, Any]:
+    """Who waits in whose queue, whatever way they came there."""
+    waiting = {}
+    for owner, queue in book.contacts.queues.items():
+        still = queue.still()
+        lines = {(priority, tied): (ranks.tolist(), refs) for priority, tied, ranks, refs in still.lines if refs}
+        coming = {tied: sorted(places) for tied, places in still.coming if places}
+        if lines or coming:
+            waiting[owner] = (lines, coming)
+    return waiting
+
+
 class Conversation:
     """One campaign; several may share `claims`, as in one process."""
 
@@ -131,7 +152,7 @@ class Conversation:
             self.claims.release(self.ref, event)
         assert replayed(self.log).canonical() == self.book.canonical()
         snapshot = self.book.snapshot()
-        assert restore(snapshot.head, snapshot.pages()).canonical() == self.book.canonical()
+        assert restored(snapshot).canonical() == self.book.canonical()
         return self.last
 
     def refused(self, message: Message) -> str:

@@ -9,7 +9,6 @@ import engine.app
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
-from engine.core.book import PAGE_CONTACTS
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
@@ -18,6 +17,7 @@ from engine.core.message import Added, Allocate, AskAgent, Message
 from engine.core.outcome import Outcome
 from engine.core.process import step
 from engine.core.refusal import Refused
+from engine.core.still import PAGE_CONTACTS
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -125,7 +125,7 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
     await again.engine.stop()
 
 
-@pytest.mark.parametrize("lost", [None, "contacts/1", "head"])
+@pytest.mark.parametrize("lost", [None, "contacts/1", "head", "order"])
 async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(lost: str | None) -> None:
     shell = await new_shell(Limits(snapshot_every_events=1))
     async with started(shell):
@@ -138,7 +138,7 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
     assert saved is not None
     pos, parts = saved
-    assert list(parts) == ["head", "contacts/0", "contacts/1"]
+    assert list(parts) == ["head", "order", "contacts/0", "contacts/1"]
     if lost is not None:
         kept = {name: data for name, data in parts.items() if name != lost}
         await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)

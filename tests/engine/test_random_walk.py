@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine.core import trunk
 from engine.core.agent import DefaultState, Line, Wanted
-from engine.core.book import Book, restore
+from engine.core.book import Book
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import (
     DEFAULT_DISPOSITIONS,
@@ -61,6 +61,7 @@ from engine.core.refusal import Refused
 from engine.core.reservation import ContactDisposed, Phase
 from engine.core.standing import EVERYWHERE, line_of
 from engine.core.telephony import HangUp, LegCreated, LegObservation, LegReady, OriginateContact
+from tests.engine.conversation import queued, replayed, restored
 from tests.engine.random_pbx import RandomPbx
 
 WALKS = int(os.environ.get("RINGFOLD_WALKS", "8"))
@@ -423,11 +424,14 @@ class Walk:
         for ref, book in self.books.items():
             assert replayed(self.logs[ref]).canonical() == book.canonical()
             snapshot = book.snapshot()
-            again = restore(snapshot.head, snapshot.pages())
+            again = restored(snapshot)
             assert again.canonical() == book.canonical()
             for derived in ("live", "phones", "attending", "arriving"):
                 assert getattr(again, derived) == getattr(book, derived), derived
             assert again.contacts.counts == book.contacts.counts
+            assert again.contacts.worked == book.contacts.worked
+            assert again.contacts.by_external == book.contacts.by_external
+            assert queued(again) == queued(book) == queued(replayed(self.logs[ref]))
             assert {owner: count for owner, count in again.contacts.dealt.items() if count} == {
                 owner: count for owner, count in book.contacts.dealt.items() if count
             }
@@ -481,13 +485,6 @@ def once(values: Iterable[str]) -> None:
     """Every value once only."""
     twice = [value for value, times in Counter(values).items() if times > 1]
     assert not twice, twice
-
-
-def replayed(events: Iterable[Any]) -> Book:
-    book = Book()
-    for event in events:
-        book.apply(event)
-    return book
 
 
 @pytest.mark.parametrize("seed", range(WALKS))

@@ -86,7 +86,16 @@ class Shelf:
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         return None
 
-    async def save_snapshot(self, name: str, log: str, pos: int, columns: Mapping[str, bytes]) -> None:
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        raise NotImplementedError
+
+    async def drop_snapshots(self, log: str) -> None:
+        raise NotImplementedError
+
+    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
+        raise NotImplementedError
+
+    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
         raise NotImplementedError
 
     def encode(self, value: Any) -> bytes:
