@@ -71,8 +71,7 @@ class MemoryStore:
 
     async def drop(self, log: str, pos: int, segments: int) -> bool:
         self._dropped.setdefault(log, pos)
-        for name in [one for one in self._snapshots if one[1] == log]:
-            del self._snapshots[name]
+        await self.drop_snapshots(log)
         del self._segments[log][:segments]
         return not self._segments[log]
 

@@ -139,7 +139,7 @@ class PostgresStore:
     async def drop(self, log: str, pos: int, segments: int) -> bool:
         async with self._connection() as connection, connection.transaction():
             await connection.execute("insert into es_dropped values ($1, $2) on conflict (log) do nothing", log, pos)
-            await connection.execute("delete from es_snapshot where log = $1", log)
+            await _drop(connection, "log = $1", log)
             await connection.execute(DELETE, log, segments)
             return not await connection.fetchval("select exists (select 1 from es_segment where log = $1)", log)
 

@@ -174,7 +174,7 @@ class SqliteStore:
         def work() -> bool:
             with self._transaction() as connection:
                 connection.execute("insert or ignore into es_dropped values (?, ?)", (log, pos))
-                connection.execute("delete from es_snapshot where log = ?", (log,))
+                _drop(connection, "log = ?", (log,))
                 connection.execute(
                     "delete from es_segment where log = ?1 and seq in"
                     " (select seq from es_segment where log = ?1 order by seq limit ?2)",

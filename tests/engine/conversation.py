@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.agent import DefaultState, Line, Wanted
-from engine.core.book import Book, Head, Snapshot, restore
+from engine.core.book import Book, Snapshot, restore
 from engine.core.call import CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
@@ -102,11 +102,10 @@ class Said:
 
 
 def restored(snapshot: Snapshot) -> Book:
-    """The book again, from the bytes that a snapshot is kept as."""
-    head = msgspec.json.decode(msgspec.json.encode(snapshot.head), type=Head)
+    """The book again, its contacts from the bytes that they are kept as."""
     order = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.contacts.order()), type=Order)
     pages = msgspec.msgpack.decode(msgspec.msgpack.encode(list(snapshot.contacts.pages())), type=list[Page])
-    return restore(head, contacts_of(pages, order))
+    return restore(snapshot.head, contacts_of(pages, order))
 
 
 def queued(book: Book) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.book import restore
 from engine.core.contact import ContactStatus, NewContact, pack, unpack
 from engine.core.form import MAX_ANSWER_CHARS, Field, answers_of, check
 from engine.core.message import Dispose, DisposeAll
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
 from engine.core.reservation import ContactDisposed, Phase
-from tests.engine.conversation import Conversation, replayed
+from tests.engine.conversation import Conversation, replayed, restored
 
 FORM: list[dict[str, Any]] = [
     {"name": "city", "label": "City", "required": True},
@@ -107,7 +106,7 @@ def test_SG_20_what_was_noted_down_is_the_persons_own_and_survives_a_crash() -> 
     talk.crash()
     assert answers_of(talk.book.contacts.by_ref["k1"].form) == FULL
     snapshot = talk.book.snapshot()
-    again = restore(snapshot.head, snapshot.pages())
+    again = restored(snapshot)
     assert answers_of(again.contacts.by_ref["k1"].form) == FULL
     # A later disposition that says nothing leaves the last form as it was.
     talk.wait(3_600_000)
