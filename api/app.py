@@ -62,7 +62,7 @@ ROUTES = all_routes(
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
-OPEN_PATHS = frozenset({"/openapi.json"})
+OPEN_PATHS = frozenset({"/openapi.json", "/docs", "/problems/{code}"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
@@ -133,6 +133,12 @@ def _told(service: Service, route: OpenRoute) -> Handler:
     return handle
 
 
+def _allowed(request: web.Request) -> set[str]:
+    """The methods of an address; none where there is no such address."""
+    found = request.match_info.http_exception
+    return set(found.allowed_methods) if isinstance(found, web.HTTPMethodNotAllowed) else set()
+
+
 def _is_open(request: web.Request) -> bool:
     """Whether the address is for everybody."""
     resource = request.match_info.route.resource
@@ -164,6 +170,8 @@ def _answers(service: Service) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         trace_id = secrets.token_hex(8)
         try:
+            if request.method == "OPTIONS" and (allowed := _allowed(request)):
+                return web.Response(status=204, headers={"Allow": ", ".join(sorted({*allowed, "OPTIONS"}))})
             if not _is_open(request):
                 request[PRINCIPAL] = _principal(service, request)
             return await handler(request)
@@ -186,7 +194,7 @@ def _problem_of(error: Exception, request: web.Request) -> Problem:
         case web.HTTPNotFound():
             return Problem(404, "not-found", f"there is nothing at {request.path[:200]!r}")
         case web.HTTPMethodNotAllowed():
-            allow = ", ".join(sorted(error.allowed_methods))
+            allow = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
             return Problem(
                 405, "method-not-allowed", f"{request.method} is not one of {allow}", headers={"Allow": allow}
             )

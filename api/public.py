@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from api import openapi
+from api import openapi, page
+from api.problem import Problem
 from api.route import Route, Service
 
 OpenHandler = Callable[[Service, web.Request], Awaitable[web.StreamResponse]]
@@ -30,4 +31,23 @@ def open_routes(routes: Sequence[Route], notifications: Mapping[str, Any] | None
     async def openapi_json(_: Service, __: web.Request) -> web.Response:
         return web.Response(body=raw, content_type="application/json")
 
-    return [OpenRoute("/openapi.json", openapi_json)]
+    reference = page.reference(schema)
+
+    async def docs(_: Service, __: web.Request) -> web.Response:
+        return _page(reference)
+
+    async def problem(_: Service, request: web.Request) -> web.Response:
+        text = page.problem(request.match_info["code"])
+        if text is None:
+            raise Problem(404, "not-found", "there is no such problem")
+        return _page(text)
+
+    return [
+        OpenRoute("/openapi.json", openapi_json),
+        OpenRoute("/docs", docs),
+        OpenRoute("/problems/{code}", problem),
+    ]
+
+
+def _page(text: str) -> web.Response:
+    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})

@@ -231,10 +231,10 @@ async def test_unknown_addresses_and_methods(service: World) -> None:
     problem(await ask(service, "GET", "/v1/campaigns/spring/nothing"), 404, "not-found")
     answer = await ask(service, "POST", "/v1/campaigns/spring", {})
     problem(answer, 405, "method-not-allowed")
-    assert answer.headers["Allow"] == "DELETE, GET, HEAD, PATCH, PUT"
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
     answer = await ask(service, "DELETE", "/v1/events")
     problem(answer, 405, "method-not-allowed")
-    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_a_head_is_a_get_without_its_body(service: World) -> None:
