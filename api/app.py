@@ -32,6 +32,7 @@ from api import (
 )
 from api.problem import Problem, of_refusal
 from api.public import OpenRoute, open_routes
+from api.rate import Buckets
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
@@ -61,8 +62,12 @@ ROUTES = all_routes(
     health.ROUTES,
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
+SHARE: web.RequestKey[dict[str, str]] = web.RequestKey("share", dict)
+"""The headers that tell what is left of the token's share."""
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
 OPEN_PATHS = frozenset({"/openapi.json", "/docs", "/problems/{code}"})
+IMPORT_ID = "{import:[^{}/.]+}"
+"""Beside imports there are templates, whose names have a dot."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
@@ -96,29 +101,37 @@ def make_app(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers)
+    buckets = Buckets(limits.rate)
     known = open_routes(ROUTES)
     for one in known:
         for method in ("GET", "HEAD"):
             app.router.add_route(method, one.path, _told(service, one))
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(method, route.path, _bound(service, route))
+            app.router.add_route(method, route.path.replace("{import}", IMPORT_ID), _bound(service, route, buckets))
     return app
 
 
-async def _headers(_: web.Request, response: web.StreamResponse) -> None:
+async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     """Answers carry people's data: nobody on the way keeps them, and nobody takes them for a page."""
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "ringfold"
+    response.headers.update(request.get(SHARE, {}))
 
 
-def _bound(service: Service, route: Route) -> Handler:
+def _bound(service: Service, route: Route, buckets: Buckets) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = request[PRINCIPAL]
         if principal.role not in route.roles:
             log.warning("forbidden", role=principal.role, subject=principal.subject, path=request.path)
             raise Problem(403, "forbidden", f"the role {principal.role} may not do this")
+        standing = buckets.take(principal.jti, service.engine.clock.now_ms())
+        if standing is not None:
+            request[SHARE] = standing.headers(buckets.rate)
+            if not standing.passes:
+                detail = f"this token may ask {buckets.rate.per_s} times a second in the long run"
+                raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(standing.retry_after_s)})
         call = Call(service, principal, request)
         call.query(route.query)
         return await route.handler(call)

@@ -546,7 +546,7 @@ ROUTES = [
         "Allocate an agent",
         {201: view.SeatShown, 200: view.SeatShown},
         Allocation,
-        problems=("unknown-campaign", "unknown-agent", "agent-active-elsewhere"),
+        problems=("unknown-campaign", "unknown-agent", "agent-active-elsewhere", "agent-present"),
     ),
     Route(
         "DELETE",

@@ -16,7 +16,15 @@ from api.route import Answer, Media, Route
 
 REFS = "#/components/schemas/{name}"
 JSON = "application/json"
-ALWAYS = ("bad-request", "unauthenticated", "forbidden", "invalid-request", "internal", "unavailable")
+ALWAYS = (
+    "bad-request",
+    "unauthenticated",
+    "forbidden",
+    "invalid-request",
+    "too-many-requests",
+    "internal",
+    "unavailable",
+)
 """Problems that any route may answer with."""
 WITH_BODY = ("malformed-json", "body-too-slow", "body-too-large", "unsupported-media-type")
 COMMANDS = ("mailbox-full", "draining")

@@ -96,6 +96,11 @@ CATALOGUE: dict[str, Entry] = {
     "unsupported-media-type": Entry(
         415, "The body's type isn't known here", "Send application/json, or NDJSON for contacts."
     ),
+    "too-many-requests": Entry(
+        429,
+        "The token asks more than its share",
+        "Wait for as long as Retry-After says; `RateLimit` tells what is left.",
+    ),
     "internal": Entry(500, "Something failed here", "Tell the operator the `trace_id`: the log has the rest."),
     "unavailable": Entry(
         503, "The campaign is not served at the moment", "Try again after the time that Retry-After names."

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from api.problem import Problem, invalid
+from api.rate import Rate
 from api.token import KeyRing, Principal, Role
 from engine.app import Engine, Running
 from engine.core.campaign import Status
@@ -53,6 +54,7 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_s: int = 30
     max_streams: int = 2_000
     heartbeat_s: int = 15
+    rate: Rate = Rate()
     max_upload_s: int = 60
     """How long a body may take to come."""
 

@@ -28,6 +28,7 @@ from adapters.notify.crew import Crew, halt
 from adapters.recordings import Recordings
 from adapters.zones import PhoneZones
 from api.app import HttpLimits, make_app
+from api.rate import Rate
 from api.token import KeyRing, Role
 from config import logging as logs
 from config.settings import InvalidSettings, Settings, load
@@ -147,6 +148,7 @@ class Service:
             max_wait_s=http.max_poll_wait_s,
             max_streams=http.max_streams,
             heartbeat_s=http.heartbeat_s,
+            rate=Rate(per_s=http.requests_per_second, burst=http.burst_requests),
         )
         recordings = self.settings.ami.recordings_path
         app = make_app(

@@ -1,0 +1,63 @@
+"""How much one token may ask: a bucket each, so that none starves the others.
+
+A bucket holds `burst` requests and fills at `per_s`. The headers are those of draft-ietf-httpapi-ratelimit-headers: the quota
+of a whole bucket, what is left of it, and when it is full again.
+"""
+
+import math
+from collections import OrderedDict
+from typing import NamedTuple
+
+import msgspec
+
+MAX_BUCKETS = 10_000
+"""Tokens remembered at a time; whoever asked least recently is forgotten, and begins with a full bucket."""
+POLICY = "token"
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """`per_s` 0 is no limit."""
+
+    per_s: int = 0
+    burst: int = 1
+
+
+class Standing(NamedTuple):
+    """After a request: whether it may pass, how many more may follow at once, and the wait until the next one may."""
+
+    passes: bool
+    remaining: int
+    full_in_s: int
+    retry_after_s: int
+
+    def headers(self, rate: Rate) -> dict[str, str]:
+        window = math.ceil(rate.burst / rate.per_s)
+        return {
+            "RateLimit-Policy": f'"{POLICY}";q={rate.burst};w={window}',
+            "RateLimit": f'"{POLICY}";r={self.remaining};t={self.full_in_s}',
+        }
+
+
+class Buckets:
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._left: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def take(self, token: str, now_ms: int) -> Standing | None:
+        """One request of a token; None where there is no limit."""
+        rate = self.rate
+        if not rate.per_s:
+            return None
+        left, at = self._left.pop(token, (float(rate.burst), now_ms))
+        left = min(rate.burst, left + max(0, now_ms - at) * rate.per_s / 1_000)
+        passes = left >= 1
+        left -= passes
+        self._left[token] = (left, now_ms)
+        if len(self._left) > MAX_BUCKETS:
+            self._left.popitem(last=False)
+        return Standing(
+            passes=passes,
+            remaining=int(left),
+            full_in_s=math.ceil((rate.burst - left) / rate.per_s),
+            retry_after_s=max(1, math.ceil((1 - left) / rate.per_s)),
+        )
