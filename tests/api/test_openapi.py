@@ -6,6 +6,7 @@ import pytest
 from api.app import ROUTES
 from api.openapi import problems_of
 from api.problem import CATALOGUE
+from api.table import DOCUMENT, written
 from tests.api.asking import ask
 from tests.api.judge import SCHEMA, judge
 from tests.world import World
@@ -68,3 +69,8 @@ async def test_a_parameter_that_is_unknown_or_given_twice_is_named(service: Worl
     for query, field in (("xyzzy=1", "xyzzy"), ("campaign=a&campaign=b", "campaign")):
         answer = await ask(service, "GET", f"/v1/imports?{query}")
         assert (answer.status, answer.code, answer.fields) == (422, "invalid-request", [field])
+
+
+def test_SG_01_the_table_of_routes_and_roles_is_current() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    assert text == written(text, ROUTES), "write it anew: python -m api.table"

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.api.asking import token_of
 from tests.world import World
 
@@ -16,6 +18,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
 async def test_schemathesis_finds_nothing(service: World, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{service.base}/openapi.json"),
