@@ -30,9 +30,11 @@ from api import (
     successor,
     webhook,
 )
+from api.openapi import is_keyed
 from api.problem import Problem, of_refusal
 from api.public import OpenRoute, open_routes
 from api.rate import Buckets
+from api.repeat import HEADER, Repeats
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
@@ -101,14 +103,16 @@ def make_app(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers)
-    buckets = Buckets(limits.rate)
+    buckets, repeats = Buckets(limits.rate), Repeats()
     known = open_routes(ROUTES)
     for one in known:
         for method in ("GET", "HEAD"):
             app.router.add_route(method, one.path, _told(service, one))
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(method, route.path.replace("{import}", IMPORT_ID), _bound(service, route, buckets))
+            app.router.add_route(
+                method, route.path.replace("{import}", IMPORT_ID), _bound(service, route, buckets, repeats)
+            )
     return app
 
 
@@ -120,7 +124,7 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(request.get(SHARE, {}))
 
 
-def _bound(service: Service, route: Route, buckets: Buckets) -> Handler:
+def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = request[PRINCIPAL]
         if principal.role not in route.roles:
@@ -134,6 +138,9 @@ def _bound(service: Service, route: Route, buckets: Buckets) -> Handler:
                 raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(standing.retry_after_s)})
         call = Call(service, principal, request)
         call.query(route.query)
+        if HEADER in request.headers and is_keyed(route):
+            who = f"{principal.role}:{principal.subject}"
+            return await repeats.once(request, who, await call.raw(), call.at, lambda: route.handler(call))
         return await route.handler(call)
 
     return handle

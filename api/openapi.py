@@ -27,7 +27,17 @@ ALWAYS = (
 )
 """Problems that any route may answer with."""
 WITH_BODY = ("malformed-json", "body-too-slow", "body-too-large", "unsupported-media-type")
+PERSONAL = ("/v1/agents/{agent}/next", "/v1/persons/export")
+"""Their answers hold people's data, which is kept nowhere else; asked again, they give the same."""
+KEYED = ("bad-idempotency-key", "request-under-way", "idempotency-key-reused")
 COMMANDS = ("mailbox-full", "draining")
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A request that is sent again under its key is answered as the first was, and done once.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:@/+=-]{1,128}$"},
+}
 PART = re.compile(r"\{(\w+)\}")
 
 Json = dict[str, Any]
@@ -166,7 +176,7 @@ def _operation(route: Route, shapes: _Shapes) -> Json:
         "summary": route.summary,
         "description": _description(route),
         "x-roles": sorted(route.roles),
-        "parameters": [*_parts(route.path), *_parameters(route.query, shapes)],
+        "parameters": [*_parts(route.path), *_parameters(route.query, shapes), *([KEY] if is_keyed(route) else [])],
         "responses": _responses(route, shapes),
     }
     content: Json = {}
@@ -277,6 +287,11 @@ def _problem(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:
     return {"allOf": [shapes.of(ProblemBody), {"properties": {"type": {"enum": kinds}, "status": {"const": status}}}]}
 
 
+def is_keyed(route: Route) -> bool:
+    """Whether it heeds an Idempotency-Key."""
+    return route.method == "POST" and not isinstance(route.takes, Media) and route.path not in PERSONAL
+
+
 def problems_of(route: Route) -> set[str]:
     """Every code that it may refuse with."""
     found = {*ALWAYS, *route.problems}
@@ -284,6 +299,8 @@ def problems_of(route: Route) -> set[str]:
         found |= set(WITH_BODY)
     if route.method != "GET":
         found |= set(COMMANDS)
+    if is_keyed(route):
+        found |= set(KEYED)
     if "{" in route.path:
         found.add("not-found")
     if "unknown-campaign" in found:

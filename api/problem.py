@@ -101,6 +101,15 @@ CATALOGUE: dict[str, Entry] = {
         "The token asks more than its share",
         "Wait for as long as Retry-After says; `RateLimit` tells what is left.",
     ),
+    "bad-idempotency-key": Entry(
+        400, "The Idempotency-Key isn't one", "Send 1 to 128 letters, digits and _ . : @ / + = -, such as a UUID."
+    ),
+    "request-under-way": Entry(
+        409, "The first request under this key is not answered yet", "Wait a moment, then ask again under the same key."
+    ),
+    "idempotency-key-reused": Entry(
+        422, "The Idempotency-Key stands for another request", "Choose a new key for each request."
+    ),
     "internal": Entry(500, "Something failed here", "Tell the operator the `trace_id`: the log has the rest."),
     "unavailable": Entry(
         503, "The campaign is not served at the moment", "Try again after the time that Retry-After names."
