@@ -17,15 +17,15 @@ from engine.actor import Actor, NotOwner
 from engine.core import directory as directories
 from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
-from engine.core.campaign import Clean, Create, Delete, DncList, Status
+from engine.core.campaign import Clean, Create, Delete, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
-from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress
+from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
 from engine.core.process import step
 from engine.core.reaction import resume
-from engine.core.refusal import Refused, absent, against_rule, no_room
-from engine.core.standing import EVERYWHERE, list_of
+from engine.core.refusal import Fault, Refused, absent, against_rule, no_room
+from engine.core.standing import list_chosen
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -58,6 +58,9 @@ CAMPAIGN_PREFIX = "campaign/"
 REOPEN_AFTER_MS = 1_000
 STANDBY_RETRY_MS = 200
 STANDBY_SAY_EVERY = 50
+MAX_SUPPRESSIONS = 64
+"""Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
+SUPPRESS_RETRY_MS = 50
 STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
 """How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
@@ -118,6 +121,7 @@ class Engine:
         self._directory_actor: Actor | None = None
         self._side: set[asyncio.Task[Any]] = set()
         self._creating = asyncio.Lock()
+        self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
         self.failed: asyncio.Future[None] | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -425,20 +429,34 @@ class Engine:
             case CancelTimer():
                 self._timers.cancel(ref, effect.key)
             case Suppress():
-                self._spawn(self._suppress(ref, effect), f"suppress {ref}")
+                numbers = self.campaigns[ref].book.contacts.by_ref[effect.contact].numbers
+                self._spawn(self._suppress(ref, effect, numbers), f"suppress {ref}")
             case BridgeLegs() if self.announcer is not None:
                 self._spawn(self._announce_then(ref, pos, effect), f"bridge {effect.leg}")
             case _:
                 self._telephony.perform(effect)
 
-    async def _suppress(self, ref: str, effect: Suppress) -> None:
-        """A crash before this is durable does it again: the disposition stands in the campaign's log."""
-        numbers = self.campaigns[ref].book.contacts.by_ref[effect.contact].numbers
-        name = EVERYWHERE if effect.list == DncList.GLOBAL else list_of(ref)
-        at = self.clock.now_ms()
-        command = directories.ListNumbers(at=at, by=f"disposition:{effect.contact}", list=name, numbers=numbers)
-        with contextlib.suppress(NotOwner):
-            await self.direct(command)
+    async def _suppress(self, ref: str, effect: Suppress, numbers: tuple[str, ...]) -> None:
+        """A crash before the campaign's log says that it is done does it again: the disposition stands there."""
+        name = list_chosen(effect.list, ref)
+        async with self._suppressing:
+            while True:
+                at = self.clock.now_ms()
+                try:
+                    await self.direct(
+                        directories.ListNumbers(at=at, by=f"disposition:{effect.contact}", list=name, numbers=numbers)
+                    )
+                    break
+                except NotOwner:
+                    return
+                except Refused as refused:
+                    if refused.fault is not Fault.BUSY:
+                        raise
+                    await asyncio.sleep(SUPPRESS_RETRY_MS / 1_000)
+        self.claims.standing.arrived(name, effect.contact, numbers)
+        running = self.campaigns.get(ref)
+        if running is not None:
+            running.actor.post(Suppressed(at=self.clock.now_ms(), contact=effect.contact, list=effect.list))
 
     async def _announce_then(self, ref: str, pos: int, effect: TelephonyEffect) -> None:
         """Audio follows the call-connected notification; a receiver that dawdles doesn't keep the contact waiting."""

@@ -18,6 +18,12 @@ from engine.core.screen import connected, values_of
 from engine.ports import Recorded
 
 CONNECTED, DISPOSED = "call.connected", "contact.disposed"
+Held = (
+    reservation.ContactReserved
+    | reservation.ReservationExtended
+    | reservation.ContactReleased
+    | reservation.DialRefused
+)
 SILENT: frozenset[type] = frozenset(
     {
         agent.AgentWithdrawn,  # what a client sees of these is the agent's status, or the removal
@@ -31,6 +37,7 @@ SILENT: frozenset[type] = frozenset(
         agent.PhoneClosing,
         agent.PhoneDoubted,
         agent.PhoneDown,
+        reservation.ContactSuppressed,  # the disposition was told, with the list
         call.CallAwaitingAgent,  # the contact isn't being dialled yet
         call.CallPlaced,
         call.BridgeFailed,  # what comes of these is in the call's record
@@ -170,7 +177,7 @@ def _agent(event: agent.AgentEvent) -> Fact | None:
             assert_never(event)
 
 
-def _contact(event: contact.ContactEvent) -> Fact:
+def _contact(event: contact.ContactEvent) -> Fact | None:
     match event:
         case contact.ContactsAdded():
             refs = [one.ref for one in event.contacts]
@@ -225,6 +232,8 @@ def _contact(event: contact.ContactEvent) -> Fact:
             }
             noted = form.answers_of(event.form)
             return Fact(type=DISPOSED, at=event.at, data=disposed, contact=event.contact, noted=noted)
+        case reservation.ContactSuppressed():
+            return None
         case reservation.DialRefused():
             refused = {
                 **_held(event),
@@ -259,7 +268,7 @@ def _import(event: importing.ImportEvent) -> Fact:
             assert_never(event)
 
 
-def _held(event: reservation.ReservationEvent) -> dict[str, Any]:
+def _held(event: Held) -> dict[str, Any]:
     return {"contact": event.contact, "agent": event.agent, "reservation": event.reservation}
 
 

@@ -32,6 +32,7 @@ from engine.core.reservation import (
     ContactDisposed,
     ContactReleased,
     ContactReserved,
+    ContactSuppressed,
     DialRefused,
     Phase,
     Reservation,
@@ -86,7 +87,7 @@ class Book:
         self.ahead: dict[str, None] = {}
         """Contacts that were told to be next and have not been delivered since."""
         self.suppressed: dict[str, str] = {}
-        """Contacts whose numbers go to a do-not-call list, with its name."""
+        """Contacts whose numbers are on their way to a do-not-call list, with its name."""
 
     def call_of(self, agent: Agent) -> Call | None:
         """The agent's live call."""
@@ -175,6 +176,9 @@ class Book:
                     self._hand(event.agent, **{"ahead" if gone.ahead else "reservation": ""})
                 if isinstance(event, ContactDisposed) and event.dnc:
                     self.suppressed[event.contact] = event.dnc
+            case ContactSuppressed():
+                if self.suppressed.get(event.contact) == event.list:
+                    del self.suppressed[event.contact]
             case (
                 ContactsAdded()
                 | ContactsReplaced()

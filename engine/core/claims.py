@@ -18,7 +18,8 @@ from engine.core.call import (
     CallRequested,
     CallStatus,
 )
-from engine.core.standing import Standing, line_of
+from engine.core.reservation import ContactDisposed
+from engine.core.standing import Standing, line_of, list_chosen
 
 
 class Claims:
@@ -74,6 +75,8 @@ class Claims:
                 self.legs[event.leg] = ref
             case AgentArriving():
                 self.agents.setdefault(event.agent, {})[ref] = group_of(book, event.agent)
+            case ContactDisposed() if event.dnc:
+                self._announce(book, event.contact, event.dnc)
             case _:
                 pass
 
@@ -107,6 +110,8 @@ class Claims:
             self.agents.setdefault(agent, {})[ref] = group_of(book, agent)
         for leg in book.phones:
             self.legs[leg] = ref
+        for contact, name in book.suppressed.items():
+            self._announce(book, contact, name)
         for call in book.calls.values():
             if call.requested_at:
                 self.standing.dialled(_number(book, call), call.id, call.requested_at)
@@ -125,6 +130,10 @@ class Claims:
         self.numbers[line] = name
         self.busy[call.agent] = name
         self.in_setup[name] = None
+
+    def _announce(self, book: Book, contact: str, name: str) -> None:
+        numbers = book.contacts.by_ref[contact].numbers
+        self.standing.announce(list_chosen(name, book.campaign.ref), contact, numbers)
 
     def _leave(self, agent: str, ref: str) -> None:
         active = self.agents.get(agent, {})

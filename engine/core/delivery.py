@@ -17,7 +17,7 @@ from engine.core.contact import (
     ContactExhausted,
     ContactStatus,
 )
-from engine.core.effect import Effect, ReservationDue
+from engine.core.effect import Effect, ReservationDue, Suppressed
 from engine.core.message import (
     ClickToCall,
     Next,
@@ -32,6 +32,7 @@ from engine.core.reservation import (
     IN_HAND,
     ContactReleased,
     ContactReserved,
+    ContactSuppressed,
     Phase,
     Reservation,
     ReservationExtended,
@@ -233,6 +234,13 @@ def lapse(book: Book, due: ReservationDue) -> list[Event]:
     agent = book.agents.get(held.agent)
     gone = agent is None or agent.presence is not Presence.PRESENT
     return let_go(book, held, due.at, Why.AGENT_OFFLINE if gone else Why.EXPIRED)
+
+
+def suppressed(book: Book, seen: Suppressed) -> list[Event]:
+    """The list has the numbers: were they put there again at the next start, nobody could ever take them off."""
+    if book.suppressed.get(seen.contact) != seen.list:
+        return []
+    return [ContactSuppressed(at=seen.at, contact=seen.contact, list=seen.list)]
 
 
 def reconsider(book: Book, agent: Agent, held: Reservation, at: int) -> list[Event]:

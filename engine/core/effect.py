@@ -27,6 +27,14 @@ class Suppress(msgspec.Struct, frozen=True):
     list: str
 
 
+class Suppressed(msgspec.Struct, frozen=True):
+    """What `Suppress` asked for is durable."""
+
+    at: int
+    contact: str
+    list: str
+
+
 Alarm = ReservationDue | CallOverdue | PhoneOverdue | DealContacts
 
 

@@ -12,7 +12,7 @@ from engine.core.agent import DefaultState, Line, PhoneOverdue, Wanted
 from engine.core.call import CallOverdue
 from engine.core.campaign import CampaignCommand
 from engine.core.contact import NewContact
-from engine.core.effect import DealContacts, ReservationDue
+from engine.core.effect import DealContacts, ReservationDue, Suppressed
 from engine.core.importing import ImportMode
 from engine.core.outcome import Party
 from engine.core.telephony import LegObservation, LegSeen
@@ -250,5 +250,5 @@ Command = (
     | ClickToCall
     | HangUpCall
 )
-Observation = LegObservation | Resync | ReservationDue | CallOverdue | PhoneOverdue | DealContacts
+Observation = LegObservation | Resync | ReservationDue | CallOverdue | PhoneOverdue | DealContacts | Suppressed
 Message = Command | Observation

@@ -42,7 +42,7 @@ from engine.core.campaign import (
 )
 from engine.core.claims import Claims, group_of
 from engine.core.consequence import follow
-from engine.core.effect import DealContacts, Effect, ReservationDue
+from engine.core.effect import DealContacts, Effect, ReservationDue, Suppressed
 from engine.core.importing import ImportFinished, ImportStarted
 from engine.core.message import (
     Allocate,
@@ -98,6 +98,8 @@ def _decide(book: Book, message: Message, claims: Claims, new_id: Callable[[], s
     match message:
         case ReservationDue():
             return Step(delivery.lapse(book, message), [])
+        case Suppressed():
+            return Step(delivery.suppressed(book, message), [])
         case CallOverdue():
             call = book.calls.get(message.call)
             return Step(list(calls.decide(call, message)) if call else [], [])

@@ -117,7 +117,17 @@ class DialRefused(msgspec.Struct, frozen=True, kw_only=True, tag="contact.dial_r
     version: int = 0
 
 
-ReservationEvent = ContactReserved | ReservationExtended | ContactReleased | ContactDisposed | DialRefused
+class ContactSuppressed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.suppressed.v1"):
+    """The numbers of a contact stand on the do-not-call list that its disposition named: nothing of it is left to do."""
+
+    at: int
+    contact: str
+    list: str
+
+
+ReservationEvent = (
+    ContactReserved | ReservationExtended | ContactReleased | ContactDisposed | ContactSuppressed | DialRefused
+)
 
 
 # -- state ----------------------------------------------------------------------------------------------------------

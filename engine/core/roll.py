@@ -33,6 +33,7 @@ from engine.core.reservation import (
     ContactDisposed,
     ContactReleased,
     ContactReserved,
+    ContactSuppressed,
     DialRefused,
     ReservationExtended,
 )
@@ -230,7 +231,7 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
     match event:
         case ContactReserved():
             contacts.change(event.contact, status=ContactStatus.HELD, reservation=event.reservation)
-        case ReservationExtended() | DialRefused() | ContactsUpcoming():
+        case ReservationExtended() | ContactSuppressed() | DialRefused() | ContactsUpcoming():
             pass
         case ContactReleased():
             contacts.change(

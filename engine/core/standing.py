@@ -4,7 +4,7 @@ Lists come from the directory's log, attempts from all campaigns' logs; both are
 write the same number have in common.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 DAY_MS = 86_400_000
 REMEMBERED_MS = 8 * DAY_MS
@@ -24,6 +24,11 @@ def list_of(campaign: str) -> str:
     return f"campaign/{campaign}"
 
 
+def list_chosen(choice: str, campaign: str) -> str:
+    """The name of the list that a campaign's disposition means: the one for all campaigns, or the campaign's own."""
+    return EVERYWHERE if choice == EVERYWHERE else list_of(campaign)
+
+
 class Standing:
     def __init__(self) -> None:
         self.lists: dict[str, dict[str, int]] = {}
@@ -35,6 +40,8 @@ class Standing:
         """Of the lines on the list SUPPRESSED, made with the salt."""
         self.digest: Callable[[str, str], str] | None = None
         """(salt, line) to digest: the shell's, for the core has no such arithmetic."""
+        self._coming: dict[str, dict[tuple[str, str], None]] = {}
+        """By line: lists that are about to have it, each with the contact whose disposition says so."""
         self._attempts: dict[str, dict[str, int]] = {}
         """By line: when it was dialled, by call."""
 
@@ -45,6 +52,8 @@ class Standing:
             until = self.lists.get(name, {}).get(line)
             if until is not None and (until == 0 or at < until):
                 return name, self.versions[name]
+            if any(coming == name for coming, _ in self._coming.get(line, ())):
+                return name, self.versions.get(name, 0)
         return (SUPPRESSED, self.versions[SUPPRESSED]) if self.suppressed(line) else None
 
     def suppressed(self, line: str) -> bool:
@@ -66,6 +75,19 @@ class Standing:
         for number in numbers:
             standing.pop(line_of(number), None)
         self.versions[name] = version
+
+    def announce(self, name: str, contact: str, numbers: Iterable[str]) -> None:
+        """Numbers of a contact that are on their way to a list: they are forbidden already."""
+        for line in map(line_of, numbers):
+            self._coming.setdefault(line, {})[name, contact] = None
+
+    def arrived(self, name: str, contact: str, numbers: Iterable[str]) -> None:
+        """They stand there by now."""
+        for line in map(line_of, numbers):
+            coming = self._coming.get(line, {})
+            coming.pop((name, contact), None)
+            if not coming:
+                self._coming.pop(line, None)
 
     def dialled(self, number: str, call: str, at: int) -> None:
         """Take note of an attempt; those too old to count are forgotten."""

@@ -33,7 +33,7 @@ from engine.core.campaign import (
 )
 from engine.core.claims import Claims
 from engine.core.contact import DELIVERABLE, OPEN, ContactStatus, NewContact
-from engine.core.effect import CancelTimer, Effect, SetTimer, Suppress
+from engine.core.effect import CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.form import Field, FieldType
 from engine.core.message import (
     AddContacts,
@@ -94,6 +94,7 @@ class Walk:
         self.claims.pbx_up = True
         self.intents: set[str] = set()
         self.listed: dict[str, int] = {}
+        self.arrived: list[tuple[str, Suppressed]] = []
         self.standing = self.claims.standing
         self.met: Counter[str] = Counter()
         for ref in REFS:
@@ -155,6 +156,9 @@ class Walk:
             self.perform(ref, effect)
         if crash:
             self.crash()
+        arrived, self.arrived = self.arrived, []
+        for campaign, seen in arrived:
+            self.say(campaign, seen)
 
     def perform(self, ref: str, effect: Effect) -> None:
         match effect:
@@ -166,7 +170,9 @@ class Walk:
                 numbers = self.books[ref].contacts.by_ref[effect.contact].numbers
                 version, until = self.standing.versions.get(EVERYWHERE, 0) + 1, self.at + LISTED_MS
                 self.standing.put(EVERYWHERE, numbers, until, version)
+                self.standing.arrived(EVERYWHERE, effect.contact, numbers)
                 self.listed.update((line_of(one), until) for one in numbers)
+                self.arrived.append((ref, Suppressed(at=self.at, contact=effect.contact, list=effect.list)))
             case OriginateContact():
                 assert self.listed.get(line_of(effect.number), 0) <= self.at, "dialled though on a list"
                 assert effect.leg in self.intents, "dialled without an intent"
@@ -179,8 +185,11 @@ class Walk:
         """The process is gone, its connection with it; the logs and the PBX are not."""
         self.met["crash"] += 1
         self.timers.clear()
+        self.arrived.clear()
         self.claims = Claims(MAX_CALLS_IN_SETUP, TRUNKS)
-        self.claims.standing = self.standing  # the directory's log is another one, and stays
+        self.claims.standing.lists = self.standing.lists  # the directory's log is another one, and stays
+        self.claims.standing.versions = self.standing.versions
+        self.standing = self.claims.standing
         self.pbx.lose_connection()
         for ref in REFS:
             self.books[ref] = replayed(self.logs[ref])
