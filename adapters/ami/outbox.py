@@ -25,6 +25,9 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._by_leg)
 
+    def __contains__(self, leg: str) -> bool:
+        return leg in self._by_leg
+
     def put(self, effect: Originate) -> bool:
         if effect.leg not in self._by_leg and len(self._by_leg) >= self._max_originates:
             return False
@@ -84,6 +87,10 @@ class Outbox:
     def withdraw(self, leg: str) -> Originate | None:
         """Take back an originate that still waits: what was not sent need not be hung up."""
         return self._contacts.withdraw(leg) or self._agents.withdraw(leg)
+
+    def has_agent(self, leg: str) -> bool:
+        """Whether an agent's originate still waits."""
+        return leg in self._agents
 
     def clear(self) -> tuple[Originate, ...]:
         """Empty it; the originates that will now never be sent."""

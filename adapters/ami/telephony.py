@@ -21,6 +21,7 @@ from adapters.ami.settings import IN_FLIGHT_MAX_ACTIONS, AmiSettings
 from adapters.ami.settlement import Settlement
 from adapters.ami.translate import WANTED_EVENTS, LegTracker
 from adapters.ami.wire import Message
+from engine.core.reaction import SILENCE_MARGIN_MS
 from engine.core.telephony import (
     BridgeLegs,
     BridgeRefused,
@@ -66,6 +67,8 @@ class AmiTelephony:
         self._pump_timer: asyncio.TimerHandle | None = None
         self._doomed: set[str] = set()
         """Hung up before the PBX had made the channel: to be hung up as soon as it appears."""
+        self._asked_early: set[str] = set()
+        """Agents' phones that were asked about before they were called: to be asked about once they had time to ring."""
         self._silent: frozenset[str] = frozenset()
         """Tracked legs that the last list didn't show."""
         self._startup = ""
@@ -190,6 +193,7 @@ class AmiTelephony:
         self._is_up = False
         self._settlement.clear()
         self._doomed.clear()
+        self._asked_early.clear()
         if self._pump_timer is not None:
             self._pump_timer.cancel()
             self._pump_timer = None
@@ -258,13 +262,19 @@ class AmiTelephony:
     def _withdraw(self, leg: str) -> bool:
         """Take back what was not sent: nothing is to hang up, nothing to ask, and it must not be dialled any more."""
         unsent = self._outbox.withdraw(leg)
+        self._asked_early.discard(leg)
         if unsent is not None:
             self._reject(leg, "withdrawn")
         return unsent is not None
 
     def _ask_after(self, effect: Settle) -> None:
-        """The question overtakes originates: asked before its own one is sent, the PBX would call the leg absent."""
-        if not self._withdraw(effect.leg):
+        """The question overtakes originates: asked before its own one is sent, the PBX would call the leg absent.
+
+        A contact that waited so long isn't dialled any more. Agents come in crowds, and theirs may wait for minutes.
+        """
+        if self._outbox.has_agent(effect.leg):
+            self._asked_early.add(effect.leg)
+        elif not self._withdraw(effect.leg):
             self._queue(effect)
 
     def _queue(self, effect: Urgent) -> None:
@@ -308,6 +318,10 @@ class AmiTelephony:
             case OriginateAgent() | OriginateContact():
                 asked = action.originate(effect)
                 self._tracker.expect(effect.leg)
+                if effect.leg in self._asked_early:
+                    self._asked_early.discard(effect.leg)
+                    later = Settle(leg=effect.leg, delay_ms=effect.ring_timeout_ms + SILENCE_MARGIN_MS)
+                    self._settlement.after(later, lambda: self._ask_after(later))
                 self._ask(asked, lambda answer: self._originated(effect.leg, answer))
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered

@@ -23,7 +23,7 @@ def listed(shell: Shell) -> set[str]:
     return set(shell.engine.claims.standing.lists.get("global", {}))
 
 
-async def test_OM_19_many_numbers_at_once_find_room_or_wait_for_it() -> None:
+async def test_EX_11_many_numbers_at_once_find_room_or_wait_for_it() -> None:
     shell = await new_shell(Limits(mailbox_messages=5))
     async with started(shell):
         await shell.create(dispositions=NEVER, dispose_without_attempt=True)
@@ -37,7 +37,7 @@ async def test_OM_19_many_numbers_at_once_find_room_or_wait_for_it() -> None:
         assert not shell.engine.failed.done()
 
 
-async def test_OM_19_a_number_taken_off_the_list_stays_off_it_after_a_restart() -> None:
+async def test_EX_11_a_number_taken_off_the_list_stays_off_it_after_a_restart() -> None:
     shell = await new_shell()
     async with started(shell):
         await shell.create(dispositions=NEVER, dispose_without_attempt=True)
@@ -54,7 +54,7 @@ async def test_OM_19_a_number_taken_off_the_list_stays_off_it_after_a_restart() 
         assert listed(again) == set()
 
 
-async def test_OM_19_a_number_is_forbidden_from_the_disposition_on() -> None:
+async def test_EX_11_a_number_is_forbidden_from_the_disposition_on() -> None:
     """Also while the list has yet to hear of it, and when the process ended before it did."""
     shell = await new_shell()
     async with started(shell):

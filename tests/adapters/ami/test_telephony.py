@@ -337,6 +337,26 @@ async def test_an_originate_that_still_waits_is_withdrawn_by_a_question_about_it
     await telephony.stop()
 
 
+async def test_TF_22_an_agents_phone_is_called_however_long_its_turn_takes(
+    peer: Peer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of agents come at once, and the pace is for all: being asked about early withdraws nobody's call."""
+    monkeypatch.setattr("adapters.ami.telephony.SILENCE_MARGIN_MS", 50)
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=5))  # the second is due in 0.2 s
+    await telephony.start(engine.seen.append)
+    for leg in (LEG, OTHER):
+        telephony.perform(OriginateAgent(leg=leg, phone="desk1", ring_timeout_ms=100, caller_id=""))
+
+    telephony.perform(Settle(leg=OTHER, delay_ms=20))
+    await asyncio.sleep(0.1)
+    assert engine.legs() == []
+    assert [asked for asked in peer.of("Status") if "Channel" in asked] == []
+
+    await soon(lambda: [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG, OTHER])
+    await soon(lambda: [one["Channel"] for one in peer.of("Status") if "Channel" in one] == [OTHER])  # its time to ring is over
+    await telephony.stop()
+
+
 async def test_a_question_about_an_originate_that_was_sent_in_time_is_asked(peer: Peer, engine: Engine) -> None:
     telephony = AmiTelephony(peer.settings(max_originates_per_second=10))
     await telephony.start(engine.seen.append)
