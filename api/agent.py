@@ -130,6 +130,13 @@ def _self(call: Call) -> str:
     return agent
 
 
+def _acting(call: Call) -> str:
+    """The agent of the path, for whom the principal may act."""
+    agent = _self(call)
+    call.act_for(agent)
+    return agent
+
+
 def may_know(call: Call, agent: str) -> bool:
     """Whoever is bound to campaigns knows the agents of those, and, configuring them, those who are in none yet."""
     supervisor = call.principal.role is Role.SUPERVISOR
@@ -158,7 +165,7 @@ def _shown(call: Call, agent: str) -> AgentShown:
 
 
 async def patch(call: Call) -> web.Response:
-    agent = _self(call)
+    agent = _acting(call)
     body = await call.body(StateChange)
     if body.state is Wanted.PAUSED and not body.reason:
         raise invalid("reason", "a pause has a reason")
@@ -203,7 +210,7 @@ def _holds(running: Running, agent: str) -> bool:
 
 
 async def next_contact(call: Call) -> web.Response:
-    agent = _self(call)
+    agent = _acting(call)
     body = await call.body(NextContact)
     ref = _campaign_of(call, agent, body.campaign)
     chance = call.engine.chance
@@ -236,6 +243,7 @@ def _holding(call: Call, named: str | None) -> tuple[str, str, str]:
         if held is not None:
             if call.principal.role is not Role.AGENT:
                 call.named(ref)
+                call.act_for(held.agent)
             return reservation, ref, named or held.agent
     raise Problem(409, "reservation-lost", "this reservation lapsed, was released, or was disposed of")
 

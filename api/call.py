@@ -58,7 +58,8 @@ async def show(call: Call) -> web.Response:
 
 
 async def hang_up(call: Call) -> web.Response:
-    ref, _, name = found(call)
+    ref, running, name = found(call)
+    call.act_for(running.book.calls[name].agent)
     await call.body(Nothing)
     party = Party.AGENT if call.principal.role is Role.AGENT else Party.DIALER
     await call.engine.submit(ref, HangUpCall(at=call.at, by=call.by, party=party, call=name))

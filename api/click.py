@@ -9,7 +9,7 @@ from api.call import DIALLING, Placed
 from api.problem import Problem, invalid
 from api.route import Answer, Call, Route, reply, roles
 from api.scan import contacts_with
-from api.token import Principal, Role
+from api.token import Role
 from engine.app import Running
 from engine.core.contact import OPEN, Contact, ContactStatus, NewContact
 from engine.core.dialing import ready
@@ -49,7 +49,7 @@ async def click(call: Call) -> web.Response:
         raise invalid("contact", "name a contact, or a number")
     ref, agent = _named(call, body)
     running = call.named(ref)
-    may_act_for(call.principal, agent)
+    call.act_for(agent)
     if agent not in call.engine.directory.agents:
         raise Problem(404, "unknown-agent", f"there is no agent {agent!r}", "agent")
     _, cursor = await call.service.feed.read("now", 1)
@@ -108,14 +108,6 @@ def campaign_of(call: Call, system: str, name: str, field: str = "campaign") -> 
     if not any(known == system for known, _, _ in bound):
         raise Problem(404, "unknown-external-system", f"there is no external system {system!r}", "external_system")
     raise Problem(404, "unknown-campaign", f"{system!r} has no campaign {name!r}", field)
-
-
-def may_act_for(principal: Principal, agent: str) -> None:
-    """An agent's token is that agent's; one that names agents is for those alone. Raises Problem."""
-    if principal.role is Role.AGENT and principal.subject != agent:
-        raise Problem(403, "forbidden", "an agent's token acts for that agent only", "agent")
-    if principal.agents and agent not in principal.agents:
-        raise Problem(403, "forbidden", f"this token doesn't act for agent {agent!r}", "agent")
 
 
 # -- which contact ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api import moment
 from api.call import found
-from api.click import Name, campaign_of, may_act_for
+from api.click import Name, campaign_of
 from api.problem import Problem, invalid
 from api.route import Accepted, Call, Ref, Route, reply, roles, taken
 from api.token import Role
@@ -88,7 +88,7 @@ async def of_call(call: Call) -> web.Response:
     one_named(body)
     ref, running, name = found(call)
     record = running.book.calls[name]
-    may_act_for(call.principal, record.agent)
+    call.act_for(record.agent)
     held = running.book.reservations.get(record.reservation)
     if held is None:
         raise Problem(409, "reservation-lost", "the contact of this call is not in its agent's hand any more")
@@ -125,6 +125,8 @@ async def close(call: Call, ref: str, held: Reservation, agent: str, token: str,
 async def of_many(call: Call) -> web.Response:
     """Each contact closed or refused for itself; an agent closes those in their hand and their own."""
     ref, running = call.campaign()
+    if call.principal.agents and call.principal.role is not Role.AGENT:
+        raise Problem(403, "forbidden", "closing many contacts is not for a token that names agents")
     body = await call.body(ClosingAll)
     one_named(body)
     if not 0 < len(body.contacts) + len(body.calls) <= MAX_AT_ONCE:

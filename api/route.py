@@ -202,6 +202,13 @@ class Call(NamedTuple):
             raise Problem(404, "unknown-campaign", f"there is no campaign {ref!r}")
         return running
 
+    def act_for(self, agent: str) -> None:
+        """An agent's token is that agent's; one that names agents acts for those alone. Raises Problem."""
+        if self.principal.role is Role.AGENT and self.principal.subject != agent:
+            raise Problem(403, "forbidden", "an agent's token acts for that agent only", "agent")
+        if self.principal.agents and agent not in self.principal.agents:
+            raise Problem(403, "forbidden", f"this token doesn't act for agent {agent!r}", "agent")
+
     async def body(self, type_: type[T]) -> T:
         """The JSON body as a struct; every refusal names the field."""
         return decode(await self.raw(), type_, self.request)

@@ -55,6 +55,29 @@ async def test_a_supervisor_of_one_does_not_act_in_another_where_the_agent_is_sh
     assert await refused(supervisor, "PATCH", "/v1/agents/agent1", {"state": "available"}) == (403, "forbidden")
 
 
+async def test_OM_18_a_token_that_names_agents_acts_for_no_other(service: World) -> None:
+    await service.campaign("own", [["15550001"], ["15550002"]], agents=("agent1", "agent2"))
+    await service.run("own")
+    token = service.service.keys.mint(Role.SUPERVISOR, "sam", ttl_s=60, campaigns=("own",), agents=("agent2",))
+    supervisor = Client(service.session, service.base, token)
+    held = (await service.agent("agent1").call("POST", "/v1/agents/agent1/next", {}))["reservation"]
+    path, shown = f"/v1/reservations/{held['id']}", {"token": held["token"]}
+    for method, address, body in (
+        ("PATCH", "/v1/agents/agent1", {"state": "offline"}),
+        ("POST", "/v1/agents/agent1/next", {}),
+        ("POST", f"{path}/dial", shown),
+        ("POST", f"{path}/extend", shown),
+        ("POST", f"{path}/skip", {**shown, "reason": "later"}),
+        ("POST", f"{path}/release", {}),
+        ("POST", f"{path}/disposition", {**shown, "disposition": "done"}),
+        ("POST", "/v1/campaigns/own/dispositions", {"contacts": [held["contact"]["ref"]], "disposition": "done"}),
+    ):
+        assert await refused(supervisor, method, address, body) == (403, "forbidden"), (method, address)
+    call = (await service.agent("agent1").call("POST", f"{path}/dial", shown))["call_id"]
+    assert await refused(supervisor, "POST", f"/v1/calls/{call}/hangup") == (403, "forbidden")
+    assert (await supervisor.call("POST", "/v1/agents/agent2/next", {}))["reservation"]["contact"]
+
+
 async def test_a_campaign_managers_token_is_bound_to_the_campaigns_it_names(service: World) -> None:
     await service.campaign("own", [], agents=())
     await service.campaign("other", [], agents=())

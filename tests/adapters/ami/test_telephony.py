@@ -353,7 +353,9 @@ async def test_TF_22_an_agents_phone_is_called_however_long_its_turn_takes(
     assert [asked for asked in peer.of("Status") if "Channel" in asked] == []
 
     await soon(lambda: [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG, OTHER])
-    await soon(lambda: [one["Channel"] for one in peer.of("Status") if "Channel" in one] == [OTHER])  # its time to ring is over
+    await soon(
+        lambda: [one["Channel"] for one in peer.of("Status") if "Channel" in one] == [OTHER]
+    )  # its time to ring is over
     await telephony.stop()
 
 
