@@ -114,7 +114,7 @@ class Service:
                 allow_http=settings.webhooks.allow_http,
                 hosts=settings.webhooks.allow_hosts,
             ),
-            agent_name=self._agent_name,
+            agent_name=self.engine.directory.name_at,
         )
         self.crm = self._crm()
         self.engine.followers.append(self.notifier.follow)

@@ -8,7 +8,7 @@ import msgspec
 from adapters.notify.entry import Entry, Recent
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing, notification_id
-from adapters.notify.notification import Fact, completed, fact_of, rfc3339
+from adapters.notify.notification import AgentName, Fact, completed, fact_of, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
 from engine.ports import BadCursor, EventStore, Notification, StoreUnavailable
@@ -34,7 +34,7 @@ class FeedReader:
         merger: Merger,
         book_of: Callable[[str], Book | None],
         limits: NotifyLimits,
-        agent_name: Callable[[str], str],
+        agent_name: AgentName,
     ) -> None:
         self.order = merger.order
         self._merger = merger

@@ -14,9 +14,12 @@ import msgspec
 
 from engine.core import agent, call, campaign, contact, form, importing, reservation
 from engine.core.book import Book, Event
+from engine.core.interaction import Opened
 from engine.core.screen import connected, values_of
 from engine.ports import Recorded
 
+AgentName = Callable[[str, int], str]
+"""What an agent was called at a time, epoch ms."""
 CONNECTED, DISPOSED = "call.connected", "contact.disposed"
 Held = (
     reservation.ContactReserved
@@ -59,6 +62,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     call: str = ""
     noted: dict[str, form.Answer] = {}
+    opens: Opened | None = None
 
 
 def is_told(event: Event) -> bool:
@@ -71,8 +75,8 @@ def notification_of(ref: str, recorded: Recorded, book: Book | None) -> tuple[st
     return (fact.type, completed(fact, book)) if fact is not None else None
 
 
-def completed(fact: Fact, book: Book | None, agent_name: Callable[[str], str] = lambda _: "") -> dict[str, Any]:
-    """A fact's data with what the book knows. What a desktop is to open follows the settings as they are now."""
+def completed(fact: Fact, book: Book | None, agent_name: AgentName = lambda _agent, _at: "") -> dict[str, Any]:
+    """A fact's data with what the book knows of the person."""
     data = dict(fact.data)
     if book is None:
         return data
@@ -86,10 +90,10 @@ def completed(fact: Fact, book: Book | None, agent_name: Callable[[str], str] = 
             data["name"], data["data"] = person.details.name, person.details.data
         if fact.type == DISPOSED:
             data["data"] = fact.noted
-    if fact.type == CONNECTED and person is not None:
+    if fact.opens is not None and person is not None:
         agent_id = data["agent"]
-        values = values_of(book, fact.contact, agent_id, agent_name(agent_id), data["call"])
-        data.update(connected(book.campaign.settings, values))
+        values = values_of(book, fact.contact, agent_id, agent_name(agent_id, fact.at), data["call"])
+        data.update(connected(fact.opens, values))
     return data
 
 
@@ -282,7 +286,14 @@ def _call(ref: str, event: call.CallEvent) -> Fact | None:
         case call.CallConnected():
             # Everything that a desktop shows: it comes before the audio, and there is no time to ask for more.
             connected = {**_attempt(event), "campaign": ref, "name": None, "data": None}
-            return Fact(type=CONNECTED, at=event.at, data=connected, contact=event.contact, number=event.number)
+            return Fact(
+                type=CONNECTED,
+                at=event.at,
+                data=connected,
+                contact=event.contact,
+                number=event.number,
+                opens=event.opens,
+            )
         case call.CallBridged():
             return _progress("call.bridged", event)
         case call.CallEnded():

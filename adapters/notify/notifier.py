@@ -9,6 +9,7 @@ from adapters.notify.dispatch import Dispatch
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
+from adapters.notify.notification import AgentName
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.directory import WebhookPut
@@ -31,7 +32,7 @@ class Notifier:
         limits: NotifyLimits = NotifyLimits(),  # noqa: B008  # frozen
         rng: random.Random | None = None,
         targets: Targets = ANYWHERE,
-        agent_name: Callable[[str], str] = lambda _: "",
+        agent_name: AgentName = lambda _agent, _at: "",
     ) -> None:
         rng = rng or random.SystemRandom()
         self._merger = Merger(

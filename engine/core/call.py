@@ -15,6 +15,7 @@ from typing import assert_never
 import msgspec
 
 from engine.core import outcome
+from engine.core.interaction import Opened
 from engine.core.outcome import Outcome, Party
 from engine.core.telephony import (
     BridgeRefused,
@@ -117,6 +118,8 @@ class CallConnected(msgspec.Struct, frozen=True, kw_only=True, tag="call.connect
     contact: str
     agent: str
     number: int
+    opens: Opened | None = None
+    """What the agent's client is to open; None for nothing."""
 
 
 class CallBridged(msgspec.Struct, frozen=True, kw_only=True, tag="call.bridged.v1"):

@@ -177,6 +177,8 @@ def stream_of(event: DirectoryEvent) -> str:
 class Directory:
     def __init__(self) -> None:
         self.agents: dict[str, AgentRegistered] = {}
+        self._names: dict[str, list[tuple[int, str]]] = {}
+        """Every name that an agent had, with the time from which on."""
         self.campaigns: dict[str, bool] = {}
         """Every campaign ref ever used; True once deleted."""
         self.contacts: dict[str, str] = {}
@@ -193,10 +195,16 @@ class Directory:
         self.standing = Standing()
         """The do-not-call lists, where those who dial look."""
 
+    def name_at(self, agent: str, at: int) -> str:
+        """What an agent was called at a time; before the first name that one, "" for nobody."""
+        names = self._names.get(agent, [(0, "")])
+        return next((name for since, name in reversed(names) if since <= at), names[0][1])
+
     def apply(self, event: DirectoryEvent) -> None:
         match event:
             case AgentRegistered():
                 self.agents[event.agent] = event
+                self._names.setdefault(event.agent, []).append((event.at, event.name))
             case CampaignRefUsed():
                 self.campaigns[event.ref] = False
             case CampaignRetired():

@@ -85,6 +85,16 @@ class Tab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     text: Body = ""
 
 
+class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the agent's client opens when the contact answers, as the campaign had it then: addresses whose placeholders
+    are not filled in, so that nothing of the person is in it. `campaign` is the campaign's name.
+    """
+
+    campaign: str
+    screen_pop_url: str = ""
+    external_url: ExternalUrl | None = None
+
+
 class Screen(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign's settings as far as they are this file's."""
 

@@ -4,13 +4,15 @@
 what all that asks of the outside world (`reaction`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+import msgspec
 
 from engine.core import agent as agents
 from engine.core import call as calls
 from engine.core import campaign as campaigns
-from engine.core import dealing, delivery, preview
+from engine.core import dealing, delivery, preview, screen
 from engine.core.agent import (
     Agent,
     AgentAbsent,
@@ -29,7 +31,9 @@ from engine.core.agent import (
 from engine.core.book import Book, Event
 from engine.core.call import (
     Call,
+    CallConnected,
     CallEnded,
+    CallEvent,
     CallOverdue,
     CallStatus,
     HangupRequested,
@@ -240,11 +244,17 @@ def _let_go(call: Call, at: int, party: Party, by: str) -> Event:
 def _hear(book: Book, seen: LegObservation) -> Step:
     call = book.calls.get(seen.leg)
     if call is not None:
-        return Step(list(calls.decide(call, seen)), _repeat(book, call, seen))
+        return Step(_opening(book, calls.decide(call, seen)), _repeat(book, call, seen))
     agent = book.agents.get(book.phones.get(seen.leg, ""))
     if agent is None:
         return Step([], [])
     return Step(_phone_fell(book, agent, list(agents.decide(agent, seen))), _insist(agent.phone is Phone.CLOSING, seen))
+
+
+def _opening(book: Book, events: Iterable[CallEvent]) -> list[Event]:
+    """What clients open when the contact answers goes into the event: later edits don't change what was told."""
+    opens = screen.opened(book.campaign)
+    return [msgspec.structs.replace(one, opens=opens) if isinstance(one, CallConnected) else one for one in events]
 
 
 def _repeat(book: Book, call: Call, seen: LegObservation) -> list[Effect]:
@@ -292,7 +302,8 @@ def _resync(book: Book, message: Resync) -> Step:
         if any(isinstance(one, CallEnded) and one.call == call.id for one in events):
             continue
         seen = message.legs.get(call.id)
-        events += calls.decide(call, seen) if seen else calls.unlisted(call, message.at, message.restarted)
+        news = calls.decide(call, seen) if seen else calls.unlisted(call, message.at, message.restarted)
+        events += _opening(book, news)
         effects += _repeat(book, call, seen) if seen else []
     return Step(events, effects)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from engine.core import template
 from engine.core.book import Book
-from engine.core.campaign import Settings
-from engine.core.interaction import Format, Interaction, Method, Trigger, address_of, fields_of
+from engine.core.campaign import Campaign, Settings
+from engine.core.interaction import ExternalUrl, Format, Interaction, Method, Opened, Trigger, address_of, fields_of
 from engine.core.template import Values
 
 
@@ -45,32 +45,46 @@ def reserved(settings: Settings, values: Values) -> dict[str, Any]:
             else {"title": tab.title, "text": template.markup(tab.text, values)}
             for tab in settings.tabs
         ],
-        "screen_pop_url": _screen_pop(settings, values),
-        "external_url": _external(settings, values, Trigger.AGENT_BUTTON),
+        "screen_pop_url": _screen_pop(settings.screen_pop_url, values),
+        "external_url": _opening(_external(settings, Trigger.AGENT_BUTTON), values),
     }
 
 
-def connected(settings: Settings, values: Values) -> dict[str, Any]:
-    """With the news that the contact answered: what the client opens now. Without settings for it, nothing."""
+def opened(campaign: Campaign) -> Opened | None:
+    """What clients open when the contact answers, as the settings are now; None for nothing."""
+    settings, external = campaign.settings, _external(campaign.settings, Trigger.AUTOMATIC)
+    if external is None and not settings.screen_pop_url:
+        return None
+    return Opened(campaign=campaign.name, screen_pop_url=settings.screen_pop_url, external_url=external)
+
+
+def connected(opens: Opened, values: Values) -> dict[str, Any]:
+    """With the news that the contact answered: what the client opens now."""
+    named = Values({**values.names, "campaign.name": opens.campaign}, values.data)
     shown = {
-        "screen_pop_url": _screen_pop(settings, values),
-        "external_url": _external(settings, values, Trigger.AUTOMATIC),
+        "screen_pop_url": _screen_pop(opens.screen_pop_url, named),
+        "external_url": _opening(opens.external_url, named),
     }
     return {key: value for key, value in shown.items() if value is not None}
 
 
-def _screen_pop(settings: Settings, values: Values) -> str | None:
-    return template.url(settings.screen_pop_url, values) if settings.screen_pop_url else None
+def _screen_pop(url: str, values: Values) -> str | None:
+    return template.url(url, values) if url else None
 
 
-def _external(settings: Settings, values: Values, trigger: Trigger) -> dict[str, Any] | None:
-    """What the client opens: an address, and for a POST the fields in the form that they are sent in."""
+def _external(settings: Settings, trigger: Trigger) -> ExternalUrl | None:
     external = settings.external_url
-    if settings.interaction is not Interaction.EXTERNAL_URL or external is None or external.trigger is not trigger:
+    wanted = settings.interaction is Interaction.EXTERNAL_URL and external is not None and external.trigger is trigger
+    return external if wanted else None
+
+
+def _opening(external: ExternalUrl | None, values: Values) -> dict[str, Any] | None:
+    """What the client opens: an address, and for a POST the fields in the form that they are sent in."""
+    if external is None:
         return None
-    opened: dict[str, Any] = {"method": external.method.value, "url": address_of(external, values)}
+    opening: dict[str, Any] = {"method": external.method.value, "url": address_of(external, values)}
     if external.method is Method.POST:
         in_body = external.format is not Format.QUERY
-        opened["format"] = external.format.value
-        opened["fields"] = fields_of(external, values) if in_body else {}
-    return opened
+        opening["format"] = external.format.value
+        opening["fields"] = fields_of(external, values) if in_body else {}
+    return opening

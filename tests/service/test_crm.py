@@ -143,6 +143,22 @@ async def test_OM_04_automatic_is_handed_to_the_client_with_call_connected(world
     assert told["external_url"] == {"method": "GET", "url": f"https://crm.example/open/{call}"}
 
 
+async def test_OM_05_a_notification_read_again_after_edits_says_what_it_said(world: World) -> None:
+    pop = "https://crm.example/pop/{campaign.name}?call={call.id}&by={agent.name}"
+    await spring(world, screen_pop_url=pop, **external("https://crm.example/open/{call.id}", trigger="automatic"))
+    call = await talked(world, await take(world.agent("agent1")))
+    before = await world.told("spring", "call.connected", call=call)
+    assert before["data"]["screen_pop_url"].startswith("https://crm.example/pop/")
+
+    edited = {"screen_pop_url": "https://crm.example/other/{call.id}", "interaction": "form"}
+    await world.manager.call("PATCH", "/v1/campaigns/spring", {"name": "Another", "settings": edited})
+    known = await world.manager.call("GET", "/v1/agents/agent1")
+    await world.manager.call("PUT", "/v1/agents/agent1", {"name": "Renamed", "phone": known["phone"]})
+
+    again = [one for one in await world.notifications("spring") if one["id"] == before["id"]]
+    assert again == [before]
+
+
 # -- what the CRM is told -------------------------------------------------------------------------------------------------
 
 
