@@ -8,6 +8,7 @@ the legs stay, and the next owner adopts them.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Comma
 from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Fault, Refused, absent, against_rule, no_room
-from engine.core.standing import list_chosen
+from engine.core.standing import DAY_MS, list_chosen
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -45,12 +46,13 @@ from engine.ports import (
     EventLog,
     EventStore,
     Fenced,
+    LogArchived,
     Recorded,
     StoreUnavailable,
     Telephony,
     Zones,
 )
-from engine.recovery import SNAPSHOT, pack, read_book
+from engine.recovery import SNAPSHOT, attempts_since, pack, read_book
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -136,7 +138,24 @@ class Engine:
                 running = await self._open_campaign(ref, await self._own(log_of(ref)))
                 if running.book.campaign.status is Status.DELETED:
                     await self._retire(ref)  # a crash came between
+        await self._remember_attempts()
         await self._telephony.start(self.hear)
+
+    async def _remember_attempts(self) -> None:
+        """Caps count the attempts of campaigns that are gone too, and so do cool-downs as they are set now."""
+        now = self.clock.now_ms()
+        cooldowns = (one.book.campaign.settings.number_cooldown_s for one in self.campaigns.values())
+        since = now - max(DAY_MS, max(cooldowns, default=0) * 1_000)
+        for ref, retired_at in self.directory.retired.items():
+            if retired_at <= since:
+                continue
+            try:
+                found = await attempts_since(partial(self.store.read, log_of(ref)), since)
+            except LogArchived as error:
+                log.warning("attempts of a deleted campaign are not counted", campaign=ref, reason=str(error))
+                continue
+            for one in found:
+                self.claims.standing.dialled(*one)
 
     async def drain(self, timeout_ms: int) -> bool:
         """Take no new call, let the live ones end. True if all ended in time."""

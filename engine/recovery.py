@@ -2,12 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from engine.core.book import Book, Head, Snapshot, restore
+from engine.core.call import CallRequested
+from engine.core.contact import ContactsAdded, ContactsReplaced
 from engine.core.roll import Contacts
 from engine.core.still import PAGE_CONTACTS, Order, Page, contacts_of
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
@@ -78,3 +81,36 @@ async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:
         for one in batch:
             book.apply(one.event)
     return book
+
+
+class Attempt(NamedTuple):
+    number: str
+    call: str
+    at: int
+
+
+async def attempts_since(read: Callable[[], AsyncIterator[Sequence[Recorded]]], since: int) -> list[Attempt]:
+    """Attempts in a log after a time, with the numbers that they were on. The log is read twice if there are any.
+
+    A person who was erased since has no number, and no attempt.
+    """
+    requested: list[CallRequested] = []
+    async for batch in read():
+        requested += [one.event for one in batch if isinstance(one.event, CallRequested) and one.event.at > since]
+    wanted = {one.contact for one in requested}
+    numbers: dict[str, tuple[str, ...]] = {}
+    async for batch in read() if wanted else _nothing():
+        for one in batch:
+            if isinstance(one.event, ContactsAdded | ContactsReplaced):
+                found = {new.ref: new.person.details for new in one.event.contacts if new.ref in wanted}
+                numbers |= {ref: details.numbers for ref, details in found.items() if details is not None}
+    return [
+        Attempt(numbers[one.contact][one.number], one.call, one.at)
+        for one in requested
+        if one.number < len(numbers.get(one.contact, ()))
+    ]
+
+
+async def _nothing() -> AsyncIterator[Sequence[Recorded]]:
+    return
+    yield

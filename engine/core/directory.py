@@ -181,6 +181,8 @@ class Directory:
         """Every name that an agent had, with the time from which on."""
         self.campaigns: dict[str, bool] = {}
         """Every campaign ref ever used; True once deleted."""
+        self.retired: dict[str, int] = {}
+        """When those that are deleted were."""
         self.contacts: dict[str, str] = {}
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
@@ -209,6 +211,7 @@ class Directory:
                 self.campaigns[event.ref] = False
             case CampaignRetired():
                 self.campaigns[event.ref] = True
+                self.retired[event.ref] = event.at
             case ContactRefsUsed():
                 self.contacts.update(dict.fromkeys(event.refs, event.campaign))
             case WebhookPut():

@@ -4,11 +4,16 @@ Lists come from the directory's log, attempts from all campaigns' logs; both are
 write the same number have in common.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 DAY_MS = 86_400_000
-REMEMBERED_MS = 8 * DAY_MS
-"""How long an attempt is remembered: longer than any cap looks back."""
+REMEMBERED_MS = 31 * DAY_MS
+"""How long the last attempt on a line is remembered: longer than any cool-down lasts."""
+COUNTED_MS = 2 * DAY_MS
+"""How long those before it are: longer than any cap looks back."""
+SWEPT_LINES = 4
+"""Lines looked at with each attempt, whether they were dialled too long ago to matter: twice as many as may come."""
 EVERYWHERE = "global"
 SUPPRESSED = "suppressed"
 """The list of numbers that nobody knows any more: of each there is a digest, to know it by when it comes again."""
@@ -42,8 +47,8 @@ class Standing:
         """(salt, line) to digest: the shell's, for the core has no such arithmetic."""
         self._coming: dict[str, dict[tuple[str, str], None]] = {}
         """By line: lists that are about to have it, each with the contact whose disposition says so."""
-        self._attempts: dict[str, dict[str, int]] = {}
-        """By line: when it was dialled, by call."""
+        self._attempts: OrderedDict[str, dict[str, int]] = OrderedDict()
+        """By line, the one dialled last at the end: when it was dialled, by call."""
 
     def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
         """The list that forbids a number, and its version."""
@@ -90,11 +95,19 @@ class Standing:
                 self._coming.pop(line, None)
 
     def dialled(self, number: str, call: str, at: int) -> None:
-        """Take note of an attempt; those too old to count are forgotten."""
-        attempts = self._attempts.setdefault(line_of(number), {})
+        """Take note of an attempt; what is too old to count is forgotten."""
+        line = line_of(number)
+        attempts = self._attempts.setdefault(line, {})
         attempts[call] = at
-        for old in [one for one, when in attempts.items() if when < at - REMEMBERED_MS]:
+        newest = max(attempts.values())
+        for old in [one for one, when in attempts.items() if when <= newest - COUNTED_MS]:
             del attempts[old]
+        self._attempts.move_to_end(line)
+        for _ in range(SWEPT_LINES):
+            longest_ago = next(iter(self._attempts))
+            if max(self._attempts[longest_ago].values()) > newest - REMEMBERED_MS:
+                break
+            del self._attempts[longest_ago]
 
     def attempts(self, number: str, since: int) -> int:
         """How often a number was dialled after a time, by any campaign."""

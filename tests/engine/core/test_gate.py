@@ -212,7 +212,18 @@ def test_an_attempt_is_forgotten_when_no_cap_looks_back_so_far() -> None:
     standing = Standing()
     for day in range(20):
         standing.dialled("+1", f"call{day}", day * DAY_MS)
-    assert standing.attempts("+1", 0) <= REMEMBERED_MS // DAY_MS + 1
+    assert standing.attempts("+1", 0) <= 3
+    assert standing.last_attempt("+1") == 19 * DAY_MS
+
+
+def test_a_number_that_is_dialled_no_more_takes_no_room_for_ever() -> None:
+    standing = Standing()
+    for number in range(1_000):
+        standing.dialled(f"+1{number}", f"old{number}", number)
+    for number in range(500):
+        standing.dialled(f"+2{number}", f"new{number}", 2_000 + REMEMBERED_MS)
+    assert not any(standing.last_attempt(f"+1{number}") for number in range(1_000))
+    assert all(standing.last_attempt(f"+2{number}") for number in range(500))
 
 
 # -- which number -------------------------------------------------------------------------------------------------------

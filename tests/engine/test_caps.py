@@ -1,0 +1,42 @@
+"""Caps over all campaigns, also over those that are gone."""
+
+import pytest
+
+from engine.core.campaign import Delete, Status, Stop
+from engine.core.refusal import Refused
+from engine.core.standing import DAY_MS
+from engine.core.telephony import LegEnded
+from tests.engine.shell import Shell, new_shell, started, until
+
+
+async def _dialled_and_deleted(shell: Shell, ref: str) -> None:
+    """A campaign that dialled its first contact once, and is no more."""
+    await shell.running(ref)
+    call = await shell.dial(ref)
+    ended = LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
+    shell.engine.hear(ended)
+    await shell.settled()
+    agent = shell.book(ref).agents["a1"].leg
+    await shell.engine.submit(ref, Stop(at=shell.clock.now, by="m"))
+    gone = LegEnded(leg=agent, at=shell.clock.now, cause=16, sip_code=0, answered=True, ringing=True, far_end=False)
+    shell.engine.hear(gone)
+    await until(lambda: shell.book(ref).campaign.status is Status.STOPPED)
+    await shell.engine.submit(ref, Delete(at=shell.clock.now, by="m"))
+
+
+async def test_EX_08_attempts_of_a_deleted_campaign_count_after_a_restart() -> None:
+    shell = await new_shell()
+    shell.clock.now = 40 * DAY_MS
+    async with started(shell):
+        await _dialled_and_deleted(shell, "c1")
+
+    again = shell.again()
+    async with started(again):
+        await again.running("c2", number_attempts_per_day=1)
+        with pytest.raises(Refused, match="1 attempts on the number"):
+            await again.dial("c2")
+
+    later = shell.again()
+    later.clock.now += 2 * DAY_MS
+    async with started(later):
+        assert later.engine.claims.standing.attempts("5550", 0) == 0  # nobody looks back so far: not even read
