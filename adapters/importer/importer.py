@@ -5,9 +5,11 @@ anew, storing goes on from its last note, what waits for its confirmation waits.
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +19,7 @@ import structlog
 
 from adapters.importer.checker import CheckFailed, checked
 from adapters.importer.column import BadHeader, check_targets
-from adapters.importer.dialer import BookOf, Engine, Gone
+from adapters.importer.dialer import BookOf, Engine, Gone, insist
 from adapters.importer.forecast import foretell
 from adapters.importer.job import Encoding, Findings, Job, Media
 from adapters.importer.limits import SWEEP_EVERY_S, ImportLimits
@@ -42,6 +44,7 @@ from adapters.importer.storing import Storing
 from adapters.importer.template import template
 from adapters.importer.view import line, shown
 from engine.core.importing import ImportMode
+from engine.core.message import FinishImport
 from engine.core.refusal import Fault, Refused, absent, against_rule, invalid, no_room
 
 BLOCK_BYTES = 1024 * 1024
@@ -80,6 +83,7 @@ class Importer:
         for record in await asyncio.to_thread(self._read_all):
             self._records[record.id] = record
             self._go_on(record)
+        self._spawn("lost", self._end_lost())
         self._spawn("sweep", self._sweep_forever())
 
     async def stop(self) -> None:
@@ -100,6 +104,20 @@ class Importer:
             elif folder.is_dir():
                 shutil.rmtree(folder, ignore_errors=True)  # an upload that never came to its end
         return sorted(found, key=lambda one: (one.request.at, one.id))
+
+    async def _end_lost(self) -> None:
+        """An import that a campaign's log knows to be under way, and whose folder is gone, ends here."""
+        for campaign, deleted in list(self._engine.directory.campaigns.items()):
+            book = None if deleted else self._book_of(campaign)
+            for begun in list(book.imports.values()) if book is not None else ():
+                known = self._records.get(begun.import_id)
+                if known is not None and known.state is State.IMPORTING:
+                    continue
+                log.warning("imports: one was under way and its folder is gone", id=begun.import_id, campaign=campaign)
+                now = self._engine.clock.now_ms()
+                finish = FinishImport(at=now, by="dialer", import_id=begun.import_id, lost=True)
+                with contextlib.suppress(Gone):
+                    await insist(partial(self._engine.submit, campaign, finish), self._away)
 
     def _go_on(self, record: Record) -> None:
         if record.state is State.VALIDATING:

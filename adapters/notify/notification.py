@@ -267,7 +267,9 @@ def _import(event: importing.ImportEvent) -> Fact:
             return Fact(type="import.started", at=event.at, data=started)
         case importing.ImportFinished():
             counts = {name: getattr(event, name) for name in ("added", "known", "replaced", "rejected", "cancelled")}
-            return Fact(type="import.finished", at=event.at, data={"import": event.import_id, **counts})
+            return Fact(
+                type="import.finished", at=event.at, data={"import": event.import_id, **counts, "lost": event.lost}
+            )
         case _:
             assert_never(event)
 

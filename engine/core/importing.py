@@ -25,6 +25,8 @@ class ImportStarted(msgspec.Struct, frozen=True, kw_only=True, tag="import.start
 
 
 class ImportFinished(msgspec.Struct, frozen=True, kw_only=True, tag="import.finished.v1"):
+    """`lost`: its files were gone before it came to its end, and nobody can count what it came to."""
+
     at: int
     import_id: str
     added: int
@@ -32,6 +34,7 @@ class ImportFinished(msgspec.Struct, frozen=True, kw_only=True, tag="import.fini
     replaced: int
     rejected: int
     cancelled: int
+    lost: bool = False
 
 
 ImportEvent = ImportStarted | ImportFinished

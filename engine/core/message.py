@@ -66,11 +66,12 @@ class FinishImport(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     by: str
     import_id: str
-    added: int
-    known: int
-    replaced: int
-    rejected: int
-    cancelled: int
+    added: int = 0
+    known: int = 0
+    replaced: int = 0
+    rejected: int = 0
+    cancelled: int = 0
+    lost: bool = False
 
 
 class CancelContact(msgspec.Struct, frozen=True, kw_only=True):

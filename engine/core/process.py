@@ -161,6 +161,7 @@ def _import(book: Book, command: StartImport | FinishImport) -> list[Event]:
         replaced=command.replaced,
         rejected=command.rejected,
         cancelled=command.cancelled,
+        lost=command.lost,
     )
     return [finished] if begun else []
 

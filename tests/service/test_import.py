@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,25 @@ async def test_killed_while_contacts_are_replaced_and_removed_the_counts_are_the
     assert shown["result"] == {"added": 500, "known": 0, "replaced": 2_500, "rejected": 0, "cancelled": 1_500}
     counts = await house.contacts()
     assert (counts["waiting"], counts["cancelled"]) == (3_000, 1_500)
+
+
+async def test_SG_17_an_import_whose_folder_is_gone_ends_when_the_service_starts(house: House) -> None:
+    id_ = await house.upload(people(ROWS))
+    await house.reached(id_, "valid")
+    await house.admin.call("POST", f"/v1/imports/{id_}/confirm", {})
+    await house.reached(id_, "importing", stored=ROWS // 5)
+    await house.engine.kill()
+    (folder,) = house.engine.folder.rglob(id_)
+    shutil.rmtree(folder)
+    await house.engine.start()
+
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            _, log = await house.engine.command("log", "campaign/spring", "--stream", f"import/{id_}")
+            if "import.finished.v1" in log:
+                break
+            await asyncio.sleep(0.05)
+    assert "lost=true" in log
 
 
 async def test_what_was_only_checked_is_still_there_and_what_was_being_checked_is_checked_again(house: House) -> None:
