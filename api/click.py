@@ -57,7 +57,7 @@ async def click(call: Call) -> web.Response:
         cursor = ""  # asked before: what was told of it lies further back
     contact, made = await _contact(call, running, ref, agent, body)
     try:
-        placed = await call.engine.submit(ref, _asked(call, body, agent, contact))
+        placed = await call.engine.submit(ref, _asked(call, running, body, agent, contact))
     except Refused as refused:
         if made:  # for this call alone: nobody else is to be given it
             await _unmake(call, ref, contact, refused.code)
@@ -69,15 +69,18 @@ async def click(call: Call) -> web.Response:
     return reply(Placed(call_id=placed), 202, headers)
 
 
-def _asked(call: Call, body: Click, agent: str, contact: str) -> ClickToCall:
-    chance = call.engine.chance
+def _asked(call: Call, running: Running, body: Click, agent: str, contact: str) -> ClickToCall:
+    chance, number = call.engine.chance, body.number
+    if number is not None and body.contact is None:  # as the contact has it, who was found by it
+        numbers = running.book.contacts.by_ref[contact].numbers
+        number = next((one for one in numbers if line_of(one) == line_of(number)), number)
     return ClickToCall(
         at=call.at,
         by=call.by,
         request=body.request_id,
         agent=agent,
         contact=contact,
-        number=body.number if body.contact is not None else None,
+        number=number,
         reservation=chance.new_id(),
         token=chance.new_id(),
         call=chance.new_id(),

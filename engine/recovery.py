@@ -15,7 +15,7 @@ from engine.core.roll import Contacts
 from engine.core.still import PAGE_CONTACTS, Order, Page, contacts_of
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
-SNAPSHOT = "book.v3"
+SNAPSHOT = "book.v4"
 """Name and form of the snapshots; another form gets another name."""
 HEAD, ORDER = "head", "order"
 

@@ -59,12 +59,13 @@ def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsM
         row = msgspec.structs.replace(row, tags=tuple(dict.fromkeys((*known.tags, *row.tags))))
     if contact_of(row) == as_new(known):
         verdict.known += 1
-    elif not known.attempts and known.status in REPLACEABLE:
+    elif not known.attempts and not known.disposition and known.status in REPLACEABLE:
         verdict.replaced[row.ref] = row
     elif mode is ImportMode.FULL_SYNC:
         verdict.known += 1  # who was worked on is in the file: that is all that a full sync asks
     else:
-        why = "was dialled already" if known.attempts else f"is {known.status}"
+        worked = "was dialled already" if known.attempts else "was disposed of already" if known.disposition else ""
+        why = worked or f"is {known.status}"
         verdict.wrong.append(RowError(place, "ref", f"contact {row.ref} {why}: it can't be replaced any more"))
 
 

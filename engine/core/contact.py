@@ -169,6 +169,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     disposition: str = ""
     disposed: int = 0
     """How often the same disposition was given in a row."""
+    engaged: bool = False
+    """Whether that disposition counts as engaged."""
     attempts: tuple[Attempt, ...] = ()
     form: Person | None = None
     """What was noted down when it was disposed of last."""
@@ -234,6 +236,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     disposed: int
     attempts: tuple[Attempt, ...]
     form: dict[str, str]
+    engaged: bool
 
 
 _rows = msgspec.msgpack.Encoder()
@@ -267,6 +270,7 @@ def pack(contact: Contact) -> bytes:
             disposed=contact.disposed,
             attempts=contact.attempts,
             form=noted.data if noted is not None and person.details is not None else {},
+            engaged=contact.engaged,
         )
     )
 
@@ -294,4 +298,5 @@ def unpack(ref: str, packed: bytes) -> Contact:
         disposed=row.disposed,
         attempts=row.attempts,
         form=Person(subject, Details(numbers=(), data=row.form)) if row.form else None,
+        engaged=row.engaged,
     )

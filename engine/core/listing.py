@@ -70,6 +70,8 @@ def _why_not_replaced(known: Contact) -> str:
         return "its data was erased"
     if known.attempts:
         return "it was dialled already"
+    if known.disposition:  # a callback that was agreed on is not for a file to undo
+        return "it was disposed of already"
     if known.status not in (ContactStatus.WAITING, ContactStatus.RETRY):
         return f"it is {known.status}"
     return ""

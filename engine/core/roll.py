@@ -245,13 +245,14 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
             contacts.next_rank = max(contacts.next_rank, event.rank + 1)
         case ContactDisposed():
             contact = contacts.by_ref[event.contact]
-            contacts.engaged += event.engaged
+            contacts.engaged += event.engaged - contact.engaged
             contacts.change(
                 event.contact,
                 status=ContactStatus.FINAL if event.final else ContactStatus.RETRY,
                 reservation="",
                 disposition=event.disposition,
                 disposed=contact.disposed + 1 if contact.disposition == event.disposition else 1,
+                engaged=event.engaged,
                 due_at=event.due_at,
                 callback=event.callback,
                 form=event.form or contact.form,

@@ -107,6 +107,15 @@ async def test_OM_16_a_number_of_a_contact_is_that_contact(service: World, crm: 
     assert (await service.manager.call("GET", f"/v1/calls/{call}"))["contact"] == "spring:2"
 
 
+async def test_OM_16_the_number_that_is_asked_for_is_the_one_that_is_dialled(
+    service: World, crm: str, pbx: SimulatedPbx
+) -> None:
+    await contacts(service, {"ref": "spring:3", "numbers": ["15550003", "15550004"]})
+    call = (await click(service, number="+15550004")).body["call_id"]
+    requested = (await service.told("spring", "call.requested", call=call))["data"]
+    assert (requested["contact"], requested["number"]) == ("spring:3", "15550004")
+
+
 async def test_a_refused_click_on_a_number_of_nobody_leaves_nobody_to_be_called(service: World, crm: str) -> None:
     await service.manager.call("PATCH", "/v1/campaigns/spring", {"settings": {"adhoc_numbers": True}})
     await service.admin.call("POST", "/v1/dnc", {"numbers": ["+15551111"]})

@@ -7,6 +7,7 @@ import pytest
 
 from engine.core.agent import Line, Wanted
 from engine.core.call import CallAwaitingAgent, CallRequested
+from engine.core.campaign import TargetReached
 from engine.core.claims import Claims
 from engine.core.contact import ContactExhausted, ContactStatus, ContactsUpcoming, NewContact, Priority
 from engine.core.dealing import STEP_CONTACTS
@@ -178,6 +179,30 @@ def test_OM_09_a_disposition_to_retry_grows_and_ends_as_often_as_it_says() -> No
 
 
 # -- scope ------------------------------------------------------------------------------------------------------------
+
+
+def test_OM_06_a_contact_who_comes_back_counts_once_as_engaged() -> None:
+    again = {"code": "again", "engaged": True, "final": False, "retry_after_s": 1}
+    codes = (again, {"code": "sold", "engaged": True}, {"code": "lost"})
+    talk = working("a1", contacts=1, dispositions=codes, target_engaged=2, stop_at_target=True)
+    for _ in range(3):
+        talk.next("a1")
+        assert talk.dispose("a1", "again").none(TargetReached)
+        talk.wait(2_000)
+    assert talk.book.contacts.engaged == 1
+    talk.next("a1")
+    talk.dispose("a1", "lost")
+    assert talk.book.contacts.engaged == 0
+
+
+def test_SG_15_a_file_does_not_undo_a_callback_that_was_agreed_on() -> None:
+    talk = working("a1", contacts=1, dispositions=({"code": "back", "callback": True, "final": False},))
+    talk.next("a1")
+    talk.dispose("a1", "back", back_at=talk.at + HOUR_MS)
+    before = talk.book.contacts.by_ref["k0"]
+    reply = talk.add_as(new("k0", "+99"), overwrite=True).reply
+    assert reply.refused == {"k0": "it was disposed of already"}
+    assert talk.book.contacts.by_ref["k0"] == before
 
 
 @pytest.mark.parametrize("stops", [False, True])
