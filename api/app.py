@@ -104,7 +104,7 @@ def make_app(
     )
     app.on_response_prepare.append(_headers)
     buckets, repeats = Buckets(limits.rate), Repeats()
-    known = open_routes(ROUTES)
+    known = open_routes(ROUTES, feed.catalogue)
     for one in known:
         for method in ("GET", "HEAD"):
             app.router.add_route(method, one.path, _told(service, one))

@@ -13,6 +13,7 @@ import msgspec
 from api.example import BODIES, PARTS
 from api.problem import CATALOGUE, MEDIA_TYPE, ProblemBody
 from api.route import Answer, Media, Route
+from engine.ports import NotificationType
 
 REFS = "#/components/schemas/{name}"
 JSON = "application/json"
@@ -43,11 +44,13 @@ PART = re.compile(r"\{(\w+)\}")
 Json = dict[str, Any]
 
 
-def document(routes: Iterable[Route], version: str, notifications: Mapping[str, Any] | None = None) -> Json:
-    """The whole. `notifications`: the struct of each type's envelope, by the type's name."""
+def document(
+    routes: Iterable[Route], version: str, notifications: Mapping[str, NotificationType] | None = None
+) -> Json:
+    """The whole, with every type of notification, by its name."""
     routes = list(routes)
     told = dict(notifications or {})
-    types = [one for route in routes for one in _types(route)] + [ProblemBody, *told.values()]
+    types = [one for route in routes for one in _types(route)] + [ProblemBody, *(one.envelope for one in told.values())]
     shapes = _Shapes(types)
     paths: dict[str, Json] = {}
     for route in routes:
@@ -68,7 +71,7 @@ def document(routes: Iterable[Route], version: str, notifications: Mapping[str, 
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
         "paths": paths,
-        "webhooks": {name: _webhook(name, shapes.of(type_)) for name, type_ in told.items()},
+        "webhooks": {name: _webhook(one, shapes.of(one.envelope)) for name, one in told.items()},
         "components": {
             "schemas": {name: one for name, one in shapes.components.items() if name not in queries},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "PASETO v4.public"}},
@@ -123,7 +126,7 @@ def _structs(types: Sequence[Any]) -> Iterator[type[msgspec.Struct]]:
 
 def _field_docs(cls: type) -> dict[str, str]:
     """The texts that stand below fields."""
-    if not issubclass(cls, msgspec.Struct) or cls is msgspec.Struct:
+    if not issubclass(cls, msgspec.Struct) or cls is msgspec.Struct or not _has_source(cls):
         return {}
     found = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(found, ast.ClassDef)
@@ -136,6 +139,14 @@ def _field_docs(cls: type) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+
+
+def _has_source(cls: type) -> bool:
+    """Not so for a struct that was made while running."""
+    try:
+        return bool(inspect.getsource(cls))
+    except (OSError, TypeError):
+        return False
 
 
 def _types(route: Route) -> Iterator[Any]:
@@ -336,12 +347,14 @@ def _link(routes: Sequence[Route], paths: Mapping[str, Json]) -> None:
                 response["links"] = links
 
 
-def _webhook(name: str, schema: Json) -> Json:
+def _webhook(told: NotificationType, schema: Json) -> Json:
+    content = {"schema": schema, "example": msgspec.to_builtins(told.example)}
     return {
         "post": {
-            "operationId": f"told_{name.replace('.', '_')}",
-            "summary": name,
-            "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+            "operationId": f"told_{told.name.replace('.', '_')}",
+            "summary": told.name,
+            "description": told.about,
+            "requestBody": {"required": True, "content": {JSON: content}},
             "responses": {"2XX": {"description": "Taken. Anything else is tried again."}},
         }
     }

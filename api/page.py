@@ -32,13 +32,16 @@ def reference(schema: Json) -> str:
             if method in operations:
                 operation = operations[method]
                 groups.setdefault(operation["tags"][0], []).append("".join(_operation(method, path, operation)))
-    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in [*groups, "shapes", "problems"])
+    contents = " · ".join(f'<a href="#{name}">{name}</a>' for name in [*groups, "notifications", "shapes", "problems"])
     body = [f"<h1>Ringfold {escape(schema['info']['version'])}: the API</h1>", f"<p>{contents}</p>"]
     body.append(
         f"<p>{_text(schema['info']['description'])} The same for machines: <a href='/openapi.json'>openapi.json</a>.</p>"
     )
     for name, operations in groups.items():
         body += [f'<h2 id="{name}">{name}</h2>', *operations]
+    body.append('<h2 id="notifications">Notifications</h2>')
+    for name, one in schema["webhooks"].items():
+        body += _notification(name, one["post"])
     body.append('<h2 id="shapes">Shapes</h2>')
     body += [_shape(name, one) for name, one in sorted(schema["components"]["schemas"].items())]
     rows = "".join(_problem_row(code, entry) for code, entry in sorted(CATALOGUE.items()))
@@ -65,6 +68,14 @@ def _page(title: str, body: Iterable[str]) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>{''.join(body)}</html>"
     )
+
+
+def _notification(name: str, one: Json) -> Iterator[str]:
+    content = one["requestBody"]["content"]["application/json"]
+    example = msgspec.json.format(msgspec.json.encode(content["example"]), indent=2).decode()
+    yield f'<h3 id="{one["operationId"]}"><code>{escape(name)}</code></h3>'
+    yield f"<p>{_text(one['description'])} {_type(content['schema'])}</p>"
+    yield f"<details><summary>Example</summary><pre>{escape(example)}</pre></details>"
 
 
 def _operation(method: str, path: str, one: Json) -> Iterator[str]:

@@ -5,7 +5,7 @@ A probe that has no token, and a browser that can send none, find here what they
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from aiohttp import web
 from api import openapi, page
 from api.problem import Problem
 from api.route import Route, Service
+from engine.ports import NotificationType
 
 OpenHandler = Callable[[Service, web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,7 +25,9 @@ class OpenRoute(NamedTuple):
     handler: OpenHandler
 
 
-def open_routes(routes: Sequence[Route], notifications: Mapping[str, Any] | None = None) -> list[OpenRoute]:
+def open_routes(
+    routes: Sequence[Route], notifications: Mapping[str, NotificationType] | None = None
+) -> list[OpenRoute]:
     schema = openapi.document(routes, version("ringfold"), notifications)
     raw = msgspec.json.encode(schema)
 

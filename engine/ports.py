@@ -181,15 +181,34 @@ class Announcer(Protocol):
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """The one envelope. `seq` counts without gaps per campaign; `cursor` is opaque and orders the whole feed."""
+    """The one envelope of all notifications."""
 
     id: str
+    """The same whenever it comes again."""
     type: str
+    """What happened: says what is in `data`."""
+    version: int = 1
+    """Of the envelope."""
     time: str
+    """When it happened: RFC 3339 in UTC."""
     cursor: str
+    """Opaque; orders the whole feed. Empty where it is in none."""
     campaign: str
+    """The campaign's ref; empty for what belongs to none."""
     seq: int
+    """Counts without gaps per campaign, from 1; 0 for what is in no sequence."""
     data: dict[str, Any]
+    """What the type has to say."""
+
+
+class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
+    """A type in the catalogue: `envelope` is a notification of this type, `content` what is in its `data`."""
+
+    name: str
+    about: str
+    envelope: type[msgspec.Struct]
+    content: type[msgspec.Struct]
+    example: Notification
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +240,11 @@ class BadCursor(Exception):
 
 class Feed(Announcer, Protocol):
     """All notifications in one order, and the webhooks that follow it."""
+
+    @property
+    def catalogue(self) -> Mapping[str, NotificationType]:
+        """Every type of notification, by its name."""
+        ...
 
     async def read(
         self, after: str, limit: int, campaign: str = "", types: Sequence[str] = (), wait_ms: int = 0

@@ -1,18 +1,28 @@
 """Fixtures that more than one folder of tests uses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from config.settings import Ami
 from simulations.pbx import Script, SimulatedPbx, User
+from tests import notified
 from tests.world import World, running, settings_for
 
 pytest_plugins = ["tests.postgres_fixture"]
 
 TIME_SCALE = 0.05
 """Ring and talk times at the simulated PBX, against life."""
+
+
+@pytest.fixture(autouse=True)
+def notifications_fit_their_schemas(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In every test: what clients are told is what the catalogue says."""
+    notified.watch(monkeypatch)
+    yield
+    found, notified.faults = notified.faults, []
+    assert not found, found[:5]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from adapters.notify.catalogue import CATALOGUE
 from adapters.notify.crew import Crew
 from adapters.notify.dispatch import Dispatch
 from adapters.notify.feed import FeedReader
@@ -13,7 +14,7 @@ from adapters.notify.notification import AgentName
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.directory import WebhookPut
-from engine.ports import Clock, Delivery, EventStore, Lane, Notification, Recorded
+from engine.ports import Clock, Delivery, EventStore, Lane, Notification, NotificationType, Recorded
 
 
 class Notifier:
@@ -87,6 +88,10 @@ class Notifier:
             self._merger.follow(log, recorded)
 
     # -- engine.ports.Feed -------------------------------------------------------------------------------------------
+
+    @property
+    def catalogue(self) -> Mapping[str, NotificationType]:
+        return CATALOGUE
 
     async def read(
         self, after: str, limit: int, campaign: str = "", types: Sequence[str] = (), wait_ms: int = 0

@@ -98,7 +98,9 @@ async def test_TF_37_TF_38_the_feed_is_paged_without_gap_or_repeat(service: Worl
         seen += page["events"]
         cursor = page["cursor"]
     assert [one["seq"] for one in seen] == list(range(1, len(seen) + 1))
-    assert all(set(one) == {"id", "type", "time", "cursor", "campaign", "seq", "data"} for one in seen)  # TF-37
+    assert all(
+        set(one) == {"id", "type", "version", "time", "cursor", "campaign", "seq", "data"} for one in seen
+    )  # TF-37
     again = (await ask(service, "GET", f"{EVENTS}?after={seen[4]['cursor']}&limit=500")).body["events"]
     assert again == seen[5:]
 

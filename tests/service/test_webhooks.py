@@ -22,7 +22,7 @@ from tests.service.test_preview import act, take
 from tests.world import PATIENCE_S, World, running, settings_for
 
 SECRET = "whsec_" + "QUJD" * 10
-ENVELOPE = {"id", "type", "time", "cursor", "campaign", "seq", "data"}
+ENVELOPE = {"id", "type", "version", "time", "cursor", "campaign", "seq", "data"}
 LONG_MS = 600_000
 
 

@@ -1,0 +1,1 @@
+"""What each type of notification carries: a public contract. Add fields, never change or remove one."""
