@@ -575,10 +575,8 @@ def check(*, config: Config = None) -> None:
         print(f"ok    the store opens: {store.kind}")
         bad = 0
         for found in await check_pbx(ami_settings(settings)):
-            bad += not found.ok
-            print(
-                f"{'ok   ' if found.ok else 'FAULT'} {found.what}" + ("" if found.ok else f"\n      cure: {found.cure}")
-            )
+            bad += found.is_fault
+            print(found)
         return 1 if bad else 0
 
     sys.exit(asyncio.run(run()))

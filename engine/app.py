@@ -115,6 +115,8 @@ class Engine:
         self.directory.standing = self.claims.standing
         self.claims.standing.digest = digest_of
         self.pbx_reason = "not connected yet"
+        self._heard_until = 0
+        """When the PBX was lost last, 0 where this process never had it."""
         self.draining = False
         self.announcer: Announcer | None = None
         self.followers: list[Callable[[str, Sequence[Recorded]], None]] = []
@@ -390,6 +392,8 @@ class Engine:
         if isinstance(seen, PbxUp):
             self._pbx_up(seen)
         elif isinstance(seen, PbxDown):
+            if self.claims.pbx_up:
+                self._heard_until = seen.at
             self.claims.pbx_up, self.pbx_reason = False, seen.reason
             log.warning("pbx down", reason=seen.reason)
         else:
@@ -413,7 +417,8 @@ class Engine:
             else:
                 self._hang_up_stranger(leg.leg)
         for ref, legs in by_campaign.items():
-            self.campaigns[ref].actor.post(Resync(at=up.at, legs=legs, restarted=up.restarted))
+            resync = Resync(at=up.at, legs=legs, restarted=up.restarted, heard_until=self._heard_until)
+            self.campaigns[ref].actor.post(resync)
 
     def _hang_up_stranger(self, leg: str) -> None:
         """A leg of our making that no log knows. Whoever lost a log can't tell it from its new owner's: it lets it be."""

@@ -45,6 +45,7 @@ def endings(path: str, legs: frozenset[str], at: int) -> dict[str, LegEnded]:
                 answered=leg in answered,
                 ringing=False,
                 far_end=extra.hangupsource != "" and extra.hangupsource == row[CHANNEL],
+                later=True,
             )
     return ended
 

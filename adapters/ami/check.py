@@ -49,6 +49,16 @@ class Finding(msgspec.Struct, frozen=True):
     cure: str = ""
     warning: bool = False
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it keeps calls from working."""
+        return not (self.ok or self.warning)
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"ok    {self.what}"
+        return f"{'FAULT' if self.is_fault else 'warn '} {self.what}\n      cure: {self.cure}"
+
 
 async def check(settings: AmiSettings) -> list[Finding]:
     """Never raises for what the PBX does or lacks: it is what is being found out."""

@@ -157,12 +157,15 @@ class CallDoubted(msgspec.Struct, frozen=True, kw_only=True, tag="call.doubted.v
     at: int
     call: str
     why: Doubt
+    heard_until: int = 0
+    """When the connection to the PBX was lost, 0 where it wasn't or nobody knows."""
 
 
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call.ended.v1"):
     """The call's record. Times in ms; `cause` Q.850 and `sip_code` as heard, 0 where nothing was.
 
-    `recording` and `recording_fault` as `recording_of` tells them.
+    `recording` and `recording_fault` as `recording_of` tells them. `talk_ms` of a call that ended while the PBX wasn't heard
+    is what is certain: up to the loss of the connection.
     """
 
     at: int
@@ -224,6 +227,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     bridge_failed: bool = False
     hung_up_by: Party | None = None
     doubt: Doubt | None = None
+    heard_until: int = 0
     outcome: Outcome | None = None
     ended_by: Party | None = None
     reason: str = ""
@@ -293,7 +297,7 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
         case HangupRequested():
             return msgspec.structs.replace(state, hung_up_by=event.party)
         case CallDoubted():
-            return msgspec.structs.replace(state, doubt=event.why)
+            return msgspec.structs.replace(state, doubt=event.why, heard_until=event.heard_until or state.heard_until)
         case CallEnded():
             return msgspec.structs.replace(
                 state,
@@ -390,18 +394,28 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
             assert_never(seen)
 
 
-def unlisted(state: Call, at: int, restarted: bool) -> tuple[CallEvent, ...]:
+def unlisted(state: Call, at: int, restarted: bool, heard_until: int = 0) -> tuple[CallEvent, ...]:
     """The connection is back and this call's leg is not among the living."""
     if state.status in (CallStatus.ENDED, CallStatus.AWAITING_AGENT):
         return ()
     # One still to appear may have been asked for after the PBX was back: only asking about it tells.
     to_appear = state.status is CallStatus.REQUESTED and state.doubt is not Doubt.ORIGINATE_FAILED
     if restarted and not to_appear:
-        return (_ended_by_absence(state, at, "the PBX restarted"),)
-    return (CallDoubted(at=at, call=state.id, why=Doubt.RECONNECTED),)
+        known = msgspec.structs.replace(state, heard_until=heard_until or state.heard_until)
+        return (_ended_by_absence(known, at, "the PBX restarted"),)
+    return (CallDoubted(at=at, call=state.id, why=Doubt.RECONNECTED, heard_until=heard_until),)
 
 
-def end(state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int = 0, sip_code: int = 0) -> CallEnded:
+def end(
+    state: Call,
+    at: int,
+    how: Outcome,
+    by: Party,
+    reason: str,
+    cause: int = 0,
+    sip_code: int = 0,
+    talked_until: int = 0,
+) -> CallEnded:
     rang_until = state.connected_at or at
     recording, fault = recording_of(state)
     return CallEnded(
@@ -416,7 +430,7 @@ def end(state: Call, at: int, how: Outcome, by: Party, reason: str, cause: int =
         cause=cause,
         sip_code=sip_code,
         ring_ms=rang_until - state.ringing_at if state.ringing_at else 0,
-        talk_ms=at - state.bridged_at if state.bridged_at else 0,
+        talk_ms=max(0, (talked_until or at) - state.bridged_at) if state.bridged_at else 0,
         recording=recording,
         recording_fault=fault,
     )
@@ -462,13 +476,13 @@ def _ended_by_leg(state: Call, seen: LegEnded) -> CallEnded:
         how, by = outcome.answered(bool(state.bridged_at), seen.far_end, state.hung_up_by)
     else:
         how, by = outcome.unanswered(seen.cause, seen.ringing or bool(state.ringing_at), state.hung_up_by)
-    return end(state, seen.at, how, by, "", seen.cause, seen.sip_code)
+    return end(state, seen.at, how, by, "", seen.cause, seen.sip_code, state.heard_until if seen.later else 0)
 
 
 def _ended_by_absence(state: Call, at: int, reason: str) -> CallEnded:
     """Nobody can tell how it ended. What was bridged was answered; a refused originate that left no leg never was."""
     if state.bridged_at:
-        return end(state, at, Outcome.ANSWERED, Party.UNKNOWN, reason)
+        return end(state, at, Outcome.ANSWERED, Party.UNKNOWN, reason, talked_until=state.heard_until)
     if state.status is CallStatus.CONNECTED:
         return end(state, at, Outcome.ABANDONED, Party.UNKNOWN, reason)
     if state.status is CallStatus.REQUESTED and state.doubt is Doubt.ORIGINATE_FAILED:

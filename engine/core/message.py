@@ -223,11 +223,12 @@ class HangUpCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resync(msgspec.Struct, frozen=True, kw_only=True):
-    """The connection to the PBX is (back) up: what lives there."""
+    """The connection to the PBX is (back) up: what lives there. `heard_until` is when it was lost, 0 where nobody knows."""
 
     at: int
     legs: dict[str, LegSeen]
     restarted: bool
+    heard_until: int = 0
 
 
 Command = (

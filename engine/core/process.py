@@ -303,7 +303,8 @@ def _resync(book: Book, message: Resync) -> Step:
         if any(isinstance(one, CallEnded) and one.call == call.id for one in events):
             continue
         seen = message.legs.get(call.id)
-        news = calls.decide(call, seen) if seen else calls.unlisted(call, message.at, message.restarted)
+        gone = (message.at, message.restarted, message.heard_until)
+        news = calls.decide(call, seen) if seen else calls.unlisted(call, *gone)
         events += _opening(book, news)
         effects += _repeat(book, call, seen) if seen else []
     return Step(events, effects)

@@ -83,7 +83,8 @@ class LegEnded(msgspec.Struct, frozen=True, tag=True):
     """The channel is gone.
 
     `cause` is the Q.850 hang-up cause, `sip_code` the final SIP status or 0 where the PBX doesn't tell. `answered` says
-    whether it was ever Up, `ringing` whether it ever rang, `far_end` whether its own party hung up.
+    whether it was ever Up, `ringing` whether it ever rang, `far_end` whether its own party hung up. `later`: it was looked
+    up afterwards, and `at` is when.
     """
 
     leg: str
@@ -93,6 +94,7 @@ class LegEnded(msgspec.Struct, frozen=True, tag=True):
     answered: bool
     ringing: bool
     far_end: bool
+    later: bool = False
 
 
 class OriginateRejected(msgspec.Struct, frozen=True, tag=True):

@@ -364,8 +364,9 @@ class Conversation:
     def seen(self, leg: str, state: LegState = LegState.UP, ready: bool = False, bridged: bool = False) -> LegSeen:
         return LegSeen(leg=leg, at=self.at, channel=f"PJSIP/{leg[-6:]}", state=state, ready=ready, bridged=bridged)
 
-    def resync(self, *legs: LegSeen, restarted: bool = False) -> Said:
-        return self.when(Resync(at=self.at, legs={one.leg: one for one in legs}, restarted=restarted))
+    def resync(self, *legs: LegSeen, restarted: bool = False, heard_until: int = 0) -> Said:
+        living = {one.leg: one for one in legs}
+        return self.when(Resync(at=self.at, legs=living, restarted=restarted, heard_until=heard_until))
 
     def talking(self, agent: str, number: str | None = None) -> str:
         """Given an agent (nailed) who talks to the next contact; the call."""

@@ -23,7 +23,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def ended(cause: int, answered: bool, far_end: bool) -> LegEnded:
-    return LegEnded(leg=LEG, at=7, cause=cause, sip_code=0, answered=answered, ringing=False, far_end=far_end)
+    return LegEnded(
+        leg=LEG, at=7, cause=cause, sip_code=0, answered=answered, ringing=False, far_end=far_end, later=True
+    )
 
 
 def test_an_answered_leg_that_let_go(file: Path) -> None:

@@ -8,7 +8,7 @@ from engine.core.agent import Line, Phone
 from engine.core.call import CallDoubted, CallEnded, CallOverdue, CallStatus, Doubt
 from engine.core.effect import SetTimer
 from engine.core.outcome import Outcome, Party
-from engine.core.telephony import BridgeLegs, HangUp, LegState, OriginateAgent, OriginateContact, Settle
+from engine.core.telephony import BridgeLegs, HangUp, LegEnded, LegState, OriginateAgent, OriginateContact, Settle
 from tests.engine.conversation import Conversation, Said
 
 REACHED = (CallStatus.REQUESTED, CallStatus.PLACED, CallStatus.RINGING, CallStatus.CONNECTED, CallStatus.BRIDGED)
@@ -69,6 +69,37 @@ def test_EX_02_a_restarted_pbx_ended_every_leg_it_does_not_list(status: CallStat
     assert "a1" not in talk.claims.agents
     assert agent not in talk.claims.legs
     assert said.none(OriginateContact)
+
+
+@pytest.mark.parametrize("how", ["absent", "restarted", "looked up"])
+def test_EX_02_nobody_is_said_to_have_talked_through_an_outage(how: str) -> None:
+    talk = Conversation()
+    talk.running("a1")
+    call, agent = talk.talking("a1"), talk.leg("a1")
+    talk.wait(5_000)
+    lost_at = talk.at
+    talk.wait(600_000)
+    said = talk.resync(talk.seen(agent, ready=True), restarted=how == "restarted", heard_until=lost_at)
+    if how == "absent":
+        said = talk.absent(call)
+    elif how == "looked up":
+        said = talk.when(
+            LegEnded(leg=call, at=talk.at, cause=16, sip_code=0, answered=True, ringing=False, far_end=True, later=True)
+        )
+    assert said.one(CallEnded).talk_ms == 5_000
+
+
+def test_EX_02_a_call_that_outlived_an_outage_talked_until_its_end() -> None:
+    talk = Conversation()
+    talk.running("a1")
+    call, agent = talk.talking("a1"), talk.leg("a1")
+    talk.wait(5_000)
+    lost_at = talk.at
+    talk.wait(10_000)
+    talk.resync(talk.seen(agent, ready=True), heard_until=lost_at)
+    talk.when(talk.seen(call, bridged=True))  # asked about, it answered
+    talk.wait(5_000)
+    assert talk.ended(call, answered=True).one(CallEnded).talk_ms == 20_000
 
 
 @pytest.mark.parametrize("crashed", [False, True])
