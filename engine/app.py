@@ -379,8 +379,11 @@ class Engine:
                 await self.submit(ref, allocate)
 
     async def _retire(self, ref: str) -> None:
-        running = self.campaigns.pop(ref)
+        """Raises Refused and NotOwner, with all as it was: whoever deletes it again goes on from here."""
         await self.direct(RetireCampaign(at=self.clock.now_ms(), ref=ref))
+        running = self.campaigns.pop(ref, None)
+        if running is None:  # several asked
+            return
         running.task.cancel()
         await asyncio.gather(running.task, return_exceptions=True)
         await running.actor.log.close()

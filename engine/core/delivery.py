@@ -198,7 +198,7 @@ def let_go(book: Book, held: Reservation, at: int, why: Why, note: str = "") -> 
     """The reservation ends without a disposition.
 
     A contact that was tried in it and not reached comes back by the rule for how the last attempt ended, or not at all
-    once the attempts are used up. One that was skipped goes to the end. Any other keeps its place.
+    once the attempts are used up. One that was skipped goes to the end, tried or not. Any other keeps its place.
     """
     settings, contact = book.campaign.settings, book.contacts.by_ref[held.contact]
     back = released(contact, held, at, why, note)
@@ -209,7 +209,9 @@ def let_go(book: Book, held: Reservation, at: int, why: Why, note: str = "") -> 
         due_at = at + delay_ms(rule.after_s, rule.growth, times) if rule else 0
         back = msgspec.structs.replace(back, due_at=due_at, callback=False)
     elif why is Why.SKIPPED:
-        back = msgspec.structs.replace(back, rank=book.contacts.next_rank, due_at=0, callback=False)
+        back = msgspec.structs.replace(back, due_at=0, callback=False)
+    if why is Why.SKIPPED:
+        back = msgspec.structs.replace(back, rank=book.contacts.next_rank)
     attempts = sum(1 for _ in contact.dialled())
     used_up = tried is not None and 0 < settings.attempts_per_contact <= attempts
     dead = bool(contact.numbers) and all(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from engine.core.book import Book
 from engine.core.campaign import Day, Settings, Window
 from engine.core.contact import Contact
-from engine.core.standing import DAY_MS, Standing
+from engine.core.standing import DAY_MS, Standing, line_of
 
 MINUTE_MS = 60_000
 DAYS = tuple(Day)
@@ -71,7 +71,7 @@ def _by_count(settings: Settings, contact: Contact, number: str, standing: Stand
     today = standing.attempts(number, at - DAY_MS)
     if settings.number_attempts_per_day and today >= settings.number_attempts_per_day:
         return Forbidden("cap-number", f"{today} attempts on the number in 24 hours over all campaigns")
-    person = sum(standing.attempts(one, at - DAY_MS) for one in contact.numbers)
+    person = sum(standing.attempts(one, at - DAY_MS) for one in {line_of(one) for one in contact.numbers})
     if settings.person_attempts_per_day and person >= settings.person_attempts_per_day:
         return Forbidden("cap-person", f"{person} attempts on the person in 24 hours over all campaigns")
     return None

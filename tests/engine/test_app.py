@@ -16,7 +16,7 @@ from engine.core.directory import RegisterAgent
 from engine.core.message import Added, Allocate, AskAgent, Message
 from engine.core.outcome import Outcome
 from engine.core.process import step
-from engine.core.refusal import Refused
+from engine.core.refusal import Refused, no_room
 from engine.core.still import PAGE_CONTACTS
 from engine.core.telephony import (
     BridgeLegs,
@@ -604,3 +604,22 @@ async def test_a_stop_that_is_forced_hangs_the_live_call_up_at_the_pbx() -> None
         await stop(shell, force=True)
         assert HangUp(leg=call) in shell.pbx.asked
         assert len(shell.pbx.all(OriginateAgent)) == 1
+
+
+async def test_a_deletion_that_finds_no_room_at_the_end_can_be_asked_again() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create("c1")
+
+        async def full(_: Any) -> Any:
+            raise no_room("mailbox-full", "later")
+
+        shell.engine.direct = full  # type: ignore[assignment,method-assign]
+        with pytest.raises(Refused, match="later"):
+            await shell.engine.submit("c1", Delete(at=shell.clock.now, by="m"))
+        del shell.engine.direct
+
+        await asyncio.gather(*(shell.engine.submit("c1", Delete(at=shell.clock.now, by="m")) for _ in range(3)))
+
+        assert shell.engine.directory.campaigns == {"c1": True}
+        assert shell.engine.campaigns == {}

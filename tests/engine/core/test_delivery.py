@@ -258,6 +258,14 @@ def test_OM_11_weights_decide_and_the_hand_out_is_even_all_along() -> None:
         assert all(abs(so_far[agent] - length * weight / 7) < 1 for agent, weight in (("a", 4), ("b", 2), ("c", 1)))
 
 
+def test_OM_19_a_contact_that_was_not_reached_and_is_skipped_goes_to_the_end_too() -> None:
+    talk = working("a1", contacts=3)
+    assert talk.next("a1").reply.contact == "k0"
+    talk.failing("a1")
+    talk.skip("a1")
+    assert [talk.delivered("a1") for _ in range(3)] == ["k1", "k2", "k0"]
+
+
 def test_OM_11_own_contacts_first_then_free_ones_then_those_of_who_is_not_there() -> None:
     talk = working("a1", "a2")
     talk.add_as(new("free"), new("theirs", agent="a2"), new("mine", agent="a1"), new("gone", agent="a9"))

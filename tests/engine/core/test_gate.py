@@ -208,6 +208,12 @@ def test_EX_08_the_persons_cap_counts_all_their_numbers() -> None:
     assert forbidden(talk, "+15552") == "cap-person"
 
 
+def test_EX_08_a_number_that_stands_twice_in_a_contact_is_counted_once() -> None:
+    talk = holding("+15551", "15551", person_attempts_per_day=2)
+    talk.failing("a-c1")
+    assert dialled(talk)
+
+
 def test_an_attempt_is_forgotten_when_no_cap_looks_back_so_far() -> None:
     standing = Standing()
     for day in range(20):
