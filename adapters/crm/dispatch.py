@@ -111,6 +111,7 @@ class Dispatch:
         self._changed.set()
 
     def _forget(self, campaign: str) -> None:
+        self._ledger.forget(campaign)
         gone = self.waiting.pop(campaign, None)
         if gone is not None:
             self._count -= len(gone.by_pos)
@@ -150,7 +151,8 @@ class Dispatch:
         try:
             tried = await self._attempt(due)
             await self._write(tried)
-            self._ledger.apply(tried)
+            if self.waiting.get(due.campaign) is waiting:
+                self._ledger.apply(tried)
         finally:
             waiting.under_way -= 1
             self._under_way -= 1

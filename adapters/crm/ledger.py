@@ -14,23 +14,28 @@ Key = tuple[str, int]
 
 class Ledger:
     def __init__(self) -> None:
-        self._newest: dict[Key, InteractionTried] = {}
+        self._newest: defaultdict[str, dict[int, InteractionTried]] = defaultdict(dict)
+        """By campaign, and position in its log."""
         self._of_call: defaultdict[str, dict[Key, None]] = defaultdict(dict)
 
     def apply(self, event: CrmEvent) -> None:
-        key = (event.campaign, event.pos)
-        self._newest[key] = event
+        self._newest[event.campaign][event.pos] = event
         if event.call:
-            self._of_call[event.call][key] = None
+            self._of_call[event.call][event.campaign, event.pos] = None
 
     def newest(self, campaign: str, pos: int) -> InteractionTried | None:
-        return self._newest.get((campaign, pos))
+        known = self._newest.get(campaign)
+        return known.get(pos) if known is not None else None
 
     def of_call(self, call: str) -> list[InteractionTried]:
-        return [self._newest[key] for key in self._of_call.get(call, ())]
+        return [self._newest[campaign][pos] for campaign, pos in self._of_call.get(call, ())]
 
     def keep(self, campaigns: Collection[str]) -> None:
         """Forget those of campaigns that are gone."""
-        for key in [one for one in self._newest if one[0] not in campaigns]:
-            gone = self._newest.pop(key)
+        for campaign in [one for one in self._newest if one not in campaigns]:
+            self.forget(campaign)
+
+    def forget(self, campaign: str) -> None:
+        """Its campaign is gone, and whoever asked for a call of it is told that there is none."""
+        for gone in self._newest.pop(campaign, {}).values():
             self._of_call.pop(gone.call, None)

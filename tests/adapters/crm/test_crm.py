@@ -266,6 +266,8 @@ async def test_a_deleted_campaigns_interactions_end_with_it(receiver: Receiver) 
         assert office.crm._dispatch is not None
         assert office.crm._dispatch._count == 0
         await until(lambda: office.shelf.checkpoints.get(("crm", "campaign/sales")) == 11)
+        calls = {one.call for one in office.tried}
+        assert [office.crm.of_call(one) for one in calls] == [[] for _ in calls]  # nor is anything of them kept
 
 
 async def test_a_huge_answer_is_not_read_to_its_end(receiver: Receiver) -> None:
