@@ -456,16 +456,15 @@ class Engine:
             case CancelTimer():
                 self._timers.cancel(ref, effect.key)
             case Suppress():
-                numbers = self.campaigns[ref].book.contacts.by_ref[effect.contact].numbers
-                self._spawn(self._suppress(ref, effect, numbers), f"suppress {ref}")
+                self._spawn(self._suppress(ref, effect), f"suppress {ref}")
             case BridgeLegs() if self.announcer is not None:
                 self._spawn(self._announce_then(ref, pos, effect), f"bridge {effect.leg}")
             case _:
                 self._telephony.perform(effect)
 
-    async def _suppress(self, ref: str, effect: Suppress, numbers: tuple[str, ...]) -> None:
+    async def _suppress(self, ref: str, effect: Suppress) -> None:
         """A crash before the campaign's log says that it is done does it again: the disposition stands there."""
-        name = list_chosen(effect.list, ref)
+        name, numbers = list_chosen(effect.list, ref), effect.numbers
         async with self._suppressing:
             while True:
                 at = self.clock.now_ms()

@@ -25,6 +25,7 @@ class Suppress(msgspec.Struct, frozen=True):
 
     contact: str
     list: str
+    numbers: tuple[str, ...]
 
 
 class Suppressed(msgspec.Struct, frozen=True):

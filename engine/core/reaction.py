@@ -84,7 +84,7 @@ def react(book: Book, event: Event) -> list[Effect]:
         case ContactDisposed():
             in_hand = bool(event.reservation)
             done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")] if in_hand else []
-            return [*done, Suppress(contact=event.contact, list=event.dnc)] if event.dnc else done
+            return [*done, _suppress(book, event.contact, event.dnc)] if event.dnc else done
         case (
             ContactsAdded()
             | ContactsReplaced()
@@ -128,6 +128,11 @@ def _dial(book: Book, event: CallRequested) -> list[Effect]:
     ]
 
 
+def _suppress(book: Book, contact: str, name: str) -> Suppress:
+    """With the numbers as they are at this moment: an erasure may be the next that is decided."""
+    return Suppress(contact=contact, list=name, numbers=book.contacts.by_ref[contact].numbers)
+
+
 def bridge(book: Book, call: Call) -> list[Effect]:
     agent = book.agents.get(call.agent)
     if agent is None or agent.leg != call.agent_leg or agent.phone is not Phone.UP:
@@ -139,7 +144,7 @@ def resume(book: Book) -> list[Effect]:
     """Timers of a book read back from its log. Legs are left to `Resync`: first the PBX must tell what lives."""
     effects: list[Effect] = []
     settings = book.campaign.settings
-    effects += [Suppress(contact=contact, list=name) for contact, name in book.suppressed.items()]
+    effects += [_suppress(book, contact, name) for contact, name in book.suppressed.items()]
     effects += _deal(book, 0)
     for held in book.reservations.values():
         if held.phase is Phase.OFFERED:

@@ -167,7 +167,7 @@ class Walk:
             case CancelTimer():
                 self.timers.pop((ref, effect.key), None)
             case Suppress():
-                numbers = self.books[ref].contacts.by_ref[effect.contact].numbers
+                numbers = effect.numbers
                 version, until = self.standing.versions.get(EVERYWHERE, 0) + 1, self.at + LISTED_MS
                 self.standing.put(EVERYWHERE, numbers, until, version)
                 self.standing.arrived(EVERYWHERE, effect.contact, numbers)

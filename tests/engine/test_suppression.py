@@ -7,7 +7,7 @@ import pytest
 from engine.app import Limits
 from engine.core.campaign import DEFAULT_DISPOSITIONS, Disposition, DncList
 from engine.core.directory import UnlistNumbers
-from engine.core.message import DisposeAll
+from engine.core.message import DisposeAll, EraseContacts
 from engine.core.refusal import Refused
 from tests.engine.shell import Shell, new_shell, started, until
 
@@ -35,6 +35,17 @@ async def test_EX_11_many_numbers_at_once_find_room_or_wait_for_it() -> None:
         await until(lambda: len(listed(shell)) == 40)
         assert shell.engine.failed is not None
         assert not shell.engine.failed.done()
+
+
+async def test_EX_11_a_number_is_listed_though_its_person_is_erased_the_next_moment() -> None:
+    shell = await new_shell()
+    async with started(shell):
+        await shell.create(dispositions=NEVER, dispose_without_attempt=True)
+        await shell.engine.add_contacts("c1", shell.contacts("k0"))
+        erase = EraseContacts(at=shell.clock.now, by="m", contacts=("k0",))
+        await asyncio.gather(forbid(shell, "k0"), shell.engine.submit("c1", erase))
+        assert shell.book().contacts.by_ref["k0"].numbers == ()
+        await until(lambda: listed(shell) == {"5550"})
 
 
 async def test_EX_11_a_number_taken_off_the_list_stays_off_it_after_a_restart() -> None:
