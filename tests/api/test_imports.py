@@ -298,7 +298,7 @@ async def test_SG_03_templates_can_be_downloaded(spring: World) -> None:
     assert book.headers["Content-Type"] == XLSX
     assert book.headers["Content-Disposition"] == 'attachment; filename="contacts.xlsx"'
     assert (await checked(spring, book.raw, XLSX))["reason"] == "the file has a header and no rows"
-    problem(await ask(spring, "GET", "/v1/imports/template.ods"), 404, "unknown-import")
+    problem(await ask(spring, "GET", "/v1/imports/template.ods"), 404, "not-found")
 
 
 async def test_SG_03_a_workbook_comes_as_a_csv_file_does(spring: World) -> None:

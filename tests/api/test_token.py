@@ -94,7 +94,7 @@ WRONG: dict[str, Callable[[KeyRing], str]] = {
     "for another audience": of(aud="elsewhere"),
     "for several audiences": of(aud=[AUDIENCE]),
     "by another issuer": of(iss="elsewhere"),
-    "issued in the future": of(iat=at(minutes=10)),
+    "issued in the future": of(iat=at(days=1)),
     "without an id": of(jti=None),
     "without a subject": of(sub=None),
     "an unknown role": of(role="root"),

@@ -375,7 +375,8 @@ async def test_attempts_are_counted_on_over_a_restart(receiver: Receiver) -> Non
         receiver.always = 200
         await office.settled(1)
         assert [one.attempts for one in office.tried] == list(range(1, len(office.tried) + 1))
-        assert office.crm.of_call(call)[0]["attempts"] == len(office.tried)
+        # What is shown follows the log by a moment.
+        await until(lambda: office.crm.of_call(call)[0]["attempts"] == len(office.tried))
 
 
 async def test_hints_that_are_lost_or_too_many_cost_nothing_but_a_look_into_the_store(receiver: Receiver) -> None:
