@@ -3,8 +3,9 @@
 import ast
 import inspect
 import re
-import textwrap
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -126,10 +127,27 @@ def _structs(types: Sequence[Any]) -> Iterator[type[msgspec.Struct]]:
 
 def _field_docs(cls: type) -> dict[str, str]:
     """The texts that stand below fields."""
-    if not issubclass(cls, msgspec.Struct) or cls is msgspec.Struct or not _has_source(cls):
+    return _texts(cls.__module__).get(cls.__qualname__, {})
+
+
+@cache
+def _texts(module: str) -> dict[str, dict[str, str]]:
+    """Of every class of a module, by its qualified name. A module is read once: `inspect` would read it for each class."""
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):  # of a struct that was made while running
         return {}
-    found = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(found, ast.ClassDef)
+    return dict(_classes(ast.parse(source), ""))
+
+
+def _classes(inside: ast.AST, prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for node in ast.iter_child_nodes(inside):
+        if isinstance(node, ast.ClassDef):
+            yield prefix + node.name, _below_fields(node)
+            yield from _classes(node, f"{prefix}{node.name}.")
+
+
+def _below_fields(found: ast.ClassDef) -> dict[str, str]:
     return {
         field.target.id: inspect.cleandoc(text.value.value)
         for field, text in zip(found.body, found.body[1:], strict=False)
@@ -139,14 +157,6 @@ def _field_docs(cls: type) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
-
-
-def _has_source(cls: type) -> bool:
-    """Not so for a struct that was made while running."""
-    try:
-        return bool(inspect.getsource(cls))
-    except (OSError, TypeError):
-        return False
 
 
 def _types(route: Route) -> Iterator[Any]:

@@ -3,7 +3,9 @@
 A probe that has no token, and a browser that can send none, find here what they need.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -28,16 +30,24 @@ class OpenRoute(NamedTuple):
 def open_routes(
     routes: Sequence[Route], notifications: Mapping[str, NotificationType] | None = None
 ) -> list[OpenRoute]:
-    schema = openapi.document(routes, version("ringfold"), notifications)
-    raw = msgspec.json.encode(schema)
+    @cache
+    def schema() -> openapi.Json:
+        return openapi.document(routes, version("ringfold"), notifications)
 
+    @cache
+    def raw() -> bytes:
+        return msgspec.json.encode(schema())
+
+    @cache
+    def reference() -> str:
+        return page.reference(schema())
+
+    # Made when somebody asks, and apart from the loop: it takes a second, and few ever ask.
     async def openapi_json(_: Service, __: web.Request) -> web.Response:
-        return web.Response(body=raw, content_type="application/json")
-
-    reference = page.reference(schema)
+        return web.Response(body=await asyncio.to_thread(raw), content_type="application/json")
 
     async def docs(_: Service, __: web.Request) -> web.Response:
-        return _page(reference)
+        return _page(await asyncio.to_thread(reference))
 
     async def problem(_: Service, request: web.Request) -> web.Response:
         text = page.problem(request.match_info["code"])
