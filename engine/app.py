@@ -75,6 +75,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     announce_timeout_ms: int = 250
     """How long a bridge waits, at most, for the call-connected notification to be on its way."""
     snapshot_every_events: int = 100_000
+    snapshot_every_contacts: float = 0.5
+    """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
     trunk_lines: dict[str, int] = {}
     """The trunks there are, in order, each with its most calls at a time over all campaigns; 0 is no limit."""
 
@@ -92,6 +94,7 @@ class Running(msgspec.Struct):
     snapshot_pos: int
     erased_pos: int = 0
     """Up to where snapshots may hold somebody who was erased since."""
+    is_snapshotting: bool = False
 
 
 class Engine:
@@ -500,20 +503,28 @@ class Engine:
 
     def _snapshot_if_due(self, ref: str, pos: int) -> None:
         running = self.campaigns.get(ref)
-        if running is not None and pos - running.snapshot_pos >= self.limits.snapshot_every_events:
-            running.snapshot_pos = pos
+        if running is None or running.is_snapshotting:
+            return
+        contacts = len(running.book.contacts)
+        if pos - running.snapshot_pos >= max(
+            self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
+        ):
+            running.snapshot_pos, running.is_snapshotting = pos, True
             self._spawn(self._snapshot(ref, pos, running.book.snapshot()), f"snapshot {ref}")
 
     async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
         """A snapshot that can't be saved costs time at the next start, no more."""
-        packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
         running = self.campaigns.get(ref)
         try:
+            packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
             if running is not None and pos < running.erased_pos:
                 await self.store.drop_snapshots(log_of(ref))
         except StoreUnavailable as error:
             log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
+        finally:
+            if running is not None:
+                running.is_snapshotting = False
 
     async def drop_snapshots(self, ref: str) -> None:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""

@@ -15,6 +15,7 @@ from engine.core.queue import Place, Queue, StillQueue
 from engine.core.roll import Contacts
 
 PAGE_CONTACTS = 20_000
+PLACE_TABLES = 256
 
 
 class Page(NamedTuple):
@@ -76,23 +77,34 @@ class Still:
             yield Page([ref for ref, _ in some], [row for _, row in some])
 
     def order(self) -> Order:
-        place_of = dict(zip(self.rows, range(len(self.rows)), strict=True))
+        places = _Places(self.rows)
         return Order(
             counts=self._counts,
             dealt=self._dealt,
             next_rank=self._next_rank,
             engaged=self._engaged,
-            external=(list(self._external), [place_of[ref] for ref in self._external.values()]),
-            worked={line: [place_of[ref] for ref in refs] for line, refs in self._worked.items()},
-            queues=[_waiting(owner, queue, place_of) for owner, queue in self._queues],
+            external=(list(self._external), places.of(self._external.values())),
+            worked={line: places.of(refs) for line, refs in self._worked.items()},
+            queues=[_waiting(owner, queue, places) for owner, queue in self._queues],
         )
 
 
-def _waiting(owner: str, queue: StillQueue, place_of: dict[str, int]) -> Waiting:
-    lines = [
-        Line(priority, tied, ranks.tolist(), [place_of[ref] for ref in refs])
-        for priority, tied, ranks, refs in queue.lines
-    ]
+class _Places:
+    """Which contact in order of arrival a ref is. Kept in many small tables: filling one large one would hold up all
+    other threads while it grows.
+    """
+
+    def __init__(self, refs: Iterable[str]) -> None:
+        self._tables: list[dict[str, int]] = [{} for _ in range(PLACE_TABLES)]
+        for place, ref in enumerate(refs):
+            self._tables[hash(ref) % PLACE_TABLES][ref] = place
+
+    def of(self, refs: Iterable[str]) -> list[int]:
+        return [self._tables[hash(ref) % PLACE_TABLES][ref] for ref in refs]
+
+
+def _waiting(owner: str, queue: StillQueue, places: _Places) -> Waiting:
+    lines = [Line(priority, tied, ranks.tolist(), places.of(refs)) for priority, tied, ranks, refs in queue.lines]
     return Waiting(owner, lines, queue.coming)
 
 

@@ -306,7 +306,7 @@ async def _split(engine: Engine, agents: int) -> dict[str, float]:
 
 async def _snapshot(engine: Engine, store: Store) -> dict[str, float]:
     running = engine.campaigns[REF]
-    engine.limits = Limits(snapshot_every_events=1)
+    engine.limits = Limits(snapshot_every_events=1, snapshot_every_contacts=0)
     started = time.perf_counter()
     async with watched() as stalls:
         held = await _next(engine, REF, 0)

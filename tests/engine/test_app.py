@@ -125,9 +125,35 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
     await again.engine.stop()
 
 
+async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0.5))
+    taken: list[int] = []
+    may_end = asyncio.Event()
+
+    async def slowly(name: str, log: str, pos: int, parts: Any) -> None:
+        taken.append(pos)
+        await may_end.wait()
+
+    monkeypatch.setattr(shell.store, "save_snapshot", slowly)
+    async with started(shell):
+        await shell.running()
+        await until(lambda: len(taken) == 1)  # of a few contacts
+        refs = [f"c1:n{place}" for place in range(100)]
+        await shell.engine.add_contacts("c1", shell.contacts(*refs))
+        log = shell.engine.campaigns["c1"].actor.log
+        while log.position < taken[0] + 60:
+            await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=f"n{log.position}"))
+        assert len(taken) == 1  # the first one is still being saved
+        may_end.set()
+        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="once more"))
+        await until(lambda: len(taken) == 2)
+        assert taken[1] - taken[0] > 50
+
+
 @pytest.mark.parametrize("lost", [None, "contacts/1", "head", "order"])
 async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(lost: str | None) -> None:
-    shell = await new_shell(Limits(snapshot_every_events=1))
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.running()
         for first in range(0, 3 * PAGE_CONTACTS // 2, PAGE_CONTACTS // 2):
