@@ -5,11 +5,11 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from api import sight, view
+from api import cursor, sight, view
 from api.call import DIALLING, Placed
 from api.disposition import Closing, close, one_named
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, HEX_ID, Accepted, AgentId, Answer, Call, Reason, Ref, Route, reply, roles, taken
+from api.route import AGENT_ID, HEX_ID, Accepted, AgentId, Answer, Call, Pages, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.agent import AgentStatus, Wanted
@@ -82,6 +82,7 @@ class AgentShown(msgspec.Struct, kw_only=True):
 
 class Agents(msgspec.Struct, kw_only=True):
     agents: list[AgentShown]
+    next: view.Next
 
 
 class Given(msgspec.Struct, kw_only=True):
@@ -114,8 +115,10 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
-    shown = [one for one in call.engine.directory.agents if may_know(call, one)]
-    return reply(Agents(agents=[_shown(call, one) for one in shown]))
+    """In the order of their ids."""
+    known = (one for one in call.engine.directory.agents if may_know(call, one))
+    shown, following = cursor.page(known, str, call.after(), call.limit())
+    return reply(Agents(agents=[_shown(call, one) for one in shown], next=call.cursor(following)))
 
 
 def _self(call: Call) -> str:
@@ -320,7 +323,7 @@ LOST = ("reservation-lost", "reservation-in-call", "unknown-reservation", "unkno
 AGENT = "/v1/agents/{agent}"
 RESERVATION = "/v1/reservations/{reservation}"
 ROUTES = [
-    Route("GET", "/v1/agents", listing, STEERING, "List agents", {200: Agents}),
+    Route("GET", "/v1/agents", listing, STEERING, "List agents", {200: Agents}, query=Pages),
     Route(
         "PUT",
         AGENT,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
-from api import moment, sight, view
+from api import cursor, moment, sight, view
 from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
@@ -21,7 +21,7 @@ from api.route import (
     Answer,
     Call,
     Media,
-    Page,
+    Pages,
     Reason,
     Ref,
     Route,
@@ -112,6 +112,7 @@ class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
 
 class Campaigns(msgspec.Struct, kw_only=True):
     campaigns: list[view.CampaignLine]
+    next: view.Next
 
 
 class Digest(msgspec.Struct, kw_only=True):
@@ -142,13 +143,9 @@ class Upload(msgspec.Struct, forbid_unknown_fields=True):
     """Whether rows replace contacts that were never dialled."""
 
 
-class ContactPages(Page, forbid_unknown_fields=True):
-    after: Annotated[str, msgspec.Meta(max_length=100)] = ""
-    """`next` of the page before."""
-
-
 class CallPage(msgspec.Struct, kw_only=True):
     calls: list[view.CallShown]
+    next: view.Next
     as_of: view.Position
 
 
@@ -176,10 +173,14 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
-    mine = [one for ref, one in call.engine.campaigns.items() if call.may_see(ref, one)]
-    return reply(
-        Campaigns(campaigns=[view.campaign_line(one) for one in mine if one.book.campaign.status is not Status.ABSENT])
+    """In the order of their refs."""
+    mine = (
+        one
+        for ref, one in call.engine.campaigns.items()
+        if call.may_see(ref, one) and one.book.campaign.status is not Status.ABSENT
     )
+    shown, following = cursor.page(mine, lambda one: one.book.campaign.ref, call.after(), call.limit())
+    return reply(Campaigns(campaigns=[view.campaign_line(one) for one in shown], next=call.cursor(following)))
 
 
 async def patch(call: Call) -> web.Response:
@@ -447,15 +448,15 @@ def _data(data: dict[str, Any]) -> dict[str, str]:
 
 
 async def contacts(call: Call) -> web.Response:
-    """Pages in order of arrival. The cursor is opaque: the place of the page's last, which nothing later moves."""
+    """Pages in order of arrival."""
     _, running = call.campaign()
     known = running.book.contacts.by_ref
-    start = call.number("after", default=0, least=0, most=len(known))
+    start = call.place()  # of the page's last, which nothing later moves
     if sight.is_limited(call, running):
         return await sight.own_contacts(call, running, start)
     page = known.page(start, call.limit())
     end = start + len(page)
-    following = str(end) if end < len(known) else None
+    following = call.cursor(end if end < len(known) else None)
     rows = [view.contact(one, running.book) for one in page]
     return reply(view.ContactPage(contacts=rows, next=following, as_of=running.actor.log.position))
 
@@ -480,11 +481,14 @@ async def cancel(call: Call) -> web.Response:
 
 
 async def calls(call: Call) -> web.Response:
-    """The newest call records, up to `limit`, in the order in which they were dialled."""
+    """The newest call records, each page in the order in which they were dialled; the next page has older ones."""
     _, running = call.campaign()
-    newest = list(islice(reversed(running.book.calls.values()), call.limit()))
-    rows = [view.call(one, running.book) for one in reversed(newest)]
-    return reply(CallPage(calls=rows, as_of=running.actor.log.position))
+    known = running.book.calls
+    end = min(call.place() or len(known), len(known))  # from the beginning: nothing later moves it
+    start = max(0, end - call.limit())
+    page = list(islice(reversed(known.values()), len(known) - end, len(known) - start))
+    rows = [view.call(one, running.book) for one in reversed(page)]
+    return reply(CallPage(calls=rows, next=call.cursor(start or None), as_of=running.actor.log.position))
 
 
 ETAGGED = {"ETag": "The revision, for `If-Match`."}
@@ -492,7 +496,7 @@ SHOWN = Answer(view.CampaignShown, ETAGGED)
 ROWS = (Media(("application/json",), list[Row]), Media(("application/x-ndjson", "application/ndjson"), Row))
 CAMPAIGN = "/v1/campaigns/{ref}"
 ROUTES = [
-    Route("GET", "/v1/campaigns", listing, EVERYBODY, "List campaigns", {200: Campaigns}),
+    Route("GET", "/v1/campaigns", listing, EVERYBODY, "List campaigns", {200: Campaigns}, query=Pages),
     Route(
         "PUT",
         CAMPAIGN,
@@ -575,7 +579,7 @@ ROUTES = [
         EVERYBODY,
         "List contacts",
         {200: view.ContactPage},
-        query=ContactPages,
+        query=Pages,
         problems=("unknown-campaign",),
     ),
     Route(
@@ -615,7 +619,7 @@ ROUTES = [
         READERS,
         "List the newest calls",
         {200: CallPage},
-        query=Page,
+        query=Pages,
         problems=("unknown-campaign",),
     ),
 ]

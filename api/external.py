@@ -5,10 +5,11 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+from api import cursor, view
 from api.agent import may_know
 from api.click import Name, System
 from api.problem import Problem
-from api.route import Accepted, Call, Ref, Route, check_text, reply, roles, taken
+from api.route import Accepted, Call, Pages, Ref, Route, check_text, reply, roles, taken
 from api.token import Role
 from engine.core.directory import BindExternalId
 
@@ -36,6 +37,7 @@ class BoundId(msgspec.Struct, kw_only=True):
 class BoundIds(msgspec.Struct, kw_only=True):
     system: str
     ids: list[BoundId]
+    next: view.Next
 
 
 class _Address(msgspec.Struct):
@@ -89,20 +91,22 @@ async def remove(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
+    """In the order of kinds and ids."""
     system = call.request.match_info["system"]
     if call.principal.systems and system not in call.principal.systems:
         raise Problem(403, "forbidden", f"external system {system!r} is not yours")
-    rows = [
+    rows = (
         BoundId(kind=kind, id=name, ref=ref)
         for (owner, kind, name), ref in call.engine.directory.external.items()
         if owner == system and _known(call, kind, ref)
-    ]
-    return reply(BoundIds(system=system, ids=rows))
+    )
+    shown, following = cursor.page(rows, lambda one: f"{one.kind}/{one.id}", call.after(), call.limit())
+    return reply(BoundIds(system=system, ids=shown, next=call.cursor(following)))
 
 
 EXTERNAL = "/v1/external/{system}"
 ROUTES = [
-    Route("GET", EXTERNAL, listing, READERS, "List an external system's ids", {200: BoundIds}),
+    Route("GET", EXTERNAL, listing, READERS, "List an external system's ids", {200: BoundIds}, query=Pages),
     Route(
         "PUT",
         EXTERNAL + "/{kind}/{id}",

@@ -13,7 +13,7 @@ import msgspec
 
 from api.example import BODIES, PARTS
 from api.problem import CATALOGUE, MEDIA_TYPE, ProblemBody
-from api.route import Answer, Media, Route
+from api.route import Answer, Media, Pages, Route
 from engine.ports import NotificationType
 
 REFS = "#/components/schemas/{name}"
@@ -324,6 +324,8 @@ def problems_of(route: Route) -> set[str]:
         found |= set(KEYED)
     if "{" in route.path:
         found.add("not-found")
+    if issubclass(route.query, Pages):
+        found.add("bad-cursor")
     if "unknown-campaign" in found:
         found.add("campaign-deleted")
     return found

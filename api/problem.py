@@ -101,6 +101,9 @@ CATALOGUE: dict[str, Entry] = {
         "The token asks more than its share",
         "Wait for as long as Retry-After says; `RateLimit` tells what is left.",
     ),
+    "bad-cursor": Entry(
+        400, "The cursor is none of this list's", "Send `next` of the page before as it is; or begin without `after`."
+    ),
     "bad-idempotency-key": Entry(
         400, "The Idempotency-Key isn't one", "Send 1 to 128 letters, digits and _ . : @ / + = -, such as a UUID."
     ),

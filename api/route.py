@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 import msgspec
 from aiohttp import web
 
+from api import cursor
 from api.problem import Problem, invalid
 from api.rate import Rate
 from api.token import KeyRing, Principal, Role
@@ -36,6 +37,7 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 LARGE_BODY_BYTES = 64 * 1024
 MAX_PAGE_ROWS = 1_000
+MAX_CURSOR_CHARS = 700
 
 Ref = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:@-]{1,100}$(?!\n)")]
 AgentId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
@@ -46,6 +48,11 @@ class Page(msgspec.Struct, forbid_unknown_fields=True):
     """How much of a list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_ROWS)] = 100
+
+
+class Pages(Page, forbid_unknown_fields=True):
+    after: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)] = ""
+    """`next` of the page before; empty is the beginning."""
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +238,18 @@ class Call(NamedTuple):
 
     def limit(self) -> int:
         return self.number("limit", default=100, least=1, most=MAX_PAGE_ROWS)
+
+    def after(self) -> str:
+        """The place behind which the page begins, as `cursor` was given it; "" is the beginning. Raises Problem."""
+        return cursor.read(self.request.path, self.request.query.get("after", ""))
+
+    def place(self) -> int:
+        """The same where places are numbers."""
+        return int(self.after() or 0)
+
+    def cursor(self, place: str | int | None) -> str | None:
+        """`next` of a page of this list; null where it is the last."""
+        return None if place is None else cursor.written(self.request.path, str(place))
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         text = self.request.query.get(name)

@@ -59,7 +59,7 @@ async def own_contacts(call: Call, running: Running, start: int) -> web.Response
         if len(found) == limit or start >= len(book.contacts):
             break
         await asyncio.sleep(0)
-    following = str(start) if start < len(book.contacts) else None
+    following = call.cursor(start if start < len(book.contacts) else None)
     rows = [view.contact(one, book) for one in found]
     return reply(view.ContactPage(contacts=rows, next=following, as_of=running.actor.log.position))
 

@@ -24,6 +24,8 @@ Position = Annotated[
     msgspec.Meta(ge=0, description="Events of the campaign's log that this answer has taken in: it never goes back."),
 ]
 
+Next = Annotated[str | None, msgspec.Meta(description="`after` of the next page; null on the last.")]
+
 
 def time(at: int) -> str | None:
     """RFC 3339 in UTC with milliseconds; null for what hasn't been."""
@@ -221,8 +223,7 @@ class ContactElsewhere(msgspec.Struct, kw_only=True):
 
 class ContactPage(msgspec.Struct, kw_only=True):
     contacts: list[ContactShown]
-    next: str | None
-    """Where the next page begins; null on the last."""
+    next: Next
     as_of: Position
 
 

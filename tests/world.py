@@ -15,7 +15,7 @@ from config.settings import Engine as EngineSettings
 from engine.__main__ import Service
 from simulations.client import Client
 from simulations.engine_process import free_port
-from tests.api.judge import JudgedResponse
+from tests.api.judge import judged_session
 
 PATIENCE_S = 15
 """How long a test waits for what should come at once, on a machine that is busy with other things."""
@@ -121,7 +121,7 @@ async def running(settings: Settings) -> AsyncIterator[World]:
     service = Service(settings)
     await service.start()
     try:
-        async with aiohttp.ClientSession(response_class=JudgedResponse) as session:
+        async with judged_session() as session:
             world = World(service, session)
             await world.until(lambda: service.engine.claims.pbx_up)
             yield world

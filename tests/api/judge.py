@@ -6,11 +6,14 @@ from typing import Any
 
 import aiohttp
 import jsonschema_rs
+from aiohttp.connector import Connection
 
-from api.app import ROUTES
+from api.app import OPEN_PATHS, ROUTES
 from api.openapi import document
 
 JSON, PROBLEM = "application/json", "application/problem+json"
+NOWHERE = (400, 401, 404, 405)
+"""Statuses of an address or a method that there isn't; 400 is what can't be read as HTTP."""
 SCHEMA: dict[str, Any] = document(ROUTES, "test")
 
 
@@ -52,18 +55,14 @@ def template_of(method: str, path: str) -> str | None:
     return None
 
 
-judged: set[tuple[str, str, int]] = set()
-"""Which answers were seen: method, address, status."""
-
-
 def judge(method: str, path: str, status: int, media: str, raw: bytes) -> None:
     """Raises AssertionError: an answer that isn't declared. A HEAD's is its GET's, without the body."""
     head = method == "HEAD"
     operation = "get" if head else method.lower()
     template = template_of(operation, path)
-    if template is None:  # an address or a method that there isn't: a problem, which has no declaration
+    if template is None:
+        _judge_undeclared(method, path, status, media)
         return
-    judged.add((operation, template, status))
     responses = SCHEMA["paths"][template][operation]["responses"]
     if not raw:
         assert str(status) in responses, f"{method} {path}: {status} is not declared"
@@ -78,12 +77,33 @@ def judge(method: str, path: str, status: int, media: str, raw: bytes) -> None:
         assert not faults, f"{method} {path} {status}: {faults[:5]} in {str(body)[:1_000]}"
 
 
+def _judge_undeclared(method: str, path: str, status: int, media: str) -> None:
+    """What is for everybody, OPTIONS, and else nothing but the problem that there is no such address or method."""
+    if any(path.startswith(one.partition("{")[0]) for one in OPEN_PATHS) or (method, status) == ("OPTIONS", 204):
+        return
+    assert status in NOWHERE, f"{method} {path}: {status} from an address that isn't declared"
+    assert method == "HEAD" or media == PROBLEM, f"{method} {path} {status}: {media} is no problem"
+
+
 class JudgedResponse(aiohttp.ClientResponse):
-    """As any other, but that its body, when it is read, is held against the schema."""
+    """As any other, but held against the schema: status and media type when it comes, the body when it is read."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        found = await super().start(connection)
+        operation = "get" if self.method == "HEAD" else self.method.lower()
+        template = template_of(operation, self.url.raw_path)
+        if template is not None and "Content-Type" in self.headers:
+            validator(operation, template, self.status, self.content_type)
+        return found
 
     async def read(self) -> bytes:
         first = self._body is None
         raw = await super().read()
-        if first and self.url.host == "127.0.0.1":
-            judge(self.method, self.url.path, self.status, self.content_type, raw)
+        if first:
+            judge(self.method, self.url.raw_path, self.status, self.content_type, raw)
         return raw
+
+
+def judged_session(**more: Any) -> aiohttp.ClientSession:
+    """A session for asking the service alone: an answer that isn't as declared fails the test that asked."""
+    return aiohttp.ClientSession(response_class=JudgedResponse, **more)

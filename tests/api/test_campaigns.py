@@ -54,7 +54,7 @@ async def test_TF_02_TF_15_TF_26_a_deleted_ref_is_refused_for_ever(service: Worl
     problem(await ask(service, "GET", CONTACTS), 410, "campaign-deleted")
     problem(await ask(service, "PUT", SPRING, {"name": "Spring"}), 409, "campaign-ref-used")
     problem(await ask(service, "PATCH", SPRING, {"state": "running"}), 409, "campaign-deleted")
-    assert (await ask(service, "GET", "/v1/campaigns")).body == {"campaigns": []}
+    assert (await ask(service, "GET", "/v1/campaigns")).body == {"campaigns": [], "next": None}
 
 
 async def test_TF_03_a_contact_ref_belongs_to_its_first_campaign(service: World) -> None:
@@ -146,8 +146,8 @@ async def test_TF_26_TF_27_the_list_is_enough_to_find_ones_own_again(service: Wo
     await ask(service, "PATCH", "/v1/campaigns/autumn", {"name": "Prénom, Nom & Söhne"})
     listed = (await ask(service, "GET", "/v1/campaigns")).body["campaigns"]
     assert [(one["ref"], one["name"], one["state"], one["mode"]) for one in listed] == [
-        ("spring", "Same name", "created", "preview"),
         ("autumn", "Prénom, Nom & Söhne", "created", "preview"),
+        ("spring", "Same name", "created", "preview"),
     ]
 
 
@@ -242,3 +242,6 @@ async def test_the_newest_calls_in_the_order_of_dialling(service: World) -> None
     for limit, wanted in ((3, calls), (2, calls[1:])):
         found = (await ask(service, "GET", f"{SPRING}/calls?limit={limit}")).body["calls"]
         assert [one["id"] for one in found] == wanted
+    newest = (await ask(service, "GET", f"{SPRING}/calls?limit=2")).body
+    older = (await ask(service, "GET", f"{SPRING}/calls?limit=2&after={newest['next']}")).body
+    assert ([one["id"] for one in older["calls"]], older["next"]) == (calls[:1], None)

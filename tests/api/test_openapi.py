@@ -62,7 +62,11 @@ def test_the_judge_refuses_what_is_not_declared() -> None:
     ):
         with pytest.raises(AssertionError):
             judge("GET", "/v1/campaigns", status, media, raw)
-    judge("GET", "/v1/campaigns", 200, "application/json", b'{"campaigns": []}')
+    judge("GET", "/v1/campaigns", 200, "application/json", b'{"campaigns": [], "next": null}')
+    judge("GET", "/v1/nothing", 404, "application/problem+json", b"{}")
+    for status, media in ((200, "application/json"), (404, "text/html")):
+        with pytest.raises(AssertionError):
+            judge("GET", "/v1/nothing", status, media, b"{}")
 
 
 async def test_a_parameter_that_is_unknown_or_given_twice_is_named(service: World) -> None:

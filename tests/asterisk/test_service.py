@@ -14,6 +14,7 @@ from config.settings import Ami
 from simulations.asterisk import Site
 from simulations.client import Client
 from simulations.engine_process import EngineProcess
+from tests.api.judge import judged_session
 from tests.world import World, running, settings_for
 
 
@@ -280,7 +281,7 @@ async def test_EX_01_EX_02_the_engine_is_killed_with_live_calls_and_comes_back(t
     engine = EngineProcess(tmp_path, {"ami": ami, "dialing": {"trunks": [pbx.trunk]}})
     await engine.start()
     try:
-        async with aiohttp.ClientSession() as session:
+        async with judged_session() as session:
             story = await _kill_mid_call(engine, session)
     finally:
         await engine.stop()

@@ -23,6 +23,7 @@ from simulations.engine_process import EngineProcess
 from simulations.pbx import Script, SimulatedPbx
 from simulations.pbx.script import TYPICAL
 from simulations.receiver import Receiver, Table
+from tests.api.judge import judged_session
 from tests.service.test_preview import act, take
 
 CAMPAIGN = "spring"
@@ -116,7 +117,7 @@ async def floor(folder: Path, script: Script, time_scale: float, drain_timeout_s
     engine = EngineProcess(folder / "engine", settings)
     try:
         await engine.start()
-        async with aiohttp.ClientSession() as session:
+        async with judged_session() as session:
             yield Floor(pbx, engine, session)
     finally:
         await engine.kill()

@@ -21,6 +21,7 @@ from engine.core.process import step
 from simulations.client import Client, Problem
 from simulations.engine_process import EngineProcess
 from simulations.pbx import BUSY, Script, SimulatedPbx, answer
+from tests.api.judge import judged_session
 from tests.conftest import TIME_SCALE, ami_of
 from tests.service.test_preview import act, take
 from tests.world import PATIENCE_S, World, running, settings_for
@@ -377,7 +378,7 @@ async def test_EX_02_a_second_process_waits_for_the_store_and_takes_over_when_th
     tmp_path: Path, pbx: SimulatedPbx
 ) -> None:
     pair = Pair(tmp_path, pbx)
-    async with aiohttp.ClientSession() as session:
+    async with judged_session() as session:
         try:
             starting = await pair.begin(session)
             await asyncio.sleep(1.5)  # longer than a lease: the first one renews its own
@@ -400,7 +401,7 @@ async def test_EX_01_EX_02_an_owner_that_was_frozen_wakes_up_fenced_and_touches_
     tmp_path: Path, pbx: SimulatedPbx
 ) -> None:
     pair = Pair(tmp_path, pbx)
-    async with aiohttp.ClientSession() as session:
+    async with judged_session() as session:
         try:
             starting = await pair.begin(session)
 

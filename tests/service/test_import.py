@@ -22,6 +22,7 @@ from simulations.client import Client
 from simulations.engine_process import EngineProcess
 from simulations.pbx import Script, SimulatedPbx
 from tests.adapters.importer.files import OVER, csv_of, reached, upload, xlsx_of
+from tests.api.judge import judged_session
 from tests.conftest import ami_of
 from tests.world import World, running, settings_for
 
@@ -85,7 +86,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     engine = EngineProcess(tmp_path / "engine", {"ami": ami})
     try:
         await engine.start()
-        async with aiohttp.ClientSession() as session:
+        async with judged_session() as session:
             house = House(engine, session)
             await house.admin.call("PUT", "/v1/campaigns/spring", {"name": "Spring"})
             yield house

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import aiohttp
 import asyncpg
 import pytest
 
@@ -26,6 +25,7 @@ from simulations.engine_process import EngineProcess, free_port
 from simulations.pbx import SimulatedPbx
 from simulations.postgres import NotInstalled, Postgres
 from tests.api.asking import ask, problem, token_of
+from tests.api.judge import judged_session
 from tests.conftest import ami_of
 from tests.service.test_preview import act, take
 from tests.service.test_webhooks import Receiver, caught_up, receiver, subscribe
@@ -296,7 +296,7 @@ async def test_EX_02_a_standby_takes_over_when_the_owner_is_killed(
     try:
         await first.start()
         standby = asyncio.create_task(second.start())
-        async with aiohttp.ClientSession() as session:
+        async with judged_session() as session:
             admin = first.client(session, Role.ADMINISTRATOR, "admin")
             manager = first.client(session, Role.CAMPAIGN_MANAGER, "manager")
             await manager.call("PUT", "/v1/campaigns/spring", {"name": "Spring"})

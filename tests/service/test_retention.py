@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from api.token import Role
 from simulations.client import Client, Problem
 from simulations.engine_process import EngineProcess
 from simulations.pbx import SimulatedPbx, User
+from tests.api.judge import judged_session
 from tests.service.past import created, days_ago, listed, ran, write
 from tests.world import PATIENCE_S
 
@@ -51,7 +51,7 @@ async def engine(folder: Path, pbx: SimulatedPbx, **retention: Any) -> AsyncIter
 
 @asynccontextmanager
 async def manager_of(process: EngineProcess) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
+    async with judged_session() as session:
         yield process.client(session, Role.CAMPAIGN_MANAGER, "manager")
 
 
