@@ -8,6 +8,7 @@ from aiohttp import web
 from api import cursor, sight, view
 from api.call import DIALLING, Placed
 from api.disposition import Closing, close, one_named
+from api.edition import edition_of
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, Accepted, AgentId, Answer, Call, Pages, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
@@ -80,9 +81,14 @@ class AgentShown(msgspec.Struct, kw_only=True):
     allocated: list[str]
 
 
+class AgentSeen(AgentShown, kw_only=True):
+    as_of: view.DirectoryPosition
+
+
 class Agents(msgspec.Struct, kw_only=True):
     agents: list[AgentShown]
     next: view.Next
+    as_of: view.DirectoryPosition
 
 
 class Given(msgspec.Struct, kw_only=True):
@@ -107,18 +113,19 @@ async def put(call: Call) -> web.Response:
     created = agent not in call.engine.directory.agents
     register = RegisterAgent(at=call.at, by=call.by, agent=agent, name=body.name, phone=body.phone)
     await call.engine.register_agent(register)
-    return reply(_shown(call, agent), 201 if created else 200)
+    return _seen(call, agent, 201 if created else 200)
 
 
 async def show(call: Call) -> web.Response:
-    return reply(_shown(call, _self(call)))
+    return _seen(call, _self(call))
 
 
 async def listing(call: Call) -> web.Response:
     """In the order of their ids."""
     known = (one for one in call.engine.directory.agents if may_know(call, one))
     shown, following = cursor.page(known, str, call.after(), call.limit())
-    return reply(Agents(agents=[_shown(call, one) for one in shown], next=call.cursor(following)))
+    rows = [_shown(call, one) for one in shown]
+    return reply(Agents(agents=rows, next=call.cursor(following), as_of=call.engine.directory_position))
 
 
 def _self(call: Call) -> str:
@@ -165,6 +172,12 @@ def _shown(call: Call, agent: str) -> AgentShown:
         state=allocated[active].status if active in allocated else AgentStatus.OFFLINE,
         allocated=sorted(allocated),
     )
+
+
+def _seen(call: Call, agent: str, status: int = 200) -> web.Response:
+    shown = _shown(call, agent)
+    seen = AgentSeen(**msgspec.structs.asdict(shown), as_of=call.engine.directory_position)
+    return reply(seen, status, edition=edition_of((shown.name, shown.phone, shown.campaign, shown.state)))
 
 
 async def patch(call: Call) -> web.Response:
@@ -330,11 +343,11 @@ ROUTES = [
         put,
         MANAGERS,
         "Register an agent",
-        {201: AgentShown, 200: AgentShown},
+        {201: AgentSeen, 200: AgentSeen},
         Registration,
         problems=("phone-taken", "agent-present"),
     ),
-    Route("GET", AGENT, show, WITH_AGENTS, "Show an agent", {200: AgentShown}, problems=("unknown-agent",)),
+    Route("GET", AGENT, show, WITH_AGENTS, "Show an agent", {200: AgentSeen}, problems=("unknown-agent",)),
     Route(
         "PATCH",
         AGENT,

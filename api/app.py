@@ -5,6 +5,7 @@ Who asks is settled before anything else: a stranger isn't even told which addre
 
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,12 +31,15 @@ from api import (
     successor,
     webhook,
 )
+from api.edition import EDITS, Turns, must_hold, tag, unless_known
 from api.openapi import is_keyed
+from api.origin import let_in
 from api.problem import Problem, of_refusal
 from api.public import OpenRoute, open_routes
 from api.rate import Buckets
 from api.repeat import HEADER, Repeats
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
+from api.route import Handler as RouteHandler
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
@@ -102,26 +106,52 @@ def make_app(
     app = web.Application(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
-    app.on_response_prepare.append(_headers)
-    buckets, repeats = Buckets(limits.rate), Repeats()
+    app.on_response_prepare.append(_headers(limits.origins))
+    buckets, repeats, turns = Buckets(limits.rate), Repeats(), Turns()
+    shown = {route.path: route.handler for route in ROUTES if route.method == "GET"}
     known = open_routes(ROUTES, feed.catalogue)
     for one in known:
         for method in ("GET", "HEAD"):
             app.router.add_route(method, one.path, _told(service, one))
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(
-                method, route.path.replace("{import}", IMPORT_ID), _bound(service, route, buckets, repeats)
-            )
+            asked = _bound(service, _conditional(route, shown.get(route.path), turns), buckets, repeats)
+            app.router.add_route(method, route.path.replace("{import}", IMPORT_ID), asked)
     return app
 
 
-async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Answers carry people's data: nobody on the way keeps them, and nobody takes them for a page."""
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Server"] = "ringfold"
-    response.headers.update(request.get(SHARE, {}))
+def _headers(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        """Answers carry people's data: nobody on the way keeps them, and nobody takes them for a page."""
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Server"] = "ringfold"
+        response.headers.update(request.get(SHARE, {}))
+        let_in(origins, request, response)
+
+    return add
+
+
+def _conditional(route: Route, show: RouteHandler | None, turns: Turns) -> Route:
+    """The route with its conditions: If-None-Match on what is shown, If-Match on what is edited."""
+
+    async def shown(call: Call) -> web.StreamResponse:
+        answer = await route.handler(call)
+        tag(answer)
+        return unless_known(call.request, answer)
+
+    async def edited(call: Call) -> web.StreamResponse:
+        await call.raw()  # whoever sends slowly keeps nobody waiting
+        async with turns.of(call.request.path):
+            await must_hold(call.request, show and partial(show, call))
+            answer = await route.handler(call)
+        if route.method == "PUT":
+            tag(answer)
+        return answer
+
+    if route.method == "GET":
+        return route._replace(handler=shown)
+    return route._replace(handler=edited) if route.method in EDITS else route
 
 
 def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats) -> Handler:

@@ -54,7 +54,8 @@ def found(call: Call) -> tuple[str, Running, str]:
 
 async def show(call: Call) -> web.Response:
     _, running, name = found(call)
-    return reply(view.call(running.book.calls[name], running.book))
+    shown = view.call(running.book.calls[name], running.book)
+    return reply(view.CallSeen(**msgspec.structs.asdict(shown), as_of=running.actor.log.position))
 
 
 async def hang_up(call: Call) -> web.Response:
@@ -67,7 +68,7 @@ async def hang_up(call: Call) -> web.Response:
 
 
 ROUTES = [
-    Route("GET", "/v1/calls/{call}", show, READERS, "Show a call", {200: view.CallShown}, problems=("unknown-call",)),
+    Route("GET", "/v1/calls/{call}", show, READERS, "Show a call", {200: view.CallSeen}, problems=("unknown-call",)),
     Route(
         "POST",
         "/v1/calls/{call}/hangup",

@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
+from msgspec import structs
 
 from api import cursor, moment, sight, view
+from api.edition import edition_of
 from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
     REF,
     Accepted,
     AgentId,
-    Answer,
     Call,
     Media,
     Pages,
@@ -33,6 +34,7 @@ from api.route import (
     taken,
 )
 from api.token import Role
+from engine.app import Running
 from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
 from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, Start, Status, Stop, Text, patched
@@ -42,7 +44,6 @@ from engine.core.message import AddContacts, Allocate, CancelContact, Withdraw
 from engine.core.personal import Details, Person
 from engine.ports import Zones
 
-ETAG = re.compile(r'(?:W/)?"([0-9]{1,12})"')
 NUMBER = re.compile(r"\+?[0-9]{2,20}")
 SEPARATORS = re.compile(r"[ ().\-/]")
 MAX_NUMBERS, MAX_FIELDS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 50, 64, 1_000
@@ -164,12 +165,12 @@ async def put(call: Call) -> web.Response:
     create = Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=body.mode, settings=settings)
     created = await call.engine.create(create)
     running = call.engine.campaign(ref)
-    return reply(view.campaign(running), 201 if created else 200, _etag(running.book.campaign.revision))
+    return _shown(running, 201 if created else 200)
 
 
 async def show(call: Call) -> web.Response:
     _, running = call.campaign()
-    return reply(view.campaign(running), headers=_etag(running.book.campaign.revision))
+    return _shown(running)
 
 
 async def listing(call: Call) -> web.Response:
@@ -190,10 +191,11 @@ async def patch(call: Call) -> web.Response:
         raise invalid("force", "goes with state stopped only")
     if call.principal.role is Role.SUPERVISOR and (body.name is not None or body.settings is not None):
         raise Problem(403, "forbidden", "a supervisor starts and stops; administrators and campaign managers configure")
-    revision = _if_match(call)
     if body.settings is not None:
         before = running.book.campaign.settings
         allowed(call, patched(before, body.settings), before)
+    # The condition held a moment ago; the campaign judges it again in its own mailbox.
+    revision = running.book.campaign.revision if "If-Match" in call.request.headers else None
     moves: list[Start | Stop] = []
     if body.state is not None:
         start, stop = Start(at=call.at, by=call.by), Stop(at=call.at, by=call.by, force=body.force)
@@ -238,18 +240,8 @@ def allowed(call: Call, settings: Settings, before: Settings | None = None) -> N
         call.service.crm.check(settings.targets())
 
 
-def _etag(revision: int) -> dict[str, str]:
-    return {"ETag": f'"{revision}"'}
-
-
-def _if_match(call: Call) -> int | None:
-    text = call.request.headers.get("If-Match")
-    if text is None or text.strip() == "*":
-        return None
-    match = ETAG.fullmatch(text.strip())
-    if match is None:
-        raise Problem(412, "revision-mismatch", "If-Match holds no ETag of this resource", "If-Match")
-    return int(match[1])
+def _shown(running: Running, status: int = 200) -> web.Response:
+    return reply(view.campaign(running), status, edition=str(running.book.campaign.revision))
 
 
 # -- agents of a campaign -----------------------------------------------------------------------------------------------
@@ -275,7 +267,21 @@ async def allocate(call: Call) -> web.Response:
             weight=body.weight,
         ),
     )
-    return reply(view.agent(running.book.agents[agent], running.book), 201 if created else 200)
+    return _seat(running, agent, 201 if created else 200)
+
+
+async def allocation(call: Call) -> web.Response:
+    _, running = call.campaign()
+    agent = call.part("agent", AGENT_ID, "agent")
+    if agent not in running.book.agents:
+        raise Problem(404, "unknown-allocation", f"agent {agent!r} is not allocated to this campaign")
+    return _seat(running, agent)
+
+
+def _seat(running: Running, agent: str, status: int = 200) -> web.Response:
+    seat = view.agent(running.book.agents[agent], running.book)
+    shown = view.SeatNow(**structs.asdict(seat), as_of=running.actor.log.position)
+    return reply(shown, status, edition=edition_of((seat.line, seat.default_state, seat.weight)))
 
 
 async def withdraw(call: Call) -> web.Response:
@@ -464,7 +470,8 @@ async def contacts(call: Call) -> web.Response:
 async def contact(call: Call) -> web.Response:
     _, running = call.campaign()
     name = call.part("contact", REF, "contact")
-    return reply(view.contact(sight.look_at(call, running, name), running.book))
+    shown = view.contact(sight.look_at(call, running, name), running.book)
+    return reply(view.ContactSeen(**structs.asdict(shown), as_of=running.actor.log.position))
 
 
 async def immutable(call: Call) -> web.Response:
@@ -491,8 +498,6 @@ async def calls(call: Call) -> web.Response:
     return reply(CallPage(calls=rows, next=call.cursor(start or None), as_of=running.actor.log.position))
 
 
-ETAGGED = {"ETag": "The revision, for `If-Match`."}
-SHOWN = Answer(view.CampaignShown, ETAGGED)
 ROWS = (Media(("application/json",), list[Row]), Media(("application/x-ndjson", "application/ndjson"), Row))
 CAMPAIGN = "/v1/campaigns/{ref}"
 ROUTES = [
@@ -503,11 +508,13 @@ ROUTES = [
         put,
         MANAGERS,
         "Create a campaign",
-        {201: SHOWN, 200: SHOWN},
+        {201: view.CampaignShown, 200: view.CampaignShown},
         NewCampaign,
         problems=("campaign-ref-used", "campaign-deleted"),
     ),
-    Route("GET", CAMPAIGN, show, EVERYBODY, "Show a campaign", {200: SHOWN}, problems=("unknown-campaign",)),
+    Route(
+        "GET", CAMPAIGN, show, EVERYBODY, "Show a campaign", {200: view.CampaignShown}, problems=("unknown-campaign",)
+    ),
     Route(
         "PATCH",
         CAMPAIGN,
@@ -520,7 +527,6 @@ ROUTES = [
             "unknown-campaign",
             "campaign-stopping",
             "campaign-not-started",
-            "revision-mismatch",
             "agent-active-elsewhere",
         ),
     ),
@@ -548,9 +554,18 @@ ROUTES = [
         allocate,
         STEERING,
         "Allocate an agent",
-        {201: view.SeatShown, 200: view.SeatShown},
+        {201: view.SeatNow, 200: view.SeatNow},
         Allocation,
         problems=("unknown-campaign", "unknown-agent", "agent-active-elsewhere", "agent-present"),
+    ),
+    Route(
+        "GET",
+        CAMPAIGN + "/agents/{agent}",
+        allocation,
+        STEERING,
+        "Show an agent's allocation",
+        {200: view.SeatNow},
+        problems=("unknown-campaign", "unknown-allocation"),
     ),
     Route(
         "DELETE",
@@ -588,7 +603,7 @@ ROUTES = [
         contact,
         EVERYBODY,
         "Show a contact",
-        {200: view.ContactShown},
+        {200: view.ContactSeen},
         problems=("unknown-campaign", "unknown-contact"),
     ),
     *(

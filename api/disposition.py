@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
-from api import moment
+from api import moment, view
 from api.call import found
 from api.click import Name, campaign_of
 from api.problem import Problem, invalid
@@ -75,6 +75,7 @@ class DispositionShown(Disposition, frozen=True, kw_only=True):
 
 class Dispositions(msgspec.Struct, kw_only=True):
     dispositions: list[DispositionShown]
+    as_of: view.Position
 
 
 class Naming(msgspec.Struct, forbid_unknown_fields=True):
@@ -181,7 +182,8 @@ async def listing(call: Call) -> web.Response:
         _, running = call.campaign()
     else:
         running = call.named(campaign_of(call, system, call.request.match_info["ref"], "ref"))
-    return reply(Dispositions(dispositions=_under("", running.book.campaign.settings.dispositions)))
+    known = running.book.campaign.settings.dispositions
+    return reply(Dispositions(dispositions=_under("", known), as_of=running.actor.log.position))
 
 
 def _under(parent: str, known: tuple[Disposition, ...]) -> list[DispositionShown]:

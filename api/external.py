@@ -8,6 +8,7 @@ from aiohttp import web
 from api import cursor, view
 from api.agent import may_know
 from api.click import Name, System
+from api.edition import edition_of
 from api.problem import Problem
 from api.route import Accepted, Call, Pages, Ref, Route, check_text, reply, roles, taken
 from api.token import Role
@@ -26,6 +27,7 @@ class Bound(msgspec.Struct, kw_only=True):
     kind: str
     id: str
     ref: str
+    as_of: view.DirectoryPosition
 
 
 class BoundId(msgspec.Struct, kw_only=True):
@@ -38,6 +40,7 @@ class BoundIds(msgspec.Struct, kw_only=True):
     system: str
     ids: list[BoundId]
     next: view.Next
+    as_of: view.DirectoryPosition
 
 
 class _Address(msgspec.Struct):
@@ -67,6 +70,11 @@ def _own(call: Call, kind: str, ref: str) -> None:
         raise Problem(403, "forbidden", f"{kind} {ref!r} is not yours", "ref")
 
 
+def _own_system(call: Call, system: str) -> None:
+    if call.principal.systems and system not in call.principal.systems:
+        raise Problem(403, "forbidden", f"external system {system!r} is not yours")
+
+
 async def put(call: Call) -> web.Response:
     address = _address(call)
     body = await call.body(Binding)
@@ -78,7 +86,22 @@ async def put(call: Call) -> web.Response:
     await call.engine.direct(
         BindExternalId(at=call.at, by=call.by, system=address.system, kind=address.kind, id=address.id, ref=body.ref)
     )
-    return reply(Bound(system=address.system, kind=address.kind, id=address.id, ref=body.ref))
+    return _bound(call, address, body.ref)
+
+
+async def show(call: Call) -> web.Response:
+    address = _address(call)
+    _own_system(call, address.system)
+    ref = call.engine.directory.external.get((address.system, address.kind, address.id))
+    if ref is None or not _known(call, address.kind, ref):  # another's is none either
+        raise Problem(404, "unknown-external-id", f"{address.kind} {address.id!r} is bound to nothing")
+    return _bound(call, address, ref)
+
+
+def _bound(call: Call, address: _Address, ref: str) -> web.Response:
+    as_of = call.engine.directory_position
+    shown = Bound(system=address.system, kind=address.kind, id=address.id, ref=ref, as_of=as_of)
+    return reply(shown, edition=edition_of(ref))
 
 
 async def remove(call: Call) -> web.Response:
@@ -93,20 +116,29 @@ async def remove(call: Call) -> web.Response:
 async def listing(call: Call) -> web.Response:
     """In the order of kinds and ids."""
     system = call.request.match_info["system"]
-    if call.principal.systems and system not in call.principal.systems:
-        raise Problem(403, "forbidden", f"external system {system!r} is not yours")
+    _own_system(call, system)
     rows = (
         BoundId(kind=kind, id=name, ref=ref)
         for (owner, kind, name), ref in call.engine.directory.external.items()
         if owner == system and _known(call, kind, ref)
     )
     shown, following = cursor.page(rows, lambda one: f"{one.kind}/{one.id}", call.after(), call.limit())
-    return reply(BoundIds(system=system, ids=shown, next=call.cursor(following)))
+    as_of = call.engine.directory_position
+    return reply(BoundIds(system=system, ids=shown, next=call.cursor(following), as_of=as_of))
 
 
 EXTERNAL = "/v1/external/{system}"
 ROUTES = [
     Route("GET", EXTERNAL, listing, READERS, "List an external system's ids", {200: BoundIds}, query=Pages),
+    Route(
+        "GET",
+        EXTERNAL + "/{kind}/{id}",
+        show,
+        READERS,
+        "Show what an external id is bound to",
+        {200: Bound},
+        problems=("unknown-external-id",),
+    ),
     Route(
         "PUT",
         EXTERNAL + "/{kind}/{id}",

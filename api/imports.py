@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from api import view
+from api.edition import edition_of
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, REF, Answer, Call, Media, Ref, Route, reply, roles
 from api.token import Role
@@ -139,16 +140,23 @@ class MappingShown(msgspec.Struct, kw_only=True):
     columns: dict[str, str]
 
 
+class MappingSeen(MappingShown, kw_only=True):
+    as_of: view.DirectoryPosition
+
+
 class Mappings(msgspec.Struct, kw_only=True):
     mappings: list[MappingShown]
+    as_of: view.DirectoryPosition
 
 
 class Tag(msgspec.Struct, kw_only=True):
     tag: str
+    as_of: view.DirectoryPosition
 
 
 class Tags(msgspec.Struct, kw_only=True):
     tags: list[str]
+    as_of: view.DirectoryPosition
 
 
 # -- imports ----------------------------------------------------------------------------------------------------------
@@ -249,7 +257,8 @@ def _unbound(call: Call) -> None:
 
 async def mappings(call: Call) -> web.Response:
     known = call.engine.directory.mappings
-    return reply(Mappings(mappings=[MappingShown(name=name, columns=columns) for name, columns in known.items()]))
+    rows = [MappingShown(name=name, columns=columns) for name, columns in known.items()]
+    return reply(Mappings(mappings=rows, as_of=call.engine.directory_position))
 
 
 async def show_mapping(call: Call) -> web.Response:
@@ -257,7 +266,12 @@ async def show_mapping(call: Call) -> web.Response:
     columns = call.engine.directory.mappings.get(name)
     if columns is None:
         raise Problem(404, "unknown-mapping", f"there is no mapping {name!r}")
-    return reply(MappingShown(name=name, columns=columns))
+    return _mapping(call, name, columns)
+
+
+def _mapping(call: Call, name: str, columns: dict[str, str], status: int = 200) -> web.Response:
+    shown = MappingSeen(name=name, columns=columns, as_of=call.engine.directory_position)
+    return reply(shown, status, edition=edition_of(columns))
 
 
 async def put_mapping(call: Call) -> web.Response:
@@ -268,7 +282,7 @@ async def put_mapping(call: Call) -> web.Response:
     body = await call.body(Mapping)
     call.service.imports.check_mapping(body.columns)
     created = await call.engine.direct(PutMapping(at=call.at, by=call.by, name=name, columns=body.columns))
-    return reply(MappingShown(name=name, columns=body.columns), 201 if created else 200)
+    return _mapping(call, name, body.columns, 201 if created else 200)
 
 
 async def remove_mapping(call: Call) -> web.Response:
@@ -279,7 +293,18 @@ async def remove_mapping(call: Call) -> web.Response:
 
 
 async def tags(call: Call) -> web.Response:
-    return reply(Tags(tags=list(call.engine.directory.tags)))
+    return reply(Tags(tags=list(call.engine.directory.tags), as_of=call.engine.directory_position))
+
+
+async def show_tag(call: Call) -> web.Response:
+    name = call.part("tag", TAG, "tag")
+    if name not in call.engine.directory.tags:
+        raise Problem(404, "unknown-tag", f"there is no tag {name!r}")
+    return _tag(call, name)
+
+
+def _tag(call: Call, name: str, status: int = 200) -> web.Response:
+    return reply(Tag(tag=name, as_of=call.engine.directory_position), status, edition=edition_of(name))
 
 
 async def put_tag(call: Call) -> web.Response:
@@ -288,7 +313,7 @@ async def put_tag(call: Call) -> web.Response:
     if not TAG.fullmatch(name):
         raise invalid("tag", "1 to 64 characters without commas and slashes, no blank at either end")
     created = await call.engine.direct(PutTag(at=call.at, by=call.by, name=name))
-    return reply(Tag(tag=name), 201 if created else 200)
+    return _tag(call, name, 201 if created else 200)
 
 
 async def remove_tag(call: Call) -> web.Response:
@@ -358,7 +383,7 @@ ROUTES = [
         show_mapping,
         MANAGERS,
         "Show a column mapping",
-        {200: MappingShown},
+        {200: MappingSeen},
         problems=("unknown-mapping",),
     ),
     Route(
@@ -367,7 +392,7 @@ ROUTES = [
         put_mapping,
         MANAGERS,
         "Put a column mapping",
-        {201: MappingShown, 200: MappingShown},
+        {201: MappingSeen, 200: MappingSeen},
         Mapping,
         problems=("too-many-mappings",),
     ),
@@ -381,6 +406,7 @@ ROUTES = [
         problems=("unknown-mapping",),
     ),
     Route("GET", "/v1/tags", tags, MANAGERS, "List tags", {200: Tags}),
+    Route("GET", LABEL, show_tag, MANAGERS, "Show a tag", {200: Tag}, problems=("unknown-tag",)),
     Route("PUT", LABEL, put_tag, MANAGERS, "Put a tag", {201: Tag, 200: Tag}, problems=("too-many-tags",)),
     Route("DELETE", LABEL, remove_tag, MANAGERS, "Remove a tag", {204: None}, problems=("unknown-tag",)),
 ]

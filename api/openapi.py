@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from api.edition import EDITS
 from api.example import BODIES, PARTS
 from api.problem import CATALOGUE, MEDIA_TYPE, ProblemBody
 from api.route import Answer, Media, Pages, Route
@@ -40,6 +41,22 @@ KEY = {
     "description": "A request that is sent again under its key is answered as the first was, and done once.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:@/+=-]{1,128}$"},
 }
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of answers that the client has: where this would be one of them, it is 304.",
+    "schema": {"type": "string"},
+}
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of the editions that the edit is meant for, or `*` for any that is there; else it is 412.",
+    "schema": {"type": "string"},
+}
+ETAG = {"description": "For `If-None-Match` and `If-Match`.", "schema": {"type": "string"}}
+CONDITIONS = ("revision-mismatch", "already-there")
 PART = re.compile(r"\{(\w+)\}")
 
 Json = dict[str, Any]
@@ -197,7 +214,7 @@ def _operation(route: Route, shapes: _Shapes) -> Json:
         "summary": route.summary,
         "description": _description(route),
         "x-roles": sorted(route.roles),
-        "parameters": [*_parts(route.path), *_parameters(route.query, shapes), *([KEY] if is_keyed(route) else [])],
+        "parameters": [*_parts(route.path), *_parameters(route.query, shapes), *_headers(route)],
         "responses": _responses(route, shapes),
     }
     content: Json = {}
@@ -208,6 +225,20 @@ def _operation(route: Route, shapes: _Shapes) -> Json:
             content[JSON]["example"] = BODIES[name]
         found["requestBody"] = {"required": True, "content": content}
     return found
+
+
+def _headers(route: Route) -> list[Json]:
+    if route.method == "GET":
+        return [IF_NONE_MATCH] if shows(route) else []
+    if route.method in EDITS:
+        return [IF_MATCH]
+    return [KEY] if is_keyed(route) else []
+
+
+def shows(route: Route) -> bool:
+    """Whether it shows something as it is now, with an ETag."""
+    plain = [answer.type for answer in _answers(route.gives.get(200, ())) if not isinstance(answer.type, Media)]
+    return route.method in ("GET", "PUT") and bool(plain)
 
 
 def operation_id(route: Route) -> str:
@@ -286,7 +317,11 @@ def _responses(route: Route, shapes: _Shapes) -> Json:
                 }
         if content:
             entry["content"] = content
+        if status in (200, 201) and shows(route):
+            entry["headers"] = {**entry.get("headers", {}), "ETag": ETAG}
         found[str(status)] = entry
+    if route.method == "GET" and shows(route):
+        found["304"] = {"description": "The client has it.", "headers": {"ETag": ETAG}}
     for status, codes in sorted(_problems(route).items()):
         entry = found.setdefault(str(status), {"description": "; ".join(f"`{code}`" for code in codes)})
         entry.setdefault("content", {})[MEDIA_TYPE] = {"schema": _problem(status, codes, shapes)}
@@ -322,6 +357,8 @@ def problems_of(route: Route) -> set[str]:
         found |= set(COMMANDS)
     if is_keyed(route):
         found |= set(KEYED)
+    if route.method in EDITS:
+        found |= set(CONDITIONS)
     if "{" in route.path:
         found.add("not-found")
     if issubclass(route.query, Pages):

@@ -129,6 +129,7 @@ CATALOGUE: dict[str, Entry] = {
     "no-recording": Entry(
         404, "The call has no recording", "The detail says why; just after the call's end it may take a moment."
     ),
+    "range-not-satisfiable": Entry(416, "The recording isn't that long", "`Content-Range` tells its length."),
     "unknown-reservation": Entry(404, "There is no such reservation", "It lapsed, was released or disposed of."),
     "unknown-webhook": Entry(404, "There is no such webhook", "Check the id."),
     "campaign-deleted": Entry(409, "The campaign is deleted", "Its ref is used up: create another under a new one."),
@@ -140,6 +141,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "campaign-not-running": Entry(409, "The campaign is not running", "Start it and wait for running."),
     "revision-mismatch": Entry(412, "Somebody else changed it first", "Read it again and repeat with the new ETag."),
+    "already-there": Entry(412, "There is one already", "Look at it; leave `If-None-Match` out to replace it."),
     "contact-immutable": Entry(409, "Contacts can't be edited or moved", "Cancel it, and add another under a new ref."),
     "contact-final": Entry(409, "The contact is disposed of", "Nothing is left to do with it."),
     "contact-in-call": Entry(
@@ -166,6 +168,9 @@ CATALOGUE: dict[str, Entry] = {
     "contact-held": Entry(409, "Another agent has the contact in hand", "Wait until it is disposed of or released."),
     "contact-closed": Entry(409, "The contact is final or cancelled", "Nothing is left to do with it."),
     "unknown-external-system": Entry(404, "There is no such external system", "Bind its ids with PUT /v1/external/…."),
+    "unknown-external-id": Entry(
+        404, "The external id is bound to nothing", "Bind it with PUT; or check its kind: campaign or agent."
+    ),
     "adhoc-not-allowed": Entry(
         409, "The campaign calls its contacts only", "Add the number as a contact; or allow adhoc_numbers."
     ),

@@ -46,6 +46,7 @@ async def play(call: Call) -> web.StreamResponse:
         path = await asyncio.to_thread(located, call.service.recordings, recording)
     except Missing as missing:
         raise Problem(404, "no-recording", f"there is no recording of call {name!r}: {missing}") from None
+    _check_range(call.request, path.stat().st_size)
     if call.request.method == "GET":
         log.info(
             "recording heard",
@@ -58,6 +59,20 @@ async def play(call: Call) -> web.StreamResponse:
         )
     disposition = f'inline; filename="{recording.replace("/", "_")}"'
     return web.FileResponse(path, headers={"Content-Type": MEDIA_TYPE, "Content-Disposition": disposition})
+
+
+def _check_range(request: web.Request, size: int) -> None:
+    """Raises Problem: 416. With If-Range it is a wish: the whole is sent where it can't be met."""
+    if "Range" not in request.headers or "If-Range" in request.headers:
+        return
+    try:
+        start = request.http_range.start
+    except ValueError:
+        start = size
+    if start is not None and start >= size:
+        raise Problem(
+            416, "range-not-satisfiable", f"it has {size} bytes", "Range", headers={"Content-Range": f"bytes */{size}"}
+        )
 
 
 def located(folder: Path | None, name: str) -> Path:
@@ -94,7 +109,7 @@ ROUTES = [
         play,
         LISTENERS,
         "Hear a call's recording",
-        {200: AUDIO, 206: AUDIO, 304: None, 412: None, 416: None},
-        problems=("unknown-call", "no-recording"),
+        {200: AUDIO, 206: AUDIO, 304: None, 412: None},
+        problems=("unknown-call", "no-recording", "range-not-satisfiable"),
     )
 ]

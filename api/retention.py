@@ -22,6 +22,7 @@ class Cleaning(msgspec.Struct, kw_only=True):
     clean_at: view.Time | None
     due: bool
     why: str
+    as_of: view.Position
 
 
 class Outlook(msgspec.Struct, kw_only=True):
@@ -46,6 +47,7 @@ async def show(call: Call) -> web.Response:
             clean_at=view.time(ahead.clean_at),
             due=0 < ahead.clean_at <= now,
             why=ahead.why,
+            as_of=running.actor.log.position,
         )
         rows.append((ahead.clean_at, row))
     rows.sort(key=lambda one: (not one[0], one[0]))

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from api import cursor
+from api.edition import EDITION
 from api.problem import Problem, invalid
 from api.rate import Rate
 from api.token import KeyRing, Principal, Role
@@ -62,6 +63,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 2_000
     heartbeat_s: int = 15
     rate: Rate = Rate()
+    origins: frozenset[str] = frozenset()
+    """Of pages that may ask; the others' browsers keep the answers from them."""
     max_upload_s: int = 60
     """How long a body may take to come."""
 
@@ -398,8 +401,13 @@ class Accepted(msgspec.Struct, kw_only=True):
     command_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
-def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, headers=headers, content_type="application/json")
+def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None, edition: str = "") -> web.Response:
+    """`edition`: of what a client can edit, where the answer tells more than that. Without one, the whole is it."""
+    raw = msgspec.json.encode(body)
+    found = web.Response(body=raw, status=status, headers=headers, content_type="application/json")
+    if edition:
+        found[EDITION] = edition
+    return found
 
 
 def taken(call: Call) -> web.Response:

@@ -26,6 +26,14 @@ Position = Annotated[
 
 Next = Annotated[str | None, msgspec.Meta(description="`after` of the next page; null on the last.")]
 
+DirectoryPosition = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0,
+        description="Events of the directory's log (agents, lists, mappings, tags, ids) that this answer has taken in.",
+    ),
+]
+
 
 def time(at: int) -> str | None:
     """RFC 3339 in UTC with milliseconds; null for what hasn't been."""
@@ -48,6 +56,7 @@ class CampaignLine(msgspec.Struct, kw_only=True):
     state: Status
     stop_reason: str
     """`requested`, or `completed` when every contact is final; empty until it first stops."""
+    as_of: Position
 
 
 class Scope(msgspec.Struct, kw_only=True):
@@ -73,6 +82,10 @@ class SeatShown(msgspec.Struct, kw_only=True):
     leaving: bool
 
 
+class SeatNow(SeatShown, kw_only=True):
+    as_of: Position
+
+
 class CampaignShown(CampaignLine, kw_only=True):
     settings: Settings
     trunks: tuple[str, ...]
@@ -87,7 +100,6 @@ class CampaignShown(CampaignLine, kw_only=True):
     """Contacts not yet closed, by the agent whose they are."""
     created_at: Time | None
     revision: int
-    as_of: Position
 
 
 def campaign_line(running: Running) -> CampaignLine:
@@ -102,6 +114,7 @@ def _line(running: Running) -> dict[str, Any]:
         "mode": campaign.mode,
         "state": campaign.status,
         "stop_reason": campaign.stop_reason,
+        "as_of": running.actor.log.position,
     }
 
 
@@ -126,7 +139,6 @@ def campaign(running: Running) -> CampaignShown:
         shares=shares,
         created_at=time(book.campaign.created_at),
         revision=book.campaign.revision,
-        as_of=running.actor.log.position,
     )
 
 
@@ -178,6 +190,10 @@ class ContactShown(msgspec.Struct, kw_only=True):
     consent_until: Time | None
     numbers: list[NumberShown]
     calls: list[str]
+
+
+class ContactSeen(ContactShown, kw_only=True):
+    as_of: Position
 
 
 class ContactInHand(msgspec.Struct, kw_only=True):
@@ -343,6 +359,10 @@ class CallShown(msgspec.Struct, kw_only=True):
     talk_ms: int
     recording: str | None
     recording_fault: str | None
+
+
+class CallSeen(CallShown, kw_only=True):
+    as_of: Position
 
 
 def call(one: Call, book: Book) -> CallShown:

@@ -21,6 +21,7 @@ TrunkName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$(?!\n)")]
 HeaderText = Annotated[str, Meta(max_length=4_096, pattern=r"^[\x20-\x7e]*$(?!\n)")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.\[\]:-]{1,260}$(?!\n)")]
 CredentialName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 
@@ -41,6 +42,8 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each token may ask in the long run; beyond it is answered 429. 0 is no limit."""
     burst_requests: Positive = 4_000
     """What each token may ask at once, when it has been quiet."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins (`https://console.example.com`) whose pages browsers let read answers; none: the API is closed to pages."""
 
 
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

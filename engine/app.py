@@ -309,6 +309,11 @@ class Engine:
             raise against_rule("campaign-deleted", f"campaign {ref!r} is deleted")
         raise absent("campaign", ref)
 
+    @property
+    def directory_position(self) -> int:
+        """How many events the directory's log has; 0 before it is open."""
+        return self._directory_actor.log.position if self._directory_actor is not None else 0
+
     async def direct(self, command: DirectoryCommand) -> Any:
         """Submit a command to the directory."""
         assert self._directory_actor is not None

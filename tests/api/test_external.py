@@ -10,7 +10,7 @@ async def test_OM_02_an_external_id_is_bound_once(service: World, crm: str) -> N
     clash = await ask(service, "PUT", "/v1/external/suite/campaign/C1", {"ref": "summer"})
     problem(clash, 409, "external-id-used")
     problem(await ask(service, "PUT", "/v1/external/suite/agent/U7", {"ref": "nobody"}), 404, "unknown-agent")
-    assert (await ask(service, "GET", "/v1/external/suite", token=crm)).body["ids"][0] == {
+    assert (await ask(service, "GET", "/v1/external/suite", token=crm)).body["ids"][2] == {
         "kind": "campaign",
         "id": "C1",
         "ref": "spring",
@@ -32,7 +32,7 @@ async def test_a_token_that_names_campaigns_binds_and_knows_its_own(service: Wor
     for kind, name, ref in (("campaign", "C2", "summer"), ("agent", "U3", "agent3")):
         assert (await ask(service, "PUT", f"/v1/external/suite/{kind}/{name}", {"ref": ref}, token=bound)).status == 200
     mine = (await ask(service, "GET", "/v1/external/suite", token=bound)).body["ids"]
-    assert [one["ref"] for one in mine] == ["summer", "agent3"]
+    assert [one["ref"] for one in mine] == ["agent3", "summer"]
     everything = (await ask(service, "GET", "/v1/external/suite")).body["ids"]
     assert len(everything) == 5
     other = service.service.keys.mint(Role.CRM, "other", 600, systems=("other",))

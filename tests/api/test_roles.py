@@ -69,6 +69,7 @@ MAY = {
         "GET /v1/dnc",
         "GET /v1/campaigns/{ref}/dnc",
         "GET /v1/external/{system}",
+        "GET /v1/external/{system}/{kind}/{id}",
         "GET /v1/explain",
         "GET /v1/events",
         "GET /livez",
