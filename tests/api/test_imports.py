@@ -251,7 +251,7 @@ async def test_SG_07_tags_must_exist(spring: World) -> None:
     ]
     assert (await ask(spring, "PUT", "/v1/tags/vip")).status == 201
     assert (await ask(spring, "PUT", "/v1/tags/vip")).status == 200
-    assert (await ask(spring, "GET", "/v1/tags")).body == {"tags": ["vip"]}
+    assert (await ask(spring, "GET", "/v1/tags")).body["tags"] == ["vip"]
     assert (await stored(spring, content))["result"]["added"] == 1
     assert people(spring)["spring:1"].tags == ("vip",)
     assert (await ask(spring, "DELETE", "/v1/tags/vip")).status == 204
@@ -277,7 +277,7 @@ async def test_SG_09_a_mapping_is_saved_by_name_and_used(spring: World) -> None:
     problem(await upload(spring, content, mapping="crm"), 404, "unknown-mapping")
     assert (await ask(spring, "PUT", "/v1/mappings/crm", {"columns": columns})).status == 201
     assert (await ask(spring, "PUT", "/v1/mappings/crm", {"columns": columns})).status == 200
-    assert (await ask(spring, "GET", "/v1/mappings")).body == {"mappings": [{"name": "crm", "columns": columns}]}
+    assert (await ask(spring, "GET", "/v1/mappings")).body["mappings"] == [{"name": "crm", "columns": columns}]
     assert (await ask(spring, "GET", "/v1/mappings/crm")).body["columns"] == columns
     await stored(spring, content, mapping="crm", region="CO", prefix="true", required="Cliente")
     assert people(spring)["spring:1"].person.details == Details(numbers=(N[1],), name="Ana")
