@@ -36,7 +36,7 @@ from api.openapi import is_keyed
 from api.origin import let_in
 from api.problem import Problem, of_refusal
 from api.public import OpenRoute, open_routes
-from api.rate import Buckets
+from api.rate import Buckets, Flights
 from api.repeat import HEADER, Repeats
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.route import Handler as RouteHandler
@@ -107,7 +107,8 @@ def make_app(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers(limits.origins))
-    buckets, repeats, turns = Buckets(limits.rate), Repeats(), Turns()
+    buckets, repeats, turns = Buckets(limits.rate), Repeats(engine.store, engine.clock), Turns()
+    flights = Flights(limits.max_in_flight)
     shown = {route.path: route.handler for route in ROUTES if route.method == "GET"}
     known = open_routes(ROUTES, feed.catalogue)
     for one in known:
@@ -115,7 +116,7 @@ def make_app(
             app.router.add_route(method, one.path, _told(service, one))
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            asked = _bound(service, _conditional(route, shown.get(route.path), turns), buckets, repeats)
+            asked = _bound(service, _conditional(route, shown.get(route.path), turns), buckets, repeats, flights)
             app.router.add_route(method, route.path.replace("{import}", IMPORT_ID), asked)
     return app
 
@@ -154,7 +155,7 @@ def _conditional(route: Route, show: RouteHandler | None, turns: Turns) -> Route
     return route._replace(handler=edited) if route.method in EDITS else route
 
 
-def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats) -> Handler:
+def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats, flights: Flights) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = request[PRINCIPAL]
         if principal.role not in route.roles:
@@ -168,10 +169,11 @@ def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats) -
                 raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(standing.retry_after_s)})
         call = Call(service, principal, request)
         call.query(route.query)
-        if HEADER in request.headers and is_keyed(route):
-            who = f"{principal.role}:{principal.subject}"
-            return await repeats.once(request, who, await call.raw(), call.at, lambda: route.handler(call))
-        return await route.handler(call)
+        with flights.of(principal.jti):
+            if HEADER in request.headers and is_keyed(route):
+                who = f"{principal.role}:{principal.subject}"
+                return await repeats.once(request, who, await call.raw(), lambda: route.handler(call))
+            return await route.handler(call)
 
     return handle
 

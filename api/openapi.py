@@ -25,6 +25,7 @@ ALWAYS = (
     "forbidden",
     "invalid-request",
     "too-many-requests",
+    "too-many-in-flight",
     "internal",
     "unavailable",
 )

@@ -101,6 +101,9 @@ CATALOGUE: dict[str, Entry] = {
         "The token asks more than its share",
         "Wait for as long as Retry-After says; `RateLimit` tells what is left.",
     ),
+    "too-many-in-flight": Entry(
+        429, "The token has too many requests under way", "Wait for some to end; close streams that nobody reads."
+    ),
     "bad-cursor": Entry(
         400, "The cursor is none of this list's", "Send `next` of the page before as it is; or begin without `after`."
     ),

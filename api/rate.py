@@ -4,11 +4,15 @@ A bucket holds `burst` requests and fills at `per_s`. The headers are those of d
 of a whole bucket, what is left of it, and when it is full again.
 """
 
+import contextlib
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
+
+from api.problem import RETRY_AFTER_S, Problem
 
 MAX_BUCKETS = 10_000
 """Tokens remembered at a time; whoever asked least recently is forgotten, and begins with a full bucket."""
@@ -36,6 +40,28 @@ class Standing(NamedTuple):
             "RateLimit-Policy": f'"{POLICY}";q={rate.burst};w={window}',
             "RateLimit": f'"{POLICY}";r={self.remaining};t={self.full_in_s}',
         }
+
+
+class Flights:
+    """Requests of each token that are under way: slow ones hold memory and places in queues for as long as they last."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._up: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def of(self, token: str) -> Iterator[None]:
+        """Raises Problem: 429."""
+        if self.most and self._up[token] >= self.most:
+            detail = f"this token has {self.most} requests under way, streams and long polls among them"
+            raise Problem(429, "too-many-in-flight", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        self._up[token] += 1
+        try:
+            yield
+        finally:
+            self._up[token] -= 1
+            if not self._up[token]:
+                del self._up[token]
 
 
 class Buckets:

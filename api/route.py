@@ -63,6 +63,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 2_000
     heartbeat_s: int = 15
     rate: Rate = Rate()
+    max_in_flight: int = 0
+    """Requests of one token under way at a time; 0 is no limit."""
     origins: frozenset[str] = frozenset()
     """Of pages that may ask; the others' browsers keep the answers from them."""
     max_upload_s: int = 60

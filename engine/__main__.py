@@ -149,6 +149,7 @@ class Service:
             max_streams=http.max_streams,
             heartbeat_s=http.heartbeat_s,
             rate=Rate(per_s=http.requests_per_second, burst=http.burst_requests),
+            max_in_flight=http.max_in_flight,
             origins=frozenset(http.cors_origins),
         )
         recordings = self.settings.ami.recordings_path

@@ -22,6 +22,9 @@ ERASE_EVERY_S = 1
 BETWEEN_MS = 50
 """Pause after each, so that dialing never waits for more than one."""
 
+ANSWERS_KEPT_MS = 24 * 3_600 * 1_000
+"""Answers to requests under an Idempotency-Key."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -41,6 +44,7 @@ class Housekeeping:
 
     async def _clean_forever(self) -> None:
         while True:
+            await self._forget_answers()
             await self.round()
             await asyncio.sleep(self.every_s)
 
@@ -50,6 +54,13 @@ class Housekeeping:
             if self._erasures.pending:
                 await self._erasures.finish()
             await asyncio.sleep(ERASE_EVERY_S)
+
+    async def _forget_answers(self) -> None:
+        """Of requests that nobody asks again."""
+        try:
+            await self._engine.store.forget_answers(self._engine.clock.now_ms() - ANSWERS_KEPT_MS)
+        except StoreUnavailable as error:
+            log.warning("old answers not forgotten yet", error=str(error))
 
     async def round(self) -> int:
         """Clean what is due, up to CLEANED_PER_ROUND campaigns; returns how many were."""

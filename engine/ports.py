@@ -47,6 +47,16 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     events: int
 
 
+class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request under a key was answered. `at` epoch ms; `print` tells that request from others."""
+
+    at: int
+    print: bytes
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class Append(msgspec.Struct, frozen=True):
     """Events for one stream. `expected` is the stream's version before them, NO_STREAM or ANY."""
 
@@ -151,6 +161,18 @@ class EventStore(Protocol):
 
     async def decode(self, data: bytes, type_: Any) -> Any:
         """The value again; a `Person` whose key was erased has no details."""
+        ...
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        """What was kept under an owner's key."""
+        ...
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        """Durable when it returns, in place of what was there; of an owner's the newest so many stay."""
+        ...
+
+    async def forget_answers(self, before: int) -> None:
+        """Those from before a time, epoch ms, whoever they belong to."""
         ...
 
     async def archived(self) -> Mapping[str, int]:

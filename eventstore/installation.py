@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from engine.ports import Archived, DamagedSnapshot, LogArchived, Recorded, StoreUnavailable
+from engine.ports import Archived, DamagedSnapshot, KeptAnswer, LogArchived, Recorded, StoreUnavailable
 from eventstore import inspection
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
@@ -105,6 +105,15 @@ class Store:
     async def decode(self, data: bytes, type_: Any) -> Any:
         await learn_keys(self.segments, self.codec, data)
         return self.codec.decode_value(data, type_)
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        return await self.segments.answer(owner, key)
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        await self.segments.keep_answer(owner, key, answer, most)
+
+    async def forget_answers(self, before: int) -> None:
+        await self.segments.forget_answers(before)
 
     async def shred(self, subject: str) -> bool:
         self.codec.keys.forget(subject)

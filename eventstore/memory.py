@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from engine.ports import KeptAnswer
 from eventstore.snapshot import subject_of
 from eventstore.store import Head, Segment
 
@@ -25,6 +26,7 @@ class MemoryStore:
         self._keys: dict[str, bytes | None] = {}
         self._checkpoints: dict[tuple[str, str], int] = {}
         self._snapshots: dict[tuple[str, str], tuple[int, Mapping[str, bytes]]] = {}
+        self._answers: dict[str, dict[str, KeptAnswer]] = {}
 
     async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
         lease = self._leases.get(log)
@@ -120,6 +122,20 @@ class MemoryStore:
         for name, of in [one for one in self._snapshots if one[1] == log]:
             pos, _ = self._snapshots.pop((name, of))
             self._keys.pop(subject_of(name, of, pos), None)
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        return self._answers.get(owner, {}).get(key)
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        own = self._answers.setdefault(owner, {})
+        own[key] = answer
+        for name in sorted(own, key=lambda one: own[one].at)[:-most]:
+            del own[name]
+
+    async def forget_answers(self, before: int) -> None:
+        for own in self._answers.values():
+            for key in [key for key, one in own.items() if one.at < before]:
+                del own[key]
 
     async def close(self) -> None:
         pass

@@ -1,12 +1,13 @@
 """The production store: PostgreSQL by asyncpg. An append is one statement, conditional on epoch and segment number."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 
-from engine.ports import StoreUnavailable
+from engine.ports import KeptAnswer, StoreUnavailable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment
 
@@ -69,6 +70,14 @@ epoch = greatest(here.epoch, excluded.epoch), seq = excluded.seq, pos = excluded
 SNAPSHOT = """
 select pos, part, data from es_snapshot
 where name = $1 and log = $2 and pos = (select max(pos) from es_snapshot where name = $1 and log = $2)
+"""
+KEEP_ANSWER = """
+insert into es_answer values ($1, $2, $3, $4, $5, $6, $7) on conflict (owner, key) do update set
+at = excluded.at, print = excluded.print, status = excluded.status, headers = excluded.headers, body = excluded.body
+"""
+OLDEST_ANSWERS = """
+delete from es_answer where owner = $1
+and at < (select at from es_answer where owner = $1 order by at desc limit 1 offset $2)
 """
 
 
@@ -203,6 +212,23 @@ class PostgresStore:
     async def drop_snapshots(self, log: str) -> None:
         async with self._connection() as connection, connection.transaction():
             await _drop(connection, "log = $1", log)
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        query = "select at, print, status, headers, body from es_answer where owner = $1 and key = $2"
+        async with self._connection() as connection:
+            row = await connection.fetchrow(query, owner, key)
+        return KeptAnswer(**{**row, "headers": json.loads(row["headers"])}) if row else None
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        one = answer
+        values = (owner, key, one.at, one.print, one.status, json.dumps(one.headers), one.body)
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(KEEP_ANSWER, *values)
+            await connection.execute(OLDEST_ANSWERS, owner, most - 1)
+
+    async def forget_answers(self, before: int) -> None:
+        async with self._connection() as connection:
+            await connection.execute("delete from es_answer where at < $1", before)
 
     async def close(self) -> None:
         await self._pool.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import time
@@ -11,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from engine.ports import KeptAnswer
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment, batches
 
 T = TypeVar("T")
+ANSWER = ("at", "print", "status", "headers", "body")
 SCHEMA = Path(__file__).with_name("sql") / "sqlite.sql"
 BUSY_TIMEOUT_MS = 5_000
 MAX_VARIABLES = 500
@@ -283,6 +286,40 @@ class SqliteStore:
         def work() -> None:
             with self._transaction() as connection:
                 _drop(connection, "log = ?", (log,))
+
+        await self._write(work)
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        def work() -> KeptAnswer | None:
+            query = "select at, print, status, headers, body from es_answer where owner = ? and key = ?"
+            row = self._read_from.execute(query, (owner, key)).fetchone()
+            return KeptAnswer(**dict(zip(ANSWER, row, strict=True)) | {"headers": json.loads(row[3])}) if row else None
+
+        return await self._read(work)
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        one = answer
+
+        def work() -> None:
+            with self._transaction() as connection:
+                connection.execute(
+                    "insert or replace into es_answer values (?, ?, ?, ?, ?, ?, ?)",
+                    (owner, key, one.at, one.print, one.status, json.dumps(one.headers), one.body),
+                )
+                connection.execute(
+                    "delete from es_answer where owner = ?1 and at <"
+                    " (select at from es_answer where owner = ?1 order by at desc limit 1 offset ?2)",
+                    (owner, most - 1),
+                )
+
+        await self._write(work)
+
+    async def forget_answers(self, before: int) -> None:
+        def work() -> None:
+            with self._transaction() as connection:
+                gone = connection.execute("delete from es_answer where at < ?", (before,)).rowcount
+            if gone:  # they may have told of people; the write-ahead log holds the pages as they were
+                self._write_to.execute("pragma wal_checkpoint(truncate)")
 
         await self._write(work)
 

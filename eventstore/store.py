@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.ports import StoreUnavailable
+from engine.ports import KeptAnswer, StoreUnavailable
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -107,6 +107,14 @@ class SegmentStore(Protocol):
     async def drop_snapshots(self, log: str) -> None:
         """All of a log, with their keys."""
         ...
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None: ...
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        """In place of what was there; of an owner's the newest so many stay."""
+        ...
+
+    async def forget_answers(self, before: int) -> None: ...
 
     async def close(self) -> None: ...
 

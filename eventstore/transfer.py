@@ -20,7 +20,7 @@ async def copy_store(source: SegmentStore, target: SegmentStore, codec: Codec) -
     """Copy all logs with their keys, and how far each follower has come; yields each log's name and number of segments.
 
     Takes every log over first, so that nobody writes meanwhile. Snapshots stay behind: they are made again from the
-    logs. Raises TransferRefused.
+    logs. So do answers kept for a day: who asks again under a key is decided anew. Raises TransferRefused.
     """
     owner = f"transfer {secrets.token_hex(8)}"
     epochs: dict[str, int] = {}

@@ -48,3 +48,15 @@ end $$;
 drop trigger es_segment_append_only on es_segment;
 create trigger es_segment_append_only before update on es_segment for each row execute function es_refuse();
 create trigger es_segment_no_delete before delete on es_segment for each row execute function es_refuse_delete();
+-- migration 3: what was answered to requests under a key, for as long as a client may ask again
+create table es_answer(
+    owner text not null,
+    key text not null,
+    at bigint not null, -- epoch ms
+    print bytea not null,
+    status integer not null,
+    headers text not null,
+    body bytea not null,
+    primary key(owner, key)
+);
+create index es_answer_at on es_answer(owner, at);

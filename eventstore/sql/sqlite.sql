@@ -40,3 +40,15 @@ drop trigger es_segment_no_delete;
 create trigger es_segment_no_delete before delete on es_segment
 when not exists (select 1 from es_dropped where log = old.log)
 begin select raise(abort, 'the log is append-only'); end;
+-- migration 3: what was answered to requests under a key, for as long as a client may ask again
+create table es_answer(
+    owner text not null,
+    key text not null,
+    at integer not null, -- epoch ms
+    print blob not null,
+    status integer not null,
+    headers text not null,
+    body blob not null,
+    primary key(owner, key)
+) without rowid;
+create index es_answer_at on es_answer(owner, at);

@@ -10,7 +10,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine.ports import ANY, Append, DamagedSnapshot, Fenced, LogArchived, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import (
+    ANY,
+    Append,
+    DamagedSnapshot,
+    Fenced,
+    KeptAnswer,
+    LogArchived,
+    Recorded,
+    StoreUnavailable,
+    WrongVersion,
+)
 from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
 from eventstore.snapshot import new_key, seal_parts, subject_of
@@ -390,6 +400,34 @@ async def test_TF_32_a_log_leaves_for_its_archive_is_read_there_and_comes_back_a
     await log.append([one("s", 0, 1)])
     assert log.position == 301
     await log.close()
+
+
+def answered(at: int, body: bytes = b"{}") -> KeptAnswer:
+    return KeptAnswer(at=at, print=b"p" * 16, status=202, headers={"Content-Type": "x/y", "ETag": '"1"'}, body=body)
+
+
+async def test_an_answer_is_kept_under_its_owners_key_for_whoever_opens_the_store(opener: Opener) -> None:
+    store = await opener("one")
+    assert await store.answer("me", "k") is None
+    await store.keep_answer("me", "k", answered(5, b"\x00\xff"), 10)
+    await store.keep_answer("you", "k", answered(6), 10)
+    await store.keep_answer("me", "k", answered(7, b"again"), 10)
+    for one in (store, await opener("two")):
+        assert await one.answer("me", "k") == answered(7, b"again")
+        assert await one.answer("you", "k") == answered(6)
+        assert await one.answer("me", "other") is None
+
+
+async def test_of_an_owners_answers_the_newest_stay_and_old_ones_go(opener: Opener) -> None:
+    store = await opener("one")
+    await store.keep_answer("you", "k", answered(1), 3)
+    for at in range(10):
+        await store.keep_answer("me", f"k{at}", answered(at), 3)
+    assert [at for at in range(10) if await store.answer("me", f"k{at}")] == [7, 8, 9]
+    assert await store.answer("you", "k") is not None
+    await store.forget_answers(9)
+    assert [at for at in range(10) if await store.answer("me", f"k{at}")] == [9]
+    assert await store.answer("you", "k") is None
 
 
 async def test_TF_32_without_its_whole_file_no_log_leaves_the_store(opener: Opener, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import FeedEvent
-from engine.ports import Append, Archived, EventLog, Recorded, StoreUnavailable
+from engine.ports import Append, Archived, EventLog, KeptAnswer, Recorded, StoreUnavailable
 
 
 class ShelfLog:
@@ -102,6 +102,15 @@ class Shelf:
         raise NotImplementedError
 
     async def decode(self, data: bytes, type_: Any) -> Any:
+        raise NotImplementedError
+
+    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
+        raise NotImplementedError
+
+    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
+        raise NotImplementedError
+
+    async def forget_answers(self, before: int) -> None:
         raise NotImplementedError
 
     async def archived(self) -> Mapping[str, int]:
