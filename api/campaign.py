@@ -565,7 +565,7 @@ ROUTES = [
         STEERING,
         "Show an agent's allocation",
         {200: view.SeatNow},
-        problems=("unknown-campaign", "unknown-allocation"),
+        problems=("unknown-campaign", "unknown-agent", "unknown-allocation"),
     ),
     Route(
         "DELETE",

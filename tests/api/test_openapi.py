@@ -1,5 +1,7 @@
 """The published schema: valid, whole, the same for everybody, and what is answered."""
 
+import re
+
 import jsonschema_rs
 import pytest
 
@@ -78,3 +80,16 @@ async def test_a_parameter_that_is_unknown_or_given_twice_is_named(service: Worl
 def test_SG_01_the_table_of_routes_and_roles_is_current() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert text == written(text, ROUTES), "write it anew: python -m api.table"
+
+
+async def test_a_path_that_names_nothing_is_answered_as_declared(service: World) -> None:
+    """Each part of each path in a form no name has; `ask` judges every answer by the schema."""
+    asked = 0
+    for route in ROUTES:
+        parts = re.findall(r"{(\w+)}", route.path)
+        for wrong in parts:
+            filled = {part: "%C2%84" if part == wrong else "spring" for part in parts}
+            answer = await ask(service, route.method, route.path.format_map(filled), {})
+            assert answer.status < 500, (route.method, route.path, wrong, answer)
+            asked += 1
+    assert asked > 50
