@@ -204,8 +204,9 @@ def test_names_are_words_of_the_field() -> None:
         for place, tree in sources(*OURS)
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and node.name.endswith(NOT_OUR_WORDS)
-        # "manager" is Asterisk's own word for a client of its interface
+        # "manager" is Asterisk's own word for a client of its interface; who runs campaigns is one by profession
         if node.name != "Manager" or not place.startswith(("adapters/ami/", "simulations/pbx/"))
+        if node.name != "CampaignManager"
     ]
     files = [
         place for place, _ in sources(*OURS) if Path(place).stem in ("utils", "util", "helpers", "helper", "common")

@@ -88,5 +88,10 @@ class CampaignManager:
         return [f"{ref}: {listed.get(ref)}, not {mine.get(ref)}" for ref in refs if listed.get(ref) != mine.get(ref)]
 
     async def _listed(self) -> dict[str, tuple[str, str]]:
-        listed = (await self._client.call("GET", "/v1/campaigns"))["campaigns"]
-        return {one["ref"]: (one["state"], one["name"]) for one in listed}
+        listed: dict[str, tuple[str, str]] = {}
+        after: str | None = ""
+        while after is not None:
+            page = await self._client.call("GET", f"/v1/campaigns?after={after}")
+            listed |= {one["ref"]: (one["state"], one["name"]) for one in page["campaigns"]}
+            after = page["next"]
+        return listed

@@ -8,7 +8,7 @@ from engine.core.campaign import CampaignEvent, Mode, Settings
 
 
 class CampaignCreated(Content, frozen=True, kw_only=True):
-    """There is a new campaign. It is stopped."""
+    """There is a new campaign. It is `created`."""
 
     TYPE: ClassVar[str] = "campaign.created"
 
