@@ -44,3 +44,16 @@ async def service(tmp_path: Path, pbx: SimulatedPbx) -> AsyncIterator[World]:
     """The whole service against the simulated PBX."""
     async with running(settings_for(tmp_path, ami_of(pbx))) as world:
         yield world
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted with `record_property`, for whoever reads the run: how much was tried is part of the proof."""
+    counted = [
+        f"{one.nodeid}: {name} {value}"
+        for one in terminalreporter.getreports("passed")
+        if one.when == "call"
+        for name, value in one.user_properties
+    ]
+    if counted:
+        terminalreporter.section("counted")
+        terminalreporter.write_line("\n".join(counted))

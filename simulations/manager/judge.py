@@ -1,4 +1,4 @@
-"""What notifications promise, held against those that come. It knows the guide and the requirements, and no code of the dialer."""
+"""What notifications promise, held against those that come: it knows the requirements, and no code of the dialer."""
 
 from collections import Counter
 from typing import Any

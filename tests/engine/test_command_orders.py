@@ -106,7 +106,9 @@ class Order(Walk):
         assert self.seqs == told
 
 
-def test_TF_05_to_TF_16_TF_21_TF_22_whatever_is_clicked_in_whatever_order_every_promise_is_kept() -> None:
+def test_TF_05_to_TF_16_TF_21_TF_22_whatever_is_clicked_in_whatever_order_every_promise_is_kept(
+    record_property: Callable[[str, object], None],
+) -> None:
     states: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     commands = 0
@@ -122,7 +124,7 @@ def test_TF_05_to_TF_16_TF_21_TF_22_whatever_is_clicked_in_whatever_order_every_
         states += order.judge.states
         refused += Counter({name: count for name, count in order.met.items() if name.startswith("refused ")})
         commands += order.clicks
-    print(f"{ORDERS} orders, {commands} commands, states told {dict(states)}, {dict(refused)}")
+    record_property("orders of commands", f"{ORDERS}, commands {commands}, states told {dict(states)}, {dict(refused)}")
     if ORDERS >= MET_AT_LEAST:
         for state in ("starting", "running", "stopping", "stopped", "deleted"):
             assert states[state] >= ORDERS, state
