@@ -45,7 +45,9 @@ MAY_IMPORT = {
     "engine/core/": ("engine.core",),
     "engine/ports.py": ("engine.core",),
     "engine/": ("engine",),
-    "engine/__main__.py": ("engine", "api", "adapters", "eventstore", "config"),
+    "engine/__main__.py": ("engine.ports", "engine.command"),
+    "engine/command/": ("engine", "api", "adapters", "eventstore", "config"),
+    "engine/service.py": ("engine", "api", "adapters", "eventstore", "config"),
     "eventstore/": ("eventstore", "engine.ports", "engine.core"),
     "adapters/": ("adapters", "engine.ports", "engine.core"),
     "api/": ("api", "engine"),
@@ -53,7 +55,9 @@ MAY_IMPORT = {
 }
 # Simulations are started from the command line and by tests; the whole service is run by nobody else.
 NEVER_FROM_OUTSIDE = {
-    "engine.__main__": ("simulations/", "tests/"),
+    "engine.__main__": ("tests/",),
+    "engine.command": ("engine/__main__.py", "engine/command/", "tests/"),
+    "engine.service": ("engine/command/", "simulations/", "tests/"),
     "tests": ("tests/",),
     "simulations": ("simulations/", "tests/"),
 }
@@ -157,7 +161,10 @@ def test_the_core_has_no_clock_no_chance_and_no_io() -> None:
         ("engine/core/call.py", "from engine.ports import Clock"),
         ("engine/app.py", "from adapters.ami import telephony"),
         ("engine/app.py", "import config.settings"),
-        ("engine/__main__.py", "from simulations import demo"),
+        ("engine/app.py", "from engine.service import Service"),
+        ("engine/service.py", "from engine.command import serve"),
+        ("engine/command/serve.py", "from simulations import demo"),
+        ("simulations/demo.py", "from engine.command import serve"),
         ("simulations/demo.py", "from tests import conftest"),
     ],
 )
@@ -169,7 +176,8 @@ def test_a_wrong_direction_is_found(place: str, code: str) -> None:
     ("place", "code"),
     [
         ("eventstore/log.py", "from engine.ports import EventLog"),
-        ("engine/__main__.py", "from config.settings import load"),
+        ("engine/service.py", "from config.settings import Settings"),
+        ("engine/command/terminal.py", "from config.settings import load"),
         ("simulations/world.py", "from engine.app import App"),
         ("engine/app.py", "import msgspec"),
     ],

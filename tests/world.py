@@ -12,7 +12,7 @@ import msgspec
 from api.token import Role
 from config.settings import Ami, Dialing, Http, Imports, Settings, Store, Tokens, Webhooks
 from config.settings import Engine as EngineSettings
-from engine.__main__ import Service
+from engine.service import Service
 from simulations.client import Client
 from simulations.engine_process import free_port
 from tests.api.judge import judged_session

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from config.settings import Ami, Dialing, Http, Settings, Store, Tokens
-from engine.__main__ import Service
 from engine.core.agent import DefaultState, Line
 from engine.core.call import CallEnded
 from engine.core.campaign import Create, Disposition, Mode, Start, Status, Stop
@@ -22,6 +21,7 @@ from engine.core.contact import NewContact
 from engine.core.message import AddContacts, Allocate, Dial, Dispose, Next, NoContact
 from engine.core.personal import Details, Person
 from engine.ports import Recorded
+from engine.service import Service
 from simulations.engine_process import free_port
 
 AGENTS = 100

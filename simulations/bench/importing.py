@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 
 from adapters.importer.job import Media
 from config.settings import Ami, Http, Imports, Settings, Store, Tokens
-from engine.__main__ import Service
 from engine.core.campaign import Create, Mode
 from engine.core.campaign import Settings as CampaignSettings
+from engine.service import Service
 from simulations.engine_process import free_port
 
 REF = "bench"

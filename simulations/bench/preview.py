@@ -19,7 +19,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from engine.__main__ import SystemChance, SystemClock
 from engine.app import Engine, Limits, log_of
 from engine.core.agent import DefaultState, Line, Presence
 from engine.core.book import Event
@@ -32,6 +31,7 @@ from engine.core.reservation import ContactReleased, Reservation
 from engine.core.telephony import PbxUp, TelephonyEffect
 from engine.ports import Recorded, Sink
 from engine.recovery import SNAPSHOT
+from engine.service import SystemChance, SystemClock
 from eventstore import Codec, Store, open_store
 
 REF, LAPSING = "bench", "lapsing"

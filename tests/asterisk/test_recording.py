@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from adapters.ami.check import check
-from engine.__main__ import ami_settings
+from engine.service import ami_settings
 from simulations.asterisk import Installation, Site
 from simulations.asterisk.tone import Tone, loudness
 from simulations.client import Problem

@@ -11,9 +11,9 @@ import asyncpg
 import msgspec
 import pytest
 
-from engine.__main__ import LogEvent
 from engine.core.personal import Details, Person
 from engine.ports import Append, Recorded
+from engine.service import LogEvent
 from eventstore import BrokenSeal, Codec, UnencodableEvent, UnknownEvent, open_store
 from eventstore.codec import NONCE_BYTES, PLAIN
 from tests.eventstore.events import Counted, Met, TestEvent, met

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.__main__ import LogEvent
 from engine.app import DIRECTORY, log_of
 from engine.core.book import stream_of
 from engine.core.campaign import (
@@ -21,6 +20,7 @@ from engine.core.directory import CampaignRefUsed, ContactRefsUsed
 from engine.core.directory import stream_of as directory_stream_of
 from engine.core.personal import Details, Person
 from engine.ports import ANY, Append
+from engine.service import LogEvent
 from eventstore import Codec, open_store
 
 DAY_MS = 86_400_000

@@ -12,10 +12,10 @@ import pytest
 from api.token import Role
 from config.settings import Engine as EngineSettings
 from config.settings import Settings
-from engine.__main__ import LogEvent
 from engine.core.erasure import PersonErased
 from engine.core.personal import Person
 from engine.recovery import SNAPSHOT
+from engine.service import LogEvent
 from eventstore import Codec, open_store, verify
 from eventstore.snapshot import subject_of
 from simulations.pbx import Script, SimulatedPbx

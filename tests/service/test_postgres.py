@@ -15,10 +15,10 @@ import pytest
 import eventstore.log as logs
 from api.token import Role
 from config.settings import Settings, Store
-from engine.__main__ import LogEvent
 from engine.app import log_of
 from engine.core.call import CallEnded, CallRequested
 from engine.recovery import replay
+from engine.service import LogEvent
 from eventstore import Codec, open_store, verify
 from simulations.client import Client, Problem
 from simulations.engine_process import EngineProcess, free_port

@@ -11,9 +11,9 @@ import pytest
 
 from adapters.notify.event import FEED_LOG
 from config.settings import Settings
-from engine.__main__ import Service, open_log_store
 from engine.app import DIRECTORY
 from engine.ports import StoreUnavailable
+from engine.service import Service, open_log_store
 from simulations.engine_process import EngineProcess, free_port
 from simulations.pbx import SimulatedPbx
 from tests.conftest import ami_of

@@ -1,0 +1,86 @@
+"""`ringfold log`, `verify` and `copy`: the event log shown, checked, and taken to another store."""
+
+import asyncio
+import sys
+from hashlib import blake2b
+
+from engine.app import CAMPAIGN_PREFIX
+from engine.command.terminal import Config, print_until_closed, settings_at
+from engine.recovery import replay
+from engine.service import LogEvent, open_log_store
+from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
+
+
+def show_log(
+    name: str | None = None,
+    *,
+    after: int = 0,
+    stream: str | None = None,
+    personal: bool = False,
+    config: Config = None,
+) -> None:
+    """Print a log, a line an event; without a name, the names of all logs. Personal data only when asked for."""
+
+    async def run() -> None:
+        store = await open_log_store(settings_at(config))
+        try:
+            if name is None:
+                for one in await store.logs():
+                    print(one)
+                return
+            if name not in await store.logs():
+                print(f"ringfold: there is no log {name!r}; `ringfold log` names all", file=sys.stderr)
+                sys.exit(1)
+            async for line in dump(store, name, after=after, stream=stream, personal=personal):
+                print(line)
+        finally:
+            await store.close()
+
+    print_until_closed(run())
+
+
+def verify_logs(*names: str, config: Config = None) -> None:
+    """Check logs (default all): gapless, contiguous, checksums; and print each campaign's state digest by replay."""
+
+    async def run() -> int:
+        store = await open_log_store(settings_at(config))
+        faults = 0
+        try:
+            for name in names or await store.logs():
+                report = await verify(store, name)
+                faults += len(report.faults)
+                digest = await digest_by_replay(store, name) if name.startswith(CAMPAIGN_PREFIX) else ""
+                print(f"{report}{digest}")
+        finally:
+            await store.close()
+        return 1 if faults else 0
+
+    sys.exit(asyncio.run(run()))
+
+
+async def digest_by_replay(store: Store, name: str) -> str:
+    book = await replay(store.read(name))
+    return f", state {blake2b(book.canonical(), digest_size=16).hexdigest()}"
+
+
+def copy_logs(*, to: str, config: Config = None) -> None:
+    """Copy everything to another, empty store, given by its URL; the service must be stopped. Then check the copy."""
+
+    async def run() -> int:
+        source = await open_log_store(settings_at(config))
+        target = await open_store(to, Codec(LogEvent))
+        faults = 0
+        try:
+            async for name, _ in copy(source, target):
+                report = await verify(target, name)
+                faults += len(report.faults)
+                print(report)
+        except TransferRefused as error:
+            print(f"ringfold: {error}", file=sys.stderr)
+            return 1
+        finally:
+            await source.close()
+            await target.close()
+        return 1 if faults else 0
+
+    sys.exit(asyncio.run(run()))

@@ -1,0 +1,78 @@
+"""`ringfold serve`: the service until it is told to stop."""
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+import structlog
+
+from adapters.ami.client import AmiLoginRefused
+from config import logging as logs
+from engine.command.terminal import Config, settings_at
+from engine.ports import StoreUnavailable
+from engine.service import Service
+
+STOP_WITHIN_S = 10
+
+log = structlog.get_logger("ringfold")
+
+
+def serve(*, config: Config = None) -> None:
+    """Run the service until SIGTERM: it then lets live calls end. A second signal stops it at once."""
+    settings = settings_at(config)
+    logs.configure(settings.log.level, settings.log.json)
+    sys.exit(asyncio.run(_serve(Service(settings))))
+
+
+async def _serve(service: Service) -> int:
+    told: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.put_nowait, number)
+    starting, signalled = asyncio.ensure_future(service.start()), asyncio.ensure_future(told.get())
+    try:
+        await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            log.info("told to stop before serving")
+            return 0
+        try:
+            starting.result()
+        except (AmiLoginRefused, OSError, StoreUnavailable) as error:
+            log.error("can't start", error=str(error))
+            return 1
+        return await _until_told(service, told, signalled)
+    finally:
+        starting.cancel()
+        signalled.cancel()
+        await asyncio.gather(starting, signalled, return_exceptions=True)
+        await _stop(service)
+
+
+async def _stop(service: Service) -> None:
+    """A store that is away keeps nobody from stopping: what wasn't durable was never answered."""
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await service.stop()
+        log.info("stopped")
+    except TimeoutError:
+        log.error("stopped without having written everything: the store did not answer", seconds=STOP_WITHIN_S)
+
+
+async def _until_told(service: Service, told: asyncio.Queue[int], signalled: asyncio.Future[int]) -> int:
+    assert service.engine.failed is not None
+    waited: set[asyncio.Future[Any]] = {signalled, service.engine.failed}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    if service.engine.failed.done():
+        log.error("a part failed for good", error=repr(service.engine.failed.exception()))
+        return 1
+    log.info("draining", seconds=service.settings.engine.drain_timeout_s)
+    draining, again = asyncio.ensure_future(service.drain()), asyncio.ensure_future(told.get())
+    tasks: set[asyncio.Future[Any]] = {draining, again}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        log.warning("told again: stopping at once, live calls are left to the next start")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return 0
