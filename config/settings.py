@@ -126,7 +126,7 @@ class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hosts and networks that may be called although they are private."""
     allow_http: bool = False
     timeout_ms: Positive = 15_000
-    max_in_flight: Positive = 64
+    max_in_flight: Positive = 256
 
 
 class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.core.telephony import LegObservation, PbxObservation, TelephonyEffect
+from engine.core.webhook import Secrets, WebhookPut
 
 NO_STREAM = 0
 """Expected version of a stream that must not exist yet."""
@@ -234,15 +235,20 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to deliver a notification to a webhook. `status` is HTTP's, 0 where no answer came."""
+    """One attempt, counted from 1, to deliver `count` notifications to a webhook under one id; `seq` is the first one's.
 
-    at: int
+    `status` is HTTP's, 0 where no answer came.
+    """
+
     notification: str
     campaign: str
     seq: int
-    status: int
-    error: str
-    duration_ms: int
+    count: int = 1
+    attempt: int = 1
+    at: int = 0
+    status: int = 0
+    error: str = ""
+    duration_ms: int = 0
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,6 +260,21 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     retry_at: int
     parked: bool
+
+
+class WebhookReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a webhook is: `behind` notifications wait, the first of them for `lag_ms`, since `oldest_at` (epoch ms, 0: none).
+
+    `parked` lanes wait to be resumed; `parked_for` says why all of them do. `attempts` of this process, by what came of
+    them: `taken`, `refused`, `unanswered`.
+    """
+
+    behind: int
+    oldest_at: int
+    lag_ms: int
+    parked: int
+    parked_for: str
+    attempts: Mapping[str, int]
 
 
 class BadCursor(Exception):
@@ -282,14 +303,39 @@ class Feed(Announcer, Protocol):
         """How many notifications there are."""
         ...
 
+    async def cursor_at(self, at: int) -> str:
+        """The cursor behind which everything lies that happened at a time (epoch ms) or later."""
+        ...
+
     def lanes(self, webhook: str) -> Sequence[Lane]: ...
 
-    def deliveries(self, webhook: str, limit: int) -> Sequence[Delivery]:
-        """The newest attempts, newest first, as far as this process remembers them."""
+    def reports(self) -> Mapping[str, WebhookReport]:
+        """How far each webhook is, by its id."""
+        ...
+
+    def deliveries(self, webhook: str, limit: int, notification: str = "") -> Sequence[Delivery]:
+        """The newest attempts (at what was sent under one id, or "" at all), newest first, as far as this process
+        remembers them."""
         ...
 
     async def replay(self, webhook: str, after: str) -> None:
         """Deliver again everything behind a cursor. Raises BadCursor."""
+        ...
+
+    async def resume(self, webhook: str) -> None:
+        """Let what is parked go on where it stopped, and what failed be tried again."""
+        ...
+
+    async def try_out(self, webhook: str, by: str, type_: str = "") -> Delivery | None:
+        """Send a ping, or the example of a type, once and beside everything else. None: the webhook isn't served yet."""
+        ...
+
+    def new_secrets(self) -> Secrets:
+        """A secret and a signing key that nobody had before."""
+        ...
+
+    def public_keys(self, put: WebhookPut) -> Sequence[str]:
+        """What a receiver verifies `v1a` with, the newest first."""
         ...
 
     def webhooks_changed(self) -> None:

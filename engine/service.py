@@ -15,7 +15,7 @@ from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from adapters.crm import Credential, Crm, CrmEvent, CrmLimits, Permit
 from adapters.importer import Importer, ImportLimits
-from adapters.notify import FeedEvent, Notifier, NotifyLimits, Targets
+from adapters.notify import FeedEvent, NoticeEvent, Notifier, NotifyLimits, Targets
 from adapters.notify.crew import Crew, halt
 from adapters.recordings import Recordings
 from adapters.zones import PhoneZones
@@ -33,7 +33,7 @@ from engine.housekeeping import Housekeeping
 from engine.ports import StoreUnavailable
 from eventstore import Codec, Store, open_store
 
-LogEvent = Event | DirectoryEvent | FeedEvent | CrmEvent
+LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
 """Everything that any log may hold."""
 
 WATCH_EVERY_S = 1

@@ -13,7 +13,7 @@ from eventstore.log import chained, learn_keys, read
 from eventstore.store import Segment, SegmentStore
 
 PAGE_SEGMENTS = 64
-SECRET_FIELDS = ("secret", "token")
+SECRET_FIELDS = ("secret", "sealed_secrets", "token")
 """Whoever reads a log needn't be able to act with what it holds."""
 
 

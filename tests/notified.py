@@ -11,7 +11,8 @@ import pytest
 
 from adapters.notify.catalogue import CATALOGUE
 from adapters.notify.entry import Entry
-from adapters.notify.feed import FeedReader, encoded
+from adapters.notify.feed import FeedReader
+from adapters.notify.parcel import encoded
 from engine.ports import Notification
 
 faults: list[str] = []

@@ -2,7 +2,8 @@
 
 from adapters.notify.event import FeedEvent, FeedMerged, FeedOpened
 from adapters.notify.limits import NotifyLimits
+from adapters.notify.notice import NoticeEvent
 from adapters.notify.notifier import Notifier
 from adapters.outward.target import Targets
 
-__all__ = ["FeedEvent", "FeedMerged", "FeedOpened", "Notifier", "NotifyLimits", "Targets"]
+__all__ = ["FeedEvent", "FeedMerged", "FeedOpened", "NoticeEvent", "Notifier", "NotifyLimits", "Targets"]

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from adapters.notify.content.base import Content, rfc3339
+from adapters.notify.content.webhook import WebhookParked, WebhookPing, WebhookResumed
 from adapters.notify.cursor import Cursors
 from adapters.notify.example import AT, CAMPAIGN, EXAMPLES, SEQ
 from engine.ports import Notification, NotificationType
@@ -23,13 +24,18 @@ def _typed(example: Content) -> NotificationType:
         kw_only=True,
         module=kind.__module__,
     )
+    campaign, seq, id_ = CAMPAIGN, SEQ, f"{CAMPAIGN}:{SEQ}"
+    if isinstance(example, WebhookPing):
+        campaign, seq, id_ = "", 0, "ping_5f0c5e5f0f0b4a5f"
+    elif isinstance(example, WebhookParked | WebhookResumed):
+        campaign, id_ = "", f"~service:{SEQ}"
     shown = Notification(
-        id=f"{CAMPAIGN}:{SEQ}",
+        id=id_,
         type=example.TYPE,
         time=rfc3339(AT),
-        cursor=Cursors("example").write(SEQ),
-        campaign=CAMPAIGN,
-        seq=SEQ,
+        cursor=Cursors("example").write(seq) if seq else "",
+        campaign=campaign,
+        seq=seq,
         data=msgspec.to_builtins(example),
     )
     return NotificationType(

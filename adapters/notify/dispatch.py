@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -11,10 +11,11 @@ from adapters.notify.entry import Entry
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger, campaign_of
+from adapters.notify.notice import Notices
 from adapters.notify.webhook import Webhook
 from adapters.outward.sender import Bounds, Sender
 from adapters.outward.target import Targets
-from engine.core.directory import WebhookPut
+from engine.core.webhook import WebhookPut
 from engine.ports import Clock, EventStore, StoreUnavailable
 
 STORE_RETRY_MS = 500
@@ -36,10 +37,11 @@ class Dispatch:
         clock: Clock,
         rng: random.Random,
         targets: Targets,
+        pause: Callable[[int], Awaitable[None]],
     ) -> None:
         self.webhooks: dict[str, Webhook] = {}
         self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
-        self._limits, self._clock, self._rng = limits, clock, rng
+        self._limits, self._clock, self._rng, self._pause = limits, clock, rng, pause
         self._sender = Sender(
             Bounds(
                 user_agent=USER_AGENT,
@@ -52,10 +54,13 @@ class Dispatch:
         )
         self._slots = asyncio.Semaphore(limits.max_requests)
         self._crew = Crew()
+        self._notices = Notices(store, self._crew, merger.follow)
         self._changed = asyncio.Event()
         merger.listeners.append(self._merged)
 
     async def start(self) -> None:
+        """Raises StoreUnavailable."""
+        await self._notices.open()
         self._sender.open()
         self._changed.set()
         self._crew.spawn(self._attend(), "webhooks")
@@ -75,6 +80,7 @@ class Dispatch:
             log.warning("webhook progress not saved: some will be delivered again", error=str(error))
         for one in self.webhooks.values():
             await one.close()
+        await self._notices.close()
         await self._sender.close()
 
     @property
@@ -116,8 +122,6 @@ class Dispatch:
                 await webhook.close()
             elif put != webhook.put:
                 await webhook.change(put)
-            else:
-                await webhook.revive()
         for id_, put in puts.items():
             if id_ not in self.webhooks:
                 webhook = self._new(put)
@@ -140,6 +144,8 @@ class Dispatch:
             self._clock,
             self._rng,
             self._crew,
+            self._notices,
+            self._pause,
         )
 
     async def _save_now_and_then(self) -> None:

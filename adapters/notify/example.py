@@ -29,6 +29,7 @@ from adapters.notify.content.reservation import (
     ContactReservationExtended,
     ContactReserved,
 )
+from adapters.notify.content.webhook import WebhookParked, WebhookPing, WebhookResumed
 from engine.core.agent import AgentStatus, DefaultState, Line
 from engine.core.campaign import Mode, Settings
 from engine.core.importing import ImportMode
@@ -119,5 +120,10 @@ EXAMPLES: tuple[Content, ...] = (
     ),
     ImportStarted(import_id=CALL["call"], name="march.csv", mode=ImportMode.ADD, rows=250, by="manager"),
     ImportFinished(import_id=CALL["call"], added=248, known=2, replaced=0, rejected=0, cancelled=0, lost=False),
+    WebhookParked(
+        webhook="crm", campaign=None, reason="failing", error="HTTP 503", failing_since="2026-11-21T12:00:00.000Z"
+    ),
+    WebhookResumed(webhook="crm"),
+    WebhookPing(webhook="crm", by="admin"),
 )
 """One of each, in the order in which they are documented."""

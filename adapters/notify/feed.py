@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from adapters.notify.entry import Entry, Recent
 from adapters.notify.limits import NotifyLimits
-from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing, notification_id
-from adapters.notify.notification import AgentName, Fact, completed, fact_of, rfc3339
+from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing, notification_id, told_of
+from adapters.notify.notification import AgentName, Fact, completed, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
-from engine.ports import BadCursor, EventStore, Notification, StoreUnavailable
+from engine.ports import BadCursor, EventStore, LogArchived, Notification, StoreUnavailable
 
 BEGINNING, NOW = "", "now"
+MERGED_WITHIN_MS = 60_000
+"""What was written at one moment stands in the feed no farther apart than this."""
 
 
 class Waiter:
@@ -59,7 +59,7 @@ class FeedReader:
             cursor=self._merger.cursors.write(entry.n),
             campaign=entry.campaign,
             seq=entry.seq,
-            data=completed(entry.fact, self._book_of(entry.log), self._agent_name),
+            data=completed(entry.fact, self._book_of(entry.log) if entry.campaign else None, self._agent_name),
         )
 
     def position_of(self, cursor: str) -> int:
@@ -109,7 +109,7 @@ class FeedReader:
                 for one in batch:
                     if one.pos > merged:
                         return found, seen, last_seq
-                    fact = fact_of(campaign_of(name), one.event)
+                    fact = told_of(name, one.event)
                     if fact is None:
                         continue
                     seq += 1
@@ -127,8 +127,37 @@ class FeedReader:
             return known.seen
         if within.first_n > n:
             return within.first_pos - 1
-        entries = await self._range(within, within.first_n - 1, n)
+        try:
+            entries = await self._range(within, within.first_n - 1, n)
+        except LogArchived:  # some of it is told again, should it ever come back
+            return within.first_pos - 1
         return entries[-1].pos
+
+    async def cursor_at(self, at: int) -> str:
+        """The cursor behind which everything lies that happened at a time (epoch ms) or later, and perhaps a little more.
+
+        Campaigns' clocks are one, but what they wrote is merged a moment later: hence the margin.
+        """
+        low, high = 0, self.order.position
+        while low < high:
+            middle = (low + high) // 2
+            if await self._happened(middle + 1) < at - MERGED_WITHIN_MS:
+                low = middle + 1
+            else:
+                high = middle
+        return self._merger.cursors.write(low)
+
+    async def _happened(self, n: int) -> int:
+        """When the notification at a feed position happened; long ago where it left the store."""
+        try:
+            page = (
+                self._recent.page(n - 1, n)
+                if n >= self._recent.first
+                else await self._range(self.order.at_n(n), n - 1, n)
+            )
+        except LogArchived:
+            return 0
+        return page[0].fact.at
 
     async def _scan(self, n: int, limit: int, campaign: str, types: frozenset[str]) -> tuple[list[Entry], int]:
         """Entries behind `n` that fit, and the feed position up to which was looked."""
@@ -188,8 +217,3 @@ class FeedReader:
 
     def _entry(self, name: str, n: int, seq: int, pos: int, fact: Fact) -> Entry:
         return Entry(n=n, log=name, campaign=campaign_of(name), seq=seq, pos=pos, fact=fact)
-
-
-def encoded(notification: Notification) -> bytes:
-    """The one form of the envelope, the same in the feed and in a webhook's body."""
-    return msgspec.json.encode(notification)

@@ -26,11 +26,15 @@ class NotifyLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the logs of open campaigns are looked at without having been told of news."""
 
     request_timeout_ms: int = 15 * S
-    max_requests: int = 64
+    max_requests: int = 256
     """Requests under way at once, all webhooks together."""
     max_requests_per_webhook: int = 16
+    failures_to_doubt: int = 3
+    """After so many in a row a webhook has one request under way at a time, until one is taken."""
     response_bytes: int = 4_096
     """Read of an answer's body; the connection of a longer one is closed."""
+    batch_bytes: int = 1024 * 1024
+    """Of one request with several notifications."""
     lane_queue: int = 256
     """Notifications held in memory for one lane; what is behind them is read from the log when its turn comes."""
     retry_delays_ms: tuple[int, ...] = (0, S, 2 * S, 5 * S, 15 * S, MIN, 5 * MIN, 15 * MIN, HOUR)
@@ -38,6 +42,8 @@ class NotifyLimits(msgspec.Struct, frozen=True, kw_only=True):
     retry_jitter: float = 0.2
     max_retry_after_ms: int = 24 * HOUR
     """The longest pause that a receiver may ask for."""
+    throttled_pause_ms: int = 1 * S
+    """The shortest one after a 429."""
     give_up_after_ms: int = 72 * HOUR
     """A lane that has failed for so long is parked; nothing is skipped."""
     save_every_deliveries: int = 200

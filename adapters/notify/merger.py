@@ -7,6 +7,7 @@ store is read. So nothing is missed when a hint is lost, comes twice, or comes f
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -15,12 +16,16 @@ from adapters.notify.cursor import Cursors
 from adapters.notify.entry import Entry
 from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedMerged, FeedOpened
 from adapters.notify.limits import NotifyLimits
+from adapters.notify.notice import NOTICES_LOG
+from adapters.notify.notice import fact as notice_fact
 from adapters.notify.notification import Fact, fact_of
 from adapters.notify.order import Order
 from adapters.notify.pulse import Pulse
 from engine.ports import ANY, Append, EventLog, EventStore, Recorded, StoreUnavailable
 
 CAMPAIGN_PREFIX = "campaign/"
+NO_CAMPAIGN = "~service"
+"""In ids of what belongs to no campaign: no ref looks so."""
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
 STANDBY_RETRY_MS = 200
 STANDBY_SAY_EVERY = 50
@@ -39,8 +44,7 @@ class Run:
     def __init__(self, name: str, events: Sequence[Recorded]) -> None:
         self.name = name
         self.first_pos, self.last_pos = events[0].pos, events[-1].pos
-        ref = campaign_of(name)
-        facts = ((one.pos, fact_of(ref, one.event)) for one in events)
+        facts = ((one.pos, told_of(name, one.event)) for one in events)
         self.facts: list[tuple[int, Fact]] = [(pos, fact) for pos, fact in facts if fact is not None]
 
 
@@ -93,12 +97,12 @@ class Merger:
     async def catch_up(self) -> None:
         """Merge what campaigns' logs hold and the feed doesn't yet."""
         for name in await self._store.logs():
-            if name.startswith(CAMPAIGN_PREFIX):
+            if is_told(name):
                 await self._merge_stored(name)
 
     def follow(self, name: str, recorded: Sequence[Recorded]) -> None:
-        """Durable events of a log, in its order; logs that aren't a campaign's are passed over. Never blocks."""
-        if not name.startswith(CAMPAIGN_PREFIX) or not recorded:
+        """Durable events of a log, in its order; logs that clients aren't told of are passed over. Never blocks."""
+        if not is_told(name) or not recorded:
             return
         known = self._pending.setdefault(name, [])
         if known is None:
@@ -160,7 +164,7 @@ class Merger:
         """A hint can be lost with the actor that would have given it: look at every open log now and then."""
         try:
             for name in await self._store.logs():
-                if name.startswith(CAMPAIGN_PREFIX) and self._is_open(name):
+                if is_told(name) and (name == NOTICES_LOG or self._is_open(name)):
                     self._pending.setdefault(name, None)
         except StoreUnavailable as error:
             log.warning("feed: the store is unavailable", error=str(error))
@@ -239,10 +243,22 @@ async def closing(
             await aclose()
 
 
+def is_told(name: str) -> bool:
+    """Whether a log's events become notifications."""
+    return name.startswith(CAMPAIGN_PREFIX) or name == NOTICES_LOG
+
+
+def told_of(name: str, event: Any) -> Fact | None:
+    return notice_fact(event) if name == NOTICES_LOG else fact_of(campaign_of(name), event)
+
+
 def campaign_of(name: str) -> str:
-    return name.removeprefix(CAMPAIGN_PREFIX)
+    """Empty for what belongs to none."""
+    return name.removeprefix(CAMPAIGN_PREFIX) if name != NOTICES_LOG else ""
 
 
 def notification_id(campaign: str, seq: int) -> str:
     """Stable, usable in a URL and in a header. No full stop: it would be ambiguous in what a signature covers."""
+    if not campaign:
+        return f"{NO_CAMPAIGN}:{seq}"
     return f"{quote(campaign, safe='').replace('.', '%2E')}:{seq}"

@@ -2,26 +2,34 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
 
 from adapters.notify.catalogue import CATALOGUE
+from adapters.notify.content.webhook import WebhookPing
 from adapters.notify.crew import Crew
 from adapters.notify.dispatch import Dispatch
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
-from adapters.notify.notification import AgentName
+from adapters.notify.notification import AgentName, rfc3339
+from adapters.notify.signing import new_secret, new_signing_key, public_key, signers_of
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
-from engine.core.directory import WebhookPut
-from engine.ports import Clock, Delivery, EventStore, Lane, Notification, NotificationType, Recorded
+from engine.core.webhook import Secrets, WebhookPut
+from engine.ports import Clock, Delivery, EventStore, Lane, Notification, NotificationType, Recorded, WebhookReport
+
+
+async def sleep_ms(pause_ms: int) -> None:
+    await asyncio.sleep(pause_ms / 1_000)
 
 
 class Notifier:
     """Owns the log `feed`; follows all logs `campaign/…`. One per installation.
 
     `book_of` gives the book of a log that is open in this process, `webhooks` the directory's webhooks by id. `rng`
-    draws the feed's id and the jitter of retries. `targets` says where webhooks may go.
+    draws the feed's id and the jitter of retries. `targets` says where webhooks may go, `pause` lets retries wait.
     """
 
     def __init__(
@@ -34,8 +42,10 @@ class Notifier:
         rng: random.Random | None = None,
         targets: Targets = ANYWHERE,
         agent_name: AgentName = lambda _agent, _at: "",
+        pause: Callable[[int], Awaitable[None]] = sleep_ms,
     ) -> None:
-        rng = rng or random.SystemRandom()
+        self._clock = clock
+        rng = self._rng = rng or random.SystemRandom()
         self._merger = Merger(
             store,
             limits,
@@ -43,7 +53,7 @@ class Notifier:
             new_feed_id=lambda: f"{rng.getrandbits(128):032x}",
         )
         self._feed = FeedReader(store, self._merger, book_of, limits, agent_name)
-        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng, targets)
+        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng, targets, pause)
         self._crew = Crew()
         self._limits = limits
         self._merging: asyncio.Task[None] | None = None
@@ -102,19 +112,53 @@ class Notifier:
     def position(self) -> int:
         return self._feed.order.position
 
+    async def cursor_at(self, at: int) -> str:
+        return await self._feed.cursor_at(at)
+
     def lanes(self, webhook: str) -> Sequence[Lane]:
         known = self._dispatch.webhooks.get(webhook)
         return known.reports() if known is not None else ()
 
-    def deliveries(self, webhook: str, limit: int) -> Sequence[Delivery]:
+    def reports(self) -> Mapping[str, WebhookReport]:
+        return {id_: one.report() for id_, one in self._dispatch.webhooks.items()}
+
+    def deliveries(self, webhook: str, limit: int, notification: str = "") -> Sequence[Delivery]:
         known = self._dispatch.webhooks.get(webhook)
-        return list(reversed(known.attempts))[:limit] if known is not None else ()
+        if known is None:
+            return ()
+        newest = reversed(known.post.attempts)
+        return [one for one in newest if notification in ("", one.notification)][:limit]
 
     async def replay(self, webhook: str, after: str) -> None:
         n = self._feed.position_of(after)
         known = self._dispatch.webhooks.get(webhook)
         if known is not None:
             await known.replay(n)
+
+    async def resume(self, webhook: str) -> None:
+        known = self._dispatch.webhooks.get(webhook)
+        if known is not None:
+            await known.resume()
+
+    async def try_out(self, webhook: str, by: str, type_: str = "") -> Delivery | None:
+        known = self._dispatch.webhooks.get(webhook)
+        if known is None:
+            return None
+        at = rfc3339(self._clock.now_ms())
+        if type_:
+            notification = CATALOGUE[type_].example
+            id_ = f"test_{self._rng.getrandbits(64):016x}"
+        else:
+            data = msgspec.to_builtins(WebhookPing(webhook=webhook, by=by))
+            notification = msgspec.structs.replace(CATALOGUE[WebhookPing.TYPE].example, data=data)
+            id_ = f"ping_{self._rng.getrandbits(64):016x}"
+        return await known.try_out(msgspec.structs.replace(notification, id=id_, time=at, cursor="", seq=0))
+
+    def new_secrets(self) -> Secrets:
+        return Secrets(secret=new_secret(), signing_key=new_signing_key())
+
+    def public_keys(self, put: WebhookPut) -> Sequence[str]:
+        return [public_key(one) for one in signers_of(put, self._clock.now_ms()).keys]
 
     def webhooks_changed(self) -> None:
         self._dispatch.directory_changed()

@@ -7,23 +7,27 @@ each campaign there ever was. `since` is in the name because a webhook that was 
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from adapters.notify.content.webhook import Reason
 from adapters.notify.crew import Crew
 from adapters.notify.entry import Entry
 from adapters.notify.event import FEED_LOG
-from adapters.notify.feed import FeedReader, encoded
-from adapters.notify.lane import Course, Lane
+from adapters.notify.feed import FeedReader
+from adapters.notify.lane import THROTTLED, Course, Lane
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import campaign_of
-from adapters.notify.signing import UnusableSecret, signed_headers
-from adapters.outward.sender import Answer, Outgoing, Sender
-from engine.core.directory import WebhookPut
-from engine.ports import Clock, Delivery, EventStore, StoreUnavailable
+from adapters.notify.notice import Notices, WebhookParked, WebhookResumed
+from adapters.notify.parcel import Batch, Parcel, encoded, packed, single
+from adapters.notify.post import Post, Slots
+from adapters.outward.sender import Answer, Sender
+from engine.core.webhook import WebhookPut
+from engine.ports import Clock, Delivery, EventStore, Notification, StoreUnavailable, WebhookReport
 from engine.ports import Lane as LaneReport
+
+UNAVAILABLE = 503
 
 log = structlog.get_logger(__name__)
 
@@ -35,30 +39,52 @@ class Webhook:
         store: EventStore,
         feed: FeedReader,
         sender: Sender,
-        slots: asyncio.Semaphore,
+        slots: Slots,
         limits: NotifyLimits,
         clock: Clock,
         rng: random.Random,
         crew: Crew,
+        notices: Notices,
+        pause: Callable[[int], Awaitable[None]],
     ) -> None:
         self.put = put
         self.lanes: dict[str, Lane] = {}
-        self.attempts: deque[Delivery] = deque(maxlen=limits.remembered_attempts)
-        self._store, self._feed, self._sender, self._limits, self._clock = store, feed, sender, limits, clock
-        self._slots = slots
-        self._own_slots = asyncio.Semaphore(limits.max_requests_per_webhook)
-        self._course = Course(put.id, feed, limits, clock, rng, crew, self.wants, self._attempt, self._delivered)
+        self.post = Post(put, sender, slots, limits, clock)
+        self._store, self._feed, self._limits, self._clock = store, feed, limits, clock
+        self._notices, self._pause = notices, pause
+        self._course = Course(
+            webhook=put.id,
+            feed=feed,
+            limits=limits,
+            clock=clock,
+            rng=rng,
+            crew=crew,
+            pause=pause,
+            batch=self._batch,
+            wants=self.wants,
+            is_held=lambda: self._parked is not None or self._quiet_until > clock.now_ms(),
+            is_parked=lambda: self._parked is not None,
+            pack=self._pack,
+            attempt=self._attempt,
+            delivered=self._delivered,
+            park=self._park,
+        )
         self._checkpoint = f"webhook/{put.id}@{put.since}"
         self._moving = asyncio.Lock()
         self._floor = put.since
         self._saved_floor = -1
         self._is_open = False
+        self._parked: WebhookParked | None = None
+        self._quiet_until = 0
+        """The receiver asked for a pause: epoch ms."""
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Take up every campaign where it was left. Raises StoreUnavailable."""
         async with self._moving:
+            parked = self._notices.parked(self.put.id, self.put.since)
+            self._parked = parked.get("")
             saved = await self._store.checkpoint(self._checkpoint, FEED_LOG)
             self._saved_floor = saved - 1
             self._floor = saved - 1 if saved else self.put.since
@@ -66,7 +92,8 @@ class Webhook:
                 for known in missing:
                     done_pos = await self._store.checkpoint(self._checkpoint, known.name)
                     start = max(done_pos, await self._feed.pos_before(known.name, self._floor))
-                    self.lanes[known.name] = Lane(self._course, known.name, start)
+                    is_parked = campaign_of(known.name) in parked
+                    self.lanes[known.name] = Lane(self._course, known.name, start, is_parked)
             self._is_open = True  # no campaign can have come between the last look and here
             for lane in self.lanes.values():
                 lane.nudge()
@@ -74,16 +101,13 @@ class Webhook:
     async def change(self, put: WebhookPut) -> None:
         """Another address, secret or filter: from here on, and what had failed is tried again."""
         async with self._moving:
-            self.put = put
-            for lane in list(self.lanes.values()):
-                await lane.restart()
+            self.put = self.post.put = put
+            await self._restart(list(self.lanes.values()))
 
-    async def revive(self) -> None:
-        """Somebody looked after the webhooks: parked lanes get another try."""
+    async def resume(self) -> None:
+        """Somebody looked after it: what is parked goes on where it stopped, and what failed gets another try."""
         async with self._moving:
-            for lane in list(self.lanes.values()):
-                if lane.parked:
-                    await lane.restart()
+            await self._restart([one for one in self.lanes.values() if not one.is_well])
 
     async def replay(self, n: int) -> None:
         """Deliver again everything behind a feed position."""
@@ -91,12 +115,19 @@ class Webhook:
             if not self._is_open:
                 raise StoreUnavailable(f"webhook {self.put.id!r} is not open yet")
             self._floor = min(self._floor, n)
-            for known in list(self._feed.order.logs_after(n)):
+            behind = list(self._feed.order.logs_after(n))
+            stuck = [one for one in self.lanes.values() if not one.is_well] if behind else []
+            if behind:
+                await self._release(stuck)
+            for known in behind:
                 back_to_pos = await self._feed.pos_before(known.name, n)
                 lane = self.lanes.get(known.name)
                 if lane is None:
                     lane = self.lanes[known.name] = Lane(self._course, known.name, known.seen)
                 await lane.restart(back_to_pos)
+            for lane in stuck:
+                if lane.name not in {one.name for one in behind}:
+                    await lane.restart()
             await self._save_all()
 
     async def close(self) -> None:
@@ -104,6 +135,24 @@ class Webhook:
             self._is_open = False
             for lane in list(self.lanes.values()):
                 await lane.halt()
+
+    async def _restart(self, lanes: Sequence[Lane]) -> None:
+        await self._release(lanes)
+        for lane in lanes:
+            await lane.restart()
+
+    async def _release(self, lanes: Sequence[Lane]) -> None:
+        """Nothing is parked any more, nor waits; and that is written down."""
+        for lane in lanes:
+            await lane.halt()
+        await self._notices.settled()
+        if self._notices.parked(self.put.id, self.put.since):
+            resumed = WebhookResumed(at=self._clock.now_ms(), webhook=self.put.id, since=self.put.since)
+            await self._notices.add(resumed)
+            log.info("webhook resumed", webhook=self.put.id)
+        self._parked, self._quiet_until = None, 0
+        for lane in self.lanes.values():
+            lane.parked = False
 
     # -- what the feed tells ------------------------------------------------------------------------------------------
 
@@ -123,8 +172,23 @@ class Webhook:
         return not self.put.campaigns or campaign in self.put.campaigns
 
     def reports(self) -> list[LaneReport]:
+        return [lane.report(ref) for ref, lane in self._heard()]
+
+    def report(self) -> WebhookReport:
+        lanes = [lane for _, lane in self._heard()]
+        oldest = min((lane.oldest_at for lane in lanes if lane.oldest_at), default=0)
+        return WebhookReport(
+            behind=sum(lane.behind for lane in lanes),
+            oldest_at=oldest,
+            lag_ms=max(0, self._clock.now_ms() - oldest) if oldest else 0,
+            parked=sum(lane.is_parked for lane in lanes) or int(self._parked is not None),
+            parked_for=self._parked.reason if self._parked is not None else "",
+            attempts=dict(self.post.counts),
+        )
+
+    def _heard(self) -> list[tuple[str, Lane]]:
         refs = ((campaign_of(name), lane) for name, lane in self.lanes.items())
-        return [lane.report(ref) for ref, lane in refs if self.wants_campaign(ref)]
+        return [(ref, lane) for ref, lane in refs if self.wants_campaign(ref)]
 
     @property
     def is_done(self) -> bool:
@@ -163,37 +227,66 @@ class Webhook:
             except StoreUnavailable as error:
                 log.warning("webhook: progress not saved", webhook=self.put.id, error=str(error))
 
-    # -- one attempt --------------------------------------------------------------------------------------------------
+    # -- deliveries ---------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, entry: Entry, written: Callable[[], None]) -> Answer:
-        async with self._own_slots, self._slots:
-            put, notification = self.put, self._feed.render(entry)
-            body = encoded(notification)
-            at, began = self._clock.now_ms(), asyncio.get_running_loop().time()
-            try:
-                headers = signed_headers(put.secret.split(), notification.id, at // 1_000, body)
-            except UnusableSecret as error:
-                answer = Answer(status=0, error=str(error))
-            else:
-                answer = await self._sender.send(
-                    Outgoing(
-                        method="POST",
-                        url=put.url,
-                        headers={"Content-Type": "application/json", **headers},
-                        body=body,
-                        written=written,
-                    )
-                )
-            took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
-        self.attempts.append(
-            Delivery(
-                at=at,
-                notification=notification.id,
-                campaign=entry.campaign,
-                seq=entry.seq,
-                status=answer.status,
-                error=answer.error,
-                duration_ms=took_ms,
-            )
+    def _batch(self) -> Batch:
+        return Batch(items=min(self.put.batch_items, self._limits.lane_queue), wait_ms=self.put.batch_wait_ms)
+
+    def _pack(self, entries: Sequence[Entry]) -> Parcel:
+        notifications = [self._feed.render(one) for one in entries]
+        if not self.put.batch_items:
+            return single(entries[0], notifications[0])
+        return packed(entries, notifications, self._limits.batch_bytes)
+
+    async def _attempt(self, parcel: Parcel, attempt: int, written: Callable[[], None]) -> Answer:
+        while (left_ms := self._quiet_until - self._clock.now_ms()) > 0:
+            await self._pause(left_ms)
+        first = parcel.entries[0]
+        sent = Delivery(
+            notification=parcel.id,
+            campaign=first.campaign,
+            seq=first.seq,
+            count=len(parcel.entries),
+            attempt=attempt,
         )
+        answer = await self.post.send(sent, parcel.body, written)
+        if answer.status in (THROTTLED, UNAVAILABLE) and answer.retry_after_ms:
+            self._keep_quiet(answer.retry_after_ms)
         return answer
+
+    async def try_out(self, notification: Notification) -> Delivery:
+        """Send something once, beside the lanes; returns what came of it."""
+        body = encoded(notification)
+        sent = Delivery(notification=notification.id, campaign=notification.campaign, seq=notification.seq)
+        await self.post.send(sent, b"[" + body + b"]" if self.put.batch_items else body)
+        return self.post.attempts[-1]
+
+    def _keep_quiet(self, pause_ms: int) -> None:
+        """A receiver that asks for a pause is left alone by all its lanes."""
+        until = self._clock.now_ms() + min(pause_ms, self._limits.max_retry_after_ms)
+        self._quiet_until = max(self._quiet_until, until)
+        for lane in self.lanes.values():
+            lane.wake()
+
+    async def _park(self, lane: Lane, reason: Reason, error: str, failing_since: int) -> None:
+        """All of it where the receiver is gone, or took nothing of any campaign in the same time; else that lane."""
+        whole = reason == "gone" or (reason == "failing" and self.post.taken_at < failing_since)
+        if lane.is_parked:
+            return
+        parked = WebhookParked(
+            at=self._clock.now_ms(),
+            webhook=self.put.id,
+            since=self.put.since,
+            campaign="" if whole else campaign_of(lane.name),
+            reason=reason,
+            error=error,
+            failing_since=failing_since,
+        )
+        await self._notices.add(parked)
+        if whole:
+            self._parked = parked
+        else:
+            lane.parked = True
+        log.warning("webhook parked", webhook=self.put.id, log="" if whole else lane.name, reason=reason, error=error)
+        for one in self.lanes.values():
+            one.wake()

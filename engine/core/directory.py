@@ -7,10 +7,20 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
+from engine.core import webhook
 from engine.core.erasure import ErasePerson, NumbersSuppressed, PersonErased, erase, salt_in
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
 from engine.core.standing import SUPPRESSED, Standing, line_of
+from engine.core.webhook import (
+    PutWebhook,
+    RemoveWebhook,
+    RotateWebhook,
+    WebhookCommand,
+    WebhookEvent,
+    WebhookPut,
+    WebhookRemoved,
+)
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, tag="agent.registered.v1"):
@@ -38,25 +48,6 @@ class ContactRefsUsed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.re
     at: int
     campaign: str
     refs: tuple[str, ...]
-
-
-class WebhookPut(msgspec.Struct, frozen=True, kw_only=True, tag="webhook.put.v1"):
-    """`types` and `campaigns` filter; empty means all. `since` is the feed position from which it is served."""
-
-    at: int
-    id: str
-    url: str
-    secret: str
-    types: tuple[str, ...]
-    campaigns: tuple[str, ...]
-    since: int
-    by: str
-
-
-class WebhookRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="webhook.removed.v1"):
-    at: int
-    id: str
-    by: str
 
 
 class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked.v1"):
@@ -134,8 +125,7 @@ DirectoryEvent = (
     | CampaignRefUsed
     | CampaignRetired
     | ContactRefsUsed
-    | WebhookPut
-    | WebhookRemoved
+    | WebhookEvent
     | TokenRevoked
     | TagPut
     | TagRemoved
@@ -278,23 +268,6 @@ class UseContactRefs(msgspec.Struct, frozen=True, kw_only=True):
     refs: tuple[str, ...]
 
 
-class PutWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    at: int
-    by: str
-    id: str
-    url: str
-    secret: str
-    types: tuple[str, ...]
-    campaigns: tuple[str, ...]
-    since: int
-
-
-class RemoveWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    at: int
-    by: str
-    id: str
-
-
 class RevokeToken(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     by: str
@@ -370,8 +343,7 @@ DirectoryCommand = (
     | UseCampaignRef
     | RetireCampaign
     | UseContactRefs
-    | PutWebhook
-    | RemoveWebhook
+    | WebhookCommand
     | RevokeToken
     | PutTag
     | RemoveTag
@@ -407,11 +379,12 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
         case UseContactRefs():
             return _use_contact_refs(state, command)
         case PutWebhook():
-            return _put_webhook(state, command), None
+            events, given = webhook.put(state.webhooks.get(command.id), command)
+            return list(events), given
+        case RotateWebhook():
+            return list(webhook.rotate(state.webhooks.get(command.id), command)), None
         case RemoveWebhook():
-            if command.id not in state.webhooks:
-                raise absent("webhook", command.id)
-            return [WebhookRemoved(at=command.at, id=command.id, by=command.by)], None
+            return list(webhook.remove(state.webhooks.get(command.id), command)), None
         case RevokeToken():
             revoked = command.jti in state.revoked
             return ([] if revoked else [TokenRevoked(at=command.at, jti=command.jti, by=command.by)]), None
@@ -515,20 +488,3 @@ def _use_contact_refs(state: Directory, command: UseContactRefs) -> tuple[list[D
     if fresh:
         events.append(ContactRefsUsed(at=command.at, campaign=command.campaign, refs=fresh))
     return events, clashes
-
-
-def _put_webhook(state: Directory, command: PutWebhook) -> list[DirectoryEvent]:
-    known = state.webhooks.get(command.id)
-    put = WebhookPut(
-        at=command.at,
-        id=command.id,
-        url=command.url,
-        secret=command.secret,
-        types=command.types,
-        campaigns=command.campaigns,
-        since=known.since if known else command.since,
-        by=command.by,
-    )
-    if known is not None and msgspec.structs.replace(known, at=put.at, by=put.by) == put:
-        return []
-    return [put]

@@ -33,7 +33,17 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{HELD}/skip"): {"token": NONE, "reason": "later", "agent": "agent1"},
     ("POST", f"{HELD}/release"): {"token": NONE, "reason": "later", "agent": "agent1"},
     ("POST", f"{HELD}/disposition"): {"token": NONE, "disposition": "engaged", "agent": "agent1"},
-    ("PUT", HOOK): {"url": "http://127.0.0.1:9/", "secret": SECRET, "types": ["call.ended"], "campaigns": ["spring"]},
+    ("PUT", HOOK): {
+        "url": "http://127.0.0.1:9/",
+        "secret": SECRET,
+        "types": ["call.ended"],
+        "campaigns": ["spring"],
+        "batch": {"max_items": 10, "max_wait_ms": 100},
+    },
+    ("POST", f"{HOOK}/rotate"): {"secret": SECRET, "grace_s": 60},
+    ("POST", f"{HOOK}/resume"): {},
+    ("POST", f"{HOOK}/ping"): {},
+    ("POST", f"{HOOK}/test"): {"type": "call.ended"},
     ("POST", f"{HOOK}/replay"): {"after": ""},
     ("POST", "/v1/calls"): {
         "request_id": "r1",
@@ -66,7 +76,7 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
 }
 """Every address that takes a JSON object, with every field it takes."""
 
-REQUIRED = {"name", "phone", "url", "secret", "token", "disposition", "after", "columns"}
+REQUIRED = {"name", "phone", "url", "type", "token", "disposition", "after", "columns"}
 TEXT = {
     "nul": "a\x00b",
     "newline": "a\r\nAction: Originate",
@@ -481,6 +491,10 @@ async def test_wrong_settings_are_named(spring: World, pbx: SimulatedPbx, settin
         ({"secret": "QUJD" * 10}, "secret"),
         ({"types": ["Call Ended"]}, "types[0]"),
         ({"types": ["a"] * 101}, "types"),
+        ({"types": ["call.nothing"]}, "types[0]"),
+        ({"batch": {"max_items": 0}}, "batch.max_items"),
+        ({"batch": {"max_items": 201}}, "batch.max_items"),
+        ({"batch": {"max_items": 2, "max_wait_ms": 60_001}}, "batch.max_wait_ms"),
         ({"campaigns": ["a b"]}, "campaigns[0]"),
     ],
 )

@@ -19,7 +19,12 @@ from eventstore.codec import NONCE_BYTES, PLAIN
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events.ndjson"
-GOLDEN_KEYS = {"c-1001": bytes(range(32)), "dnc/global": bytes(range(1, 33)), "dnc/suppressed": bytes(range(2, 34))}
+GOLDEN_KEYS = {
+    "c-1001": bytes(range(32)),
+    "dnc/global": bytes(range(1, 33)),
+    "dnc/suppressed": bytes(range(2, 34)),
+    "webhook/id": bytes(range(3, 35)),
+}
 
 
 def stored(codec: Codec, *events: Any) -> bytes:

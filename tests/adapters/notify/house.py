@@ -14,10 +14,10 @@ from engine.core.book import Book, Event, stream_of
 from engine.core.call import CallConnected, CallEnded, CallPlaced, CallRequested
 from engine.core.campaign import CampaignCreated, Mode, Settings
 from engine.core.contact import ContactsAdded, NewContact
-from engine.core.directory import WebhookPut
 from engine.core.outcome import Outcome, Party
 from engine.core.personal import Details, Person
 from engine.core.reservation import ContactDisposed, ContactReserved
+from engine.core.webhook import WebhookPut
 from engine.ports import Notification, Recorded
 from tests.adapters.notify.store import Shelf
 

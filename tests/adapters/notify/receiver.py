@@ -26,6 +26,8 @@ class Receiver:
         self.bodies: dict[str, bytes] = {}
         self.seen_headers: list[Mapping[str, str]] = []
         self.requests: list[tuple[str, int]] = []
+        self.sizes: list[int] = []
+        """How many were in each request's list; 0 for one that is not in a list."""
         self.repeated = self.skipped = self.under_way = self.most_under_way = 0
         self.held: asyncio.Event | None = None
         self.port = 0
@@ -61,8 +63,10 @@ class Receiver:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        event = Webhook(SECRET).verify(body, dict(request.headers))
-        self.requests.append((event["campaign"], event["seq"]))
+        sent = Webhook(SECRET).verify(body, dict(request.headers))
+        events = sent if isinstance(sent, list) else [sent]
+        self.sizes.append(len(sent) if isinstance(sent, list) else 0)
+        self.requests.append((events[0]["campaign"], events[0]["seq"]))
         self.seen_headers.append(dict(request.headers))
         if self.held is not None:
             await self.held.wait()
@@ -73,13 +77,10 @@ class Receiver:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
-        if meets == "lost":
-            self._note(event, body)
-            return web.Response(status=500)
-        assert isinstance(meets, int)
-        if 200 <= meets < 300:
-            self._note(event, body)
-        return web.Response(status=meets, headers=self.headers)
+        if meets == "lost" or (isinstance(meets, int) and 200 <= meets < 300):
+            for event in events:
+                self._note(event, msgspec.json.encode(event) if isinstance(sent, list) else body)
+        return web.Response(status=500) if meets == "lost" else web.Response(status=int(meets), headers=self.headers)
 
     def _note(self, event: dict[str, Any], body: bytes) -> None:
         told = self.told[event["campaign"]]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.notify import FeedMerged, NotifyLimits
-from adapters.notify.feed import encoded
 from adapters.notify.notification import is_told
+from adapters.notify.parcel import encoded
 from engine.core.book import Event
 from engine.core.campaign import CampaignDeleted
 from engine.core.personal import Person

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from adapters.notify import FeedEvent, Notifier
-from adapters.notify.feed import encoded
+from adapters.notify.parcel import encoded
 from engine.core.book import Book, Event, stream_of
-from engine.core.directory import DirectoryEvent, WebhookPut
+from engine.core.directory import DirectoryEvent
+from engine.core.webhook import WebhookPut
 from engine.ports import ANY, Append
 from eventstore import Codec, open_store
 from tests.adapters.notify.house import QUICK, SECRET, Clock, opening, talk, until

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from svix.webhooks import Webhook as SvixWebhook
 
-from adapters.notify.feed import encoded
 from adapters.notify.notification import is_told
+from adapters.notify.parcel import encoded
 from tests.adapters.notify.house import PATIENCE_S, QUICK, SECRET, House, opening, status, talk, until
 from tests.adapters.notify.receiver import Receiver, Script
 
@@ -171,8 +171,14 @@ async def test_410_parks_at_once_and_nothing_is_skipped() -> None:
         await asyncio.sleep(0.05)
         assert receiver.seqs("sales") == [1]
         assert len(receiver.requests) == 2
-        house.put("crm", receiver.url)  # somebody has mended it
+        await house.notifier.resume("crm")  # somebody has mended it
         await believed(house, receiver, "sales")
+        news = ["webhook.parked", "webhook.resumed"]
+        told = [(one.type, one.campaign, one.data) for one in await house.all(types=news)]
+        assert [kind for kind, _, _ in told] == news
+        assert told[0][1:] == ("", told[0][2])
+        assert told[0][2]["reason"] == "gone"
+        assert told[0][2]["campaign"] is None  # all of them
 
 
 async def test_after_the_last_retry_a_lane_is_parked_and_a_replay_takes_it_up() -> None:
@@ -432,7 +438,7 @@ async def test_announced_doesnt_wait_for_who_isnt_well_or_doesnt_care(trouble: s
             house.put("crm", receiver.url)
         waiting = await announced(house, "sales", opening("sales"))
         await asyncio.wait_for(waiting, PATIENCE_S)
-        assert house.notifier.position == 3
+        assert house.notifier.position == (4 if trouble == "parked" else 3)  # that it is parked is news
 
 
 async def test_a_stop_delivers_what_it_can_and_saves_how_far_it_came() -> None:
