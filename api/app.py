@@ -21,6 +21,7 @@ from api import (
     dnc,
     event,
     explain,
+    export,
     external,
     health,
     imports,
@@ -50,6 +51,7 @@ from engine.ports import Feed, StoreUnavailable
 
 ROUTES = all_routes(
     campaign.ROUTES,
+    export.ROUTES,
     imports.ROUTES,
     agent.ROUTES,
     call.ROUTES,

@@ -241,7 +241,9 @@ def allowed(call: Call, settings: Settings, before: Settings | None = None) -> N
 
 
 def _shown(running: Running, status: int = 200) -> web.Response:
-    return reply(view.campaign(running), status, edition=str(running.book.campaign.revision))
+    return reply(
+        view.campaign(running.book, running.actor.log.position), status, edition=str(running.book.campaign.revision)
+    )
 
 
 # -- agents of a campaign -----------------------------------------------------------------------------------------------

@@ -299,7 +299,10 @@ def _content(body: Any, shapes: _Shapes) -> Json:
         return {one: {} for one in body.types}
     if JSON in body.types:
         return {one: {"schema": shapes.of(body.of)} for one in body.types}
-    each = {"schema": {"type": "string", "description": "A JSON document on each line."}}
+    each = {
+        "schema": {"type": "string", "description": "A JSON document on each line, each as `x-item-schema` says."},
+        "x-item-schema": shapes.of(body.of),
+    }
     return dict.fromkeys(body.types, each)
 
 

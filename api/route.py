@@ -151,6 +151,8 @@ class Service(msgspec.Struct):
     recordings: Path | None = None
     retention: Retention = Retention()
     streams: int = 0
+    exports: int = 0
+    """How many are under way."""
 
 
 class Call(NamedTuple):

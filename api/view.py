@@ -103,27 +103,26 @@ class CampaignShown(CampaignLine, kw_only=True):
 
 
 def campaign_line(running: Running) -> CampaignLine:
-    return CampaignLine(**_line(running))
+    return CampaignLine(**_line(running.book, running.actor.log.position))
 
 
-def _line(running: Running) -> dict[str, Any]:
-    campaign = running.book.campaign
+def _line(book: Book, as_of: int) -> dict[str, Any]:
+    campaign = book.campaign
     return {
         "ref": campaign.ref,
         "name": campaign.name,
         "mode": campaign.mode,
         "state": campaign.status,
         "stop_reason": campaign.stop_reason,
-        "as_of": running.actor.log.position,
+        "as_of": as_of,
     }
 
 
-def campaign(running: Running) -> CampaignShown:
-    book = running.book
+def campaign(book: Book, as_of: int) -> CampaignShown:
     settings = book.campaign.settings
     shares = {owner: count for owner, count in book.contacts.dealt.items() if count}
     return CampaignShown(
-        **_line(running),
+        **_line(book, as_of),
         settings=settings,
         trunks=settings.trunks,
         agents=[agent(one, book) for one in book.agents.values()],

@@ -8,6 +8,7 @@ from typing import Annotated, Any, assert_never
 import msgspec
 
 from engine.core import webhook
+from engine.core.archive import CampaignExported, ExportCampaign
 from engine.core.erasure import ErasePerson, NumbersSuppressed, PersonErased, erase, salt_in
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
@@ -124,6 +125,7 @@ DirectoryEvent = (
     | AgentRegistered
     | CampaignRefUsed
     | CampaignRetired
+    | CampaignExported
     | ContactRefsUsed
     | WebhookEvent
     | TokenRevoked
@@ -140,7 +142,7 @@ def stream_of(event: DirectoryEvent) -> str:
     match event:
         case AgentRegistered():
             return f"agent/{event.agent}"
-        case CampaignRefUsed() | CampaignRetired():
+        case CampaignRefUsed() | CampaignRetired() | CampaignExported():
             return f"campaign/{event.ref}"
         case ContactRefsUsed():
             return f"contacts/{event.campaign}"
@@ -202,6 +204,8 @@ class Directory:
             case CampaignRetired():
                 self.campaigns[event.ref] = True
                 self.retired[event.ref] = event.at
+            case CampaignExported():
+                pass  # a trace of who has it
             case ContactRefsUsed():
                 self.contacts.update(dict.fromkeys(event.refs, event.campaign))
             case WebhookPut():
@@ -342,6 +346,7 @@ DirectoryCommand = (
     | RegisterAgent
     | UseCampaignRef
     | RetireCampaign
+    | ExportCampaign
     | UseContactRefs
     | WebhookCommand
     | RevokeToken
@@ -376,6 +381,8 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
         case RetireCampaign():
             retired = state.campaigns.get(command.ref, True)
             return ([] if retired else [CampaignRetired(at=command.at, ref=command.ref)]), None
+        case ExportCampaign():
+            return [CampaignExported(at=command.at, ref=command.ref, by=command.by)], None
         case UseContactRefs():
             return _use_contact_refs(state, command)
         case PutWebhook():

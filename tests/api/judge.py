@@ -11,7 +11,7 @@ from aiohttp.connector import Connection
 from api.app import OPEN_PATHS, ROUTES
 from api.openapi import document
 
-JSON, PROBLEM = "application/json", "application/problem+json"
+JSON, PROBLEM, NDJSON = "application/json", "application/problem+json", "application/x-ndjson"
 NOWHERE = (400, 401, 404, 405)
 """Statuses of an address or a method that there isn't; 400 is what can't be read as HTTP."""
 SCHEMA: dict[str, Any] = document(ROUTES, "test")
@@ -38,7 +38,7 @@ def validator(method: str, template: str, status: int, media: str) -> Any:
     assert str(status) in operation["responses"], f"{method} {template}: {status} is not declared"
     content = operation["responses"][str(status)].get("content", {})
     assert media in content, f"{method} {template} {status}: {media} is none of {list(content)}"
-    schema = content[media].get("schema", {})
+    schema = content[media].get("x-item-schema", content[media].get("schema", {}))
     return jsonschema_rs.Draft202012Validator({**strict(schema), "components": STRICT})
 
 
@@ -71,10 +71,16 @@ def judge(method: str, path: str, status: int, media: str, raw: bytes) -> None:
         )
         return
     found = validator(operation, template, status, media)
-    if media in (JSON, PROBLEM):
-        body = json.loads(raw)
-        faults = [f"{one.instance_path}: {one.message}" for one in found.iter_errors(body)]
-        assert not faults, f"{method} {path} {status}: {faults[:5]} in {str(body)[:1_000]}"
+    if media in (JSON, PROBLEM, NDJSON):
+        lines = raw.splitlines() if media == NDJSON else [raw]
+        for body in map(json.loads, lines):
+            _judge_body(found, f"{method} {path} {status}", body)
+
+
+def _judge_body(found: Any, where: str, body: Any) -> None:
+    """One document, or one line of many."""
+    faults = [f"{one.instance_path}: {one.message}" for one in found.iter_errors(body)]
+    assert not faults, f"{where}: {faults[:5]} in {str(body)[:1_000]}"
 
 
 def _judge_undeclared(method: str, path: str, status: int, media: str) -> None:

@@ -178,7 +178,7 @@ async def settings(block: Block, world: World, folder: Path) -> None:
 
 async def shell(block: Block, world: World, folder: Path) -> None:
     """In a folder of its own, against the running service; `ringfold` is this program with the service's settings."""
-    if "ringfold import" in block.text:
+    if re.search(r"ringfold (import|export)", block.text):
         await world.campaign("spring", [], agents=())
     bash = shutil.which("bash")
     assert bash is not None
@@ -191,6 +191,7 @@ async def shell(block: Block, world: World, folder: Path) -> None:
         "TOKEN": token,
         "RINGFOLD_TOKEN": token,
         "RINGFOLD_HTTP__PORT": str(served.http.port),
+        "RINGFOLD_STORE__URL": served.store.url,
         "PYTHONPATH": str(ROOT),
         "PYTHON": sys.executable,
     }
