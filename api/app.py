@@ -4,6 +4,7 @@ Who asks is settled before anything else: a stranger isn't even told which addre
 """
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from api.route import Handler as RouteHandler
 from api.token import KeyRing, Principal, TokenRefused
 from engine.actor import NotOwner
 from engine.app import Engine
+from engine.core.measure import Measures
 from engine.core.refusal import Refused
 from engine.core.retention import Retention
 from engine.erasure import Erasures
@@ -73,7 +75,9 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 SHARE: web.RequestKey[dict[str, str]] = web.RequestKey("share", dict)
 """The headers that tell what is left of the token's share."""
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
-OPEN_PATHS = frozenset({"/openapi.json", "/docs", "/problems/{code}"})
+OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/openapi.json", "/docs", "/problems/{code}"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
+STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
 IMPORT_ID = "{import:[^{}/.]+}"
 """Beside imports there are templates, whose names have a dot."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -210,6 +214,7 @@ def _principal(service: Service, request: web.Request) -> Principal:
         if principal.jti in service.engine.directory.revoked:
             raise TokenRefused("revoked")
     except TokenRefused as refused:
+        service.engine.measures.refused_tokens[str(refused)] += 1
         log.info("token refused", reason=str(refused), path=request.path)
         raise Problem(
             401, "unauthenticated", "a valid token is needed", headers={"WWW-Authenticate": 'Bearer realm="ringfold"'}
@@ -222,7 +227,15 @@ def _answers(service: Service) -> Middleware:
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trace_id = secrets.token_hex(8)
+        trace_id, began, status = secrets.token_hex(8), time.perf_counter(), 500
+        try:
+            response = await _answer(request, handler, trace_id)
+            status = response.status
+            return response
+        finally:
+            _measure(service.engine.measures, request, status, time.perf_counter() - began)
+
+    async def _answer(request: web.Request, handler: Handler, trace_id: str) -> web.StreamResponse:
         try:
             if request.method == "OPTIONS" and (allowed := _allowed(request)):
                 return web.Response(status=204, headers={"Allow": ", ".join(sorted({*allowed, "OPTIONS"}))})
@@ -237,6 +250,16 @@ def _answers(service: Service) -> Middleware:
             return Problem(500, "internal", detail).response(trace_id)
 
     return answer
+
+
+def _measure(measures: Measures, request: web.Request, status: int, took_s: float) -> None:
+    """By route, never by address: what is asked for must not make the list of measures grow."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    method = request.method if request.method in METHODS else "other"
+    measures.answers[method, route, status] += 1
+    if route not in STREAMING:  # those last as long as the client likes
+        measures.requests[method, route].add(took_s)
 
 
 def _problem_of(error: Exception, request: web.Request) -> Problem:

@@ -165,12 +165,12 @@ async def put(call: Call) -> web.Response:
     create = Create(at=call.at, by=call.by, ref=ref, name=body.name, mode=body.mode, settings=settings)
     created = await call.engine.create(create)
     running = call.engine.campaign(ref)
-    return _shown(running, 201 if created else 200)
+    return _shown(call, running, 201 if created else 200)
 
 
 async def show(call: Call) -> web.Response:
     _, running = call.campaign()
-    return _shown(running)
+    return _shown(call, running)
 
 
 async def listing(call: Call) -> web.Response:
@@ -240,10 +240,8 @@ def allowed(call: Call, settings: Settings, before: Settings | None = None) -> N
         call.service.crm.check(settings.targets())
 
 
-def _shown(running: Running, status: int = 200) -> web.Response:
-    return reply(
-        view.campaign(running.book, running.actor.log.position), status, edition=str(running.book.campaign.revision)
-    )
+def _shown(call: Call, running: Running, status: int = 200) -> web.Response:
+    return reply(view.campaign_now(running, call.engine), status, edition=str(running.book.campaign.revision))
 
 
 # -- agents of a campaign -----------------------------------------------------------------------------------------------
@@ -510,13 +508,11 @@ ROUTES = [
         put,
         MANAGERS,
         "Create a campaign",
-        {201: view.CampaignShown, 200: view.CampaignShown},
+        {201: view.CampaignNow, 200: view.CampaignNow},
         NewCampaign,
         problems=("campaign-ref-used", "campaign-deleted"),
     ),
-    Route(
-        "GET", CAMPAIGN, show, EVERYBODY, "Show a campaign", {200: view.CampaignShown}, problems=("unknown-campaign",)
-    ),
+    Route("GET", CAMPAIGN, show, EVERYBODY, "Show a campaign", {200: view.CampaignNow}, problems=("unknown-campaign",)),
     Route(
         "PATCH",
         CAMPAIGN,

@@ -1,25 +1,37 @@
-"""What an operator's probes ask, and the keys by which others may check our tokens."""
+"""What an operator looks at: probes that need no token, the health behind them, metrics, the keys that check our tokens."""
+
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from api import view
+from api.metrics import text_of
 from api.problem import RETRY_AFTER_S
-from api.route import Call, Media, Route, reply, roles
+from api.route import Call, Media, Route, Service, reply, roles
 from api.token import Role
+from engine.app import Engine, Running
+from engine.core.campaign import Status
 
 OPERATORS = roles(Role.ADMINISTRATOR)
+WATCHERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
 EVERYBODY = frozenset(Role)
 
 
-class Live(msgspec.Struct, kw_only=True):
-    live: bool
-    draining: bool
+class CampaignHealth(msgspec.Struct, kw_only=True):
+    ref: str
+    state: Status
+    dialing: view.Dialing
 
 
-class Ready(msgspec.Struct, kw_only=True):
+class Health(msgspec.Struct, kw_only=True):
     ready: bool
+    """Commands are taken and the PBX is connected."""
     missing: list[str]
+    """What it lacks to be ready, in words."""
+    draining: bool
+    campaigns: list[CampaignHealth]
+    """Those that are not at rest, as far as the token may see them."""
 
 
 class PublicKey(msgspec.Struct, kw_only=True):
@@ -34,43 +46,43 @@ class PublicKeys(msgspec.Struct, kw_only=True):
     keys: list[PublicKey]
 
 
-async def live(call: Call) -> web.Response:
+async def live(_: Service, __: web.Request) -> web.Response:
     """The process answers, and its loop turns."""
-    return reply(Live(live=True, draining=call.engine.draining))
+    return web.json_response({"live": True})
 
 
-async def ready(call: Call) -> web.Response:
-    """200 when commands are taken and the PBX is connected; else 503 with what is missing."""
-    engine = call.engine
+async def ready(service: Service, _: web.Request) -> web.Response:
+    """Whether to send requests here; why not is nobody's business who has no token."""
+    if missing_of(service.engine):
+        return web.json_response({"ready": False}, status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return web.json_response({"ready": True})
+
+
+def missing_of(engine: Engine, sees: Callable[[str, Running], bool] = lambda _ref, _one: True) -> list[str]:
     missing = [] if engine.claims.pbx_up else [f"pbx: {engine.pbx_reason}"]
     if engine.draining:
         missing.append("draining")
-    missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in engine.campaigns.items() if one.actor.lost]
-    if missing:
-        return reply(Ready(ready=False, missing=missing), 503, {"Retry-After": str(RETRY_AFTER_S)})
-    return reply(Ready(ready=True, missing=[]))
+    lost = [(ref, one) for ref, one in engine.campaigns.items() if one.actor.lost]
+    missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in lost if sees(ref, one)]
+    hidden = sum(not sees(ref, one) for ref, one in lost)
+    return [*missing, f"{hidden} other campaigns"] if hidden else missing
+
+
+async def health(call: Call) -> web.Response:
+    """EX-13: what is missing, and of every campaign at work why it is or isn't dialing."""
+    engine = call.engine
+    missing = missing_of(engine, call.may_see)
+    campaigns = [
+        CampaignHealth(ref=ref, state=one.book.campaign.status, dialing=view.dialing(one, engine))
+        for ref, one in engine.campaigns.items()
+        if one.book.campaign.status not in (Status.CREATED, Status.STOPPED) and call.may_see(ref, one)
+    ]
+    shown = Health(ready=not missing, missing=missing, draining=engine.draining, campaigns=campaigns)
+    return reply(shown)
 
 
 async def metrics(call: Call) -> web.Response:
-    engine = call.engine
-    registry = CollectorRegistry()
-
-    def gauge(name: str, text: str, value: float) -> None:
-        Gauge(f"ringfold_{name}", text, registry=registry).set(value)
-
-    running = list(engine.campaigns.values())
-    gauge("pbx_up", "1 while the PBX is connected", engine.claims.pbx_up)
-    gauge("campaigns", "campaigns that are not deleted", len(running))
-    gauge("live_calls", "calls that have not ended", sum(len(one.book.live) for one in running))
-    gauge("calls_in_setup", "calls asked for and not answered", len(engine.claims.in_setup))
-    gauge("agents_present", "agents who are not absent", sum(len(one.book.attending) for one in running))
-    gauge("mailbox_messages", "messages waiting to be decided on", sum(one.actor.waiting for one in running))
-    gauge("log_events", "events in all campaigns' logs", sum(one.actor.log.position for one in running))
-    gauge("feed_notifications", "notifications in the feed", call.service.feed.position)
-    gauge("event_streams", "event streams and long polls open", call.service.streams)
-    lag = sum(lane.behind for name in engine.directory.webhooks for lane in call.service.feed.lanes(name))
-    gauge("webhook_lag_notifications", "notifications not yet delivered, all webhooks", lag)
-    return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")
+    return web.Response(body=text_of(call.service), content_type="text/plain", charset="utf-8")
 
 
 async def paseto_keys(call: Call) -> web.Response:
@@ -79,15 +91,7 @@ async def paseto_keys(call: Call) -> web.Response:
 
 
 ROUTES = [
-    Route("GET", "/livez", live, EVERYBODY, "Tell that the process is alive", {200: Live}),
-    Route(
-        "GET",
-        "/readyz",
-        ready,
-        EVERYBODY,
-        "Tell whether commands are taken",
-        {200: Ready, 503: Ready},
-    ),
+    Route("GET", "/v1/health", health, WATCHERS, "Tell how the service and its campaigns are", {200: Health}),
     Route("GET", "/metrics", metrics, OPERATORS, "Show metrics for Prometheus", {200: Media(("text/plain",))}),
     Route(
         "GET",

@@ -1,4 +1,4 @@
-"""What is told to everybody, without a token: the schema, the documentation, what problems mean. Nothing of it is secret.
+"""What is told to everybody, without a token: probes, the schema, the documentation, what problems mean. None is secret.
 
 A probe that has no token, and a browser that can send none, find here what they need.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-from api import openapi, page
+from api import health, openapi, page
 from api.problem import Problem
 from api.route import Route, Service
 from engine.ports import NotificationType
@@ -56,6 +56,9 @@ def open_routes(
         return _page(text)
 
     return [
+        OpenRoute("/livez", health.live),
+        OpenRoute("/healthz", health.live),
+        OpenRoute("/readyz", health.ready),
         OpenRoute("/openapi.json", openapi_json),
         OpenRoute("/docs", docs),
         OpenRoute("/problems/{code}", problem),

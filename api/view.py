@@ -1,11 +1,12 @@
 """What of the engine's state is shown, and how: the shapes that the published schema is made from."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from engine.app import Running
+from engine import health
+from engine.app import Engine, Running
 from engine.core.agent import Agent, AgentStatus, DefaultState, Line
 from engine.core.book import Book
 from engine.core.call import Call, CallStatus, recording_of
@@ -16,6 +17,7 @@ from engine.core.interaction import Format, Interaction, Method
 from engine.core.outcome import Outcome, Party
 from engine.core.reservation import Phase, Reservation
 from engine.core.screen import reserved, values_of
+from engine.health import Reason
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC with milliseconds."""
@@ -67,6 +69,23 @@ class Scope(msgspec.Struct, kw_only=True):
     reached: bool
 
 
+class WaitShown(msgspec.Struct, kw_only=True):
+    """One thing that stands between a campaign and its next call."""
+
+    reason: Reason
+    detail: str
+    next_at: Time | None
+    """When it ends by itself, where that is known."""
+
+
+class Dialing(msgspec.Struct, kw_only=True):
+    """Why a campaign is, or isn't, dialing."""
+
+    state: Literal["dialing", "ready", "waiting"]
+    """`dialing`: calls are under way. `ready`: an agent has only to ask. `waiting`: for what `waits_for` says."""
+    waits_for: list[WaitShown]
+
+
 class SeatShown(msgspec.Struct, kw_only=True):
     """An agent in a campaign."""
 
@@ -102,6 +121,10 @@ class CampaignShown(CampaignLine, kw_only=True):
     revision: int
 
 
+class CampaignNow(CampaignShown, kw_only=True):
+    dialing: Dialing
+
+
 def campaign_line(running: Running) -> CampaignLine:
     return CampaignLine(**_line(running.book, running.actor.log.position))
 
@@ -116,6 +139,21 @@ def _line(book: Book, as_of: int) -> dict[str, Any]:
         "stop_reason": campaign.stop_reason,
         "as_of": as_of,
     }
+
+
+def dialing(running: Running, engine: Engine) -> Dialing:
+    book, actor = running.book, running.actor
+    lost = str(actor.lost) if actor.lost else ""
+    found = health.waits(book, engine.claims, engine.zones, engine.clock.now_ms(), engine.draining, lost)
+    return Dialing(
+        state="dialing" if book.live else "waiting" if found else "ready",
+        waits_for=[WaitShown(reason=one.reason, detail=one.detail, next_at=time(one.next_at)) for one in found],
+    )
+
+
+def campaign_now(running: Running, engine: Engine) -> CampaignNow:
+    shown = campaign(running.book, running.actor.log.position)
+    return CampaignNow(**msgspec.structs.asdict(shown), dialing=dialing(running, engine))
 
 
 def campaign(book: Book, as_of: int) -> CampaignShown:

@@ -16,6 +16,7 @@ cli.command("engine.command.export:export_campaign", name="export")
 cli.command("engine.command.retention:show_retention", name="retention")
 cli.command("engine.command.log:verify_logs", name="verify")
 cli.command("engine.command.log:copy_logs", name="copy")
+cli.command("engine.command.backup:backup")
 cli.command("engine.command.check:check")
 
 

@@ -5,6 +5,7 @@ so the group grows by itself under load and there is no timer.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -13,6 +14,7 @@ from typing import Any
 import structlog
 
 from engine.core.effect import Effect
+from engine.core.measure import Measures
 from engine.core.refusal import Refused, no_room
 from engine.ports import ANY, Append, EventLog, Fenced, Recorded, StoreUnavailable
 
@@ -41,6 +43,7 @@ class Actor:
         perform: Callable[[Sequence[Effect], int], None],
         committed: Committed,
         mailbox_messages: int,
+        measures: Measures,
     ) -> None:
         self.log = event_log
         self.lost: Exception | None = None
@@ -49,6 +52,7 @@ class Actor:
         self._perform = perform
         self._committed = committed
         self._mailbox_messages = mailbox_messages
+        self._measures = measures
         self._mailbox: deque[tuple[Any, asyncio.Future[Any] | None]] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -67,6 +71,20 @@ class Actor:
 
     async def submit(self, command: Any) -> Any:
         """Decide on a command; returns its reply once durable. Raises Refused, NotOwner."""
+        began, result = time.perf_counter(), "taken"
+        try:
+            return await self._submit(command)
+        except Refused as refused:
+            result = refused.code
+            raise
+        except NotOwner:
+            result = "unavailable"
+            raise
+        finally:
+            self._measures.decided.add(time.perf_counter() - began)
+            self._measures.commands[type(command).__name__, result] += 1
+
+    async def _submit(self, command: Any) -> Any:
         if self.lost is not None:
             raise NotOwner(str(self.lost)) from self.lost
         if len(self._mailbox) >= self._mailbox_messages:

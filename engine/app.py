@@ -22,6 +22,7 @@ from engine.core.campaign import Clean, Create, Delete, Status
 from engine.core.claims import Claims
 from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
+from engine.core.measure import Measures
 from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
 from engine.core.process import step
 from engine.core.reaction import resume
@@ -106,8 +107,10 @@ class Engine:
         chance: Chance,
         limits: Limits,
         zones: Zones | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self.zones = zones
+        self.measures = measures or Measures()
         self.store = store
         self.clock = clock
         self.chance = chance
@@ -218,7 +221,13 @@ class Engine:
             return events, [], reply
 
         self._directory_actor = Actor(
-            opened, decide, directories.stream_of, lambda *_: None, self._committed, self.limits.mailbox_messages
+            opened,
+            decide,
+            directories.stream_of,
+            lambda *_: None,
+            self._committed,
+            self.limits.mailbox_messages,
+            self.measures,
         )
         self._spawn(self._directory_actor.run(), DIRECTORY)
 
@@ -246,7 +255,7 @@ class Engine:
                 self.claims.release(ref, one.event)
             self._committed(name, recorded)
 
-        actor = Actor(opened, decide, stream_of, perform, committed, self.limits.mailbox_messages)
+        actor = Actor(opened, decide, stream_of, perform, committed, self.limits.mailbox_messages, self.measures)
         running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
         self.campaigns[ref] = running

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -26,17 +26,19 @@ from config.settings import Settings
 from engine.actor import NotOwner
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.book import Book, Event
+from engine.core.call import CallEnded
 from engine.core.directory import DirectoryEvent
 from engine.core.retention import Retention
 from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
-from engine.ports import StoreUnavailable
+from engine.ports import Recorded, StoreUnavailable
 from eventstore import Codec, Store, open_store
 
 LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
 """Everything that any log may hold."""
 
 WATCH_EVERY_S = 1
+LOOK_AT_LOOP_EVERY_S = 0.25
 
 log = structlog.get_logger("ringfold")
 
@@ -66,10 +68,11 @@ class Service:
         """Stand by until the logs can be had, then serve. Whatever it raises: `stop` lets go of what was opened."""
         settings = self.settings
         self.store = await open_log_store(settings)
+        self.measures = self.store.measures
         self._closers.append(self.store.close)
         self.engine = Engine(
             self.store,
-            AmiTelephony(ami_settings(settings)),
+            AmiTelephony(ami_settings(settings), measures=self.measures),
             SystemClock(),
             SystemChance(),
             Limits(
@@ -79,6 +82,7 @@ class Service:
                 snapshot_every_events=settings.engine.snapshot_every_events,
             ),
             PhoneZones(),
+            self.measures,
         )
         self.notifier = Notifier(
             self.store,
@@ -99,6 +103,7 @@ class Service:
         self.engine.followers.append(self.notifier.follow)
         self.engine.announcer = self.notifier
         self.engine.followers.append(self.crm.follow)
+        self.engine.followers.append(self._count)
         self._closers += [self.notifier.stop, self.crm.stop, self.engine.stop]
         await self.notifier.own()  # first: once the engine has its logs it connects to the PBX and dials
         await self.engine.start()
@@ -114,6 +119,7 @@ class Service:
         )
         self._crew.spawn(self.housekeeping.run(), "housekeeping")
         self._closers.append(self._crew.close)
+        self._crew.spawn(self._look_at_the_loop(), "loop lag")
         watching = asyncio.get_running_loop().create_task(self._watch(), name="watch")
         self._closers.append(lambda: halt(watching))
         await self._listen()
@@ -195,6 +201,19 @@ class Service:
         )
         away = (NotOwner, StoreUnavailable)
         return Importer(Path(imports.folder), self.engine, lambda ref: self._book(log_of(ref)), limits, away)
+
+    def _count(self, _log: str, recorded: Sequence[Recorded]) -> None:
+        for one in recorded:
+            self.measures.events[str(one.event.__struct_config__.tag).rpartition(".")[0]] += 1
+            if isinstance(one.event, CallEnded):
+                self.measures.calls_ended[one.event.outcome] += 1
+
+    async def _look_at_the_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_at = loop.time() + LOOK_AT_LOOP_EVERY_S
+            await asyncio.sleep(LOOK_AT_LOOP_EVERY_S)
+            self.measures.loop_lag.add(max(0.0, loop.time() - due_at))
 
     async def _watch(self) -> None:
         """A part that follows the log and dies takes the process with it: whoever restarts it finds all in the log."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from engine.core.measure import Measures
 from engine.ports import Archived, DamagedSnapshot, KeptAnswer, LogArchived, Recorded, StoreUnavailable
 from eventstore import inspection
 from eventstore.archive import Archive, ArchivedLogs, drop
@@ -32,11 +33,12 @@ class Store:
         self.segments = segments
         self.codec = codec
         self.kind = segments.kind
+        self.measures = Measures()
         self._owner, self._ttl_ms = owner, lease_ttl_ms
         self._archive = Archive(archive) if archive is not None else None
 
     async def open_log(self, name: str) -> Log:
-        return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms)
+        return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms, self.measures)
 
     async def logs(self) -> Sequence[str]:
         return await self.segments.logs()

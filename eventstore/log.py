@@ -16,6 +16,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from engine.core.measure import Measures
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore.codec import Codec
 from eventstore.store import Disconnected, Head, Segment, SegmentStore
@@ -58,9 +59,17 @@ class Log:
     """Implements engine.ports.EventLog. Open it with `Log.own`."""
 
     def __init__(
-        self, store: SegmentStore, codec: Codec, name: str, head: Head, ttl_ms: int, asked_at_s: float
+        self,
+        store: SegmentStore,
+        codec: Codec,
+        name: str,
+        head: Head,
+        ttl_ms: int,
+        asked_at_s: float,
+        measures: Measures,
     ) -> None:
         self.name = name
+        self._measures = measures
         self.epoch = head.epoch
         self._held_until_s = asked_at_s + ttl_ms / 1_000
         """By the monotonic clock, and from before the store was asked: earlier than the lease ends there."""
@@ -76,13 +85,21 @@ class Log:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def own(cls, store: SegmentStore, codec: Codec, name: str, owner: str, ttl_ms: int) -> "Log":
+    async def own(
+        cls,
+        store: SegmentStore,
+        codec: Codec,
+        name: str,
+        owner: str,
+        ttl_ms: int,
+        measures: Measures | None = None,
+    ) -> "Log":
         """Take the log over. Raises StoreUnavailable while another owner's lease is live, or the store away."""
         asked_at_s = time.monotonic()
         head = await store.acquire(name, owner, ttl_ms)
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
-        log = cls(store, codec, name, head, ttl_ms, asked_at_s)
+        log = cls(store, codec, name, head, ttl_ms, asked_at_s, measures or Measures())
         log._start(log._keep_lease(), f"lease {name}")  # before anything else: a long log may take longer than a lease
         try:
             await log._read_versions()
@@ -201,9 +218,13 @@ class Log:
             data=data,
         )
         keys = self._codec.keys.wanted(group.keys)
+        began = time.perf_counter()
         if not await self._append_once(segment, keys):
             raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
         self._codec.keys.saved(keys)
+        self._measures.flushes.add(time.perf_counter() - began)
+        self._measures.group_events.add(group.events)
+        self._measures.written_bytes += len(data)
         self._seq, self._pos, self._hash = segment.seq, segment.pos + segment.n - 1, segment.hash
 
     async def _append_once(self, segment: Segment, keys: dict[str, bytes]) -> bool:

@@ -77,8 +77,7 @@ class EngineProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "engine", "serve", "--config", str(self.config), stdout=out, stderr=out
             )
-        headers = {"Authorization": f"Bearer {self.token(Role.ADMINISTRATOR, 'operator')}"}
-        async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(READY_WITHIN_S):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(READY_WITHIN_S):
             while True:
                 if self._process.returncode is not None:
                     raise RuntimeError(f"the engine ended at once: {self._tail()}")

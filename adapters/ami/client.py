@@ -20,6 +20,7 @@ from panoramisk.manager import Manager
 from adapters.ami.action import Action, check_lines
 from adapters.ami.settings import ANSWER_TIMEOUT_MS, AmiSettings
 from adapters.ami.wire import Framer, Message, StreamBroken
+from engine.core.measure import Measures
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,12 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
     protocol: AmiProtocol | None
 
     def __init__(
-        self, settings: AmiSettings, wanted: frozenset[bytes], on_event: EventSink, on_lost: LostSink | None = None
+        self,
+        settings: AmiSettings,
+        wanted: frozenset[bytes],
+        on_event: EventSink,
+        on_lost: LostSink | None = None,
+        measures: Measures | None = None,
     ) -> None:
         super().__init__(host=settings.host, port=settings.port)
         self.callbacks.clear()  # the library's own: it would send unanswered actions again
@@ -139,6 +145,7 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
         self._on_lost = on_lost
         self._ids = itertools.count(1)
         self._is_open = False
+        self._measures = measures or Measures()
 
     @property
     def is_open(self) -> bool:
@@ -178,6 +185,7 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
         if protocol.closed:
             raise Unanswered(protocol.reason)
         self._is_open = True
+        self._measures.pbx_connections += 1
 
     def ask(self, action: Action, action_id: str = "") -> "asyncio.Future[Message]":
         """Send once; the future holds the Response, or Unanswered. Raises NotConnected where nothing was sent."""
@@ -195,9 +203,14 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
         future: asyncio.Future[Message] = self.send_action(sent, as_list=False)
         responses = protocol.responses
         late = self.loop.call_later(ANSWER_TIMEOUT_MS / 1000, _give_up, future)
+        sent_at = self.loop.time()
 
         def forget(_: "asyncio.Future[Message]") -> None:
             late.cancel()
+            if not future.cancelled() and future.exception() is None:
+                self._measures.actions.add(self.loop.time() - sent_at)
+            else:
+                self._measures.unanswered += 1
             responses.pop(sent.id, None)  # also when its waiter gave up: no entry outlives its future
 
         future.add_done_callback(forget)
@@ -205,6 +218,7 @@ class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
 
     def hear(self, message: Message) -> None:
         """One event from the protocol. A failing sink is our defect, and no reason to lose the connection."""
+        self._measures.pbx_events[message.get("event", "")] += 1
         try:
             self._on_event(message)
         except Exception:

@@ -21,6 +21,7 @@ from adapters.ami.settings import IN_FLIGHT_MAX_ACTIONS, AmiSettings
 from adapters.ami.settlement import Settlement
 from adapters.ami.translate import WANTED_EVENTS, LegTracker
 from adapters.ami.wire import Message
+from engine.core.measure import Measures
 from engine.core.reaction import SILENCE_MARGIN_MS
 from engine.core.telephony import (
     BridgeLegs,
@@ -53,8 +54,14 @@ def wall_clock_ms() -> int:
 
 
 class AmiTelephony:
-    def __init__(self, settings: AmiSettings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(
+        self,
+        settings: AmiSettings,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        measures: Measures | None = None,
+    ) -> None:
         self._settings = settings
+        self._measures = measures or Measures()
         self._now_ms = now_ms
         self._sink: Sink | None = None
         self._tracker = LegTracker()
@@ -141,7 +148,7 @@ class AmiTelephony:
         """From the first byte to the last; returns why it ended. Raises MENDABLE before it was up."""
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ended = ended
-        client = AmiClient(self._settings, WANTED_EVENTS, self._hear, self._lost)
+        client = AmiClient(self._settings, WANTED_EVENTS, self._hear, self._lost, self._measures)
         self._resync = resync = Resync(client)
         try:
             await client.open()

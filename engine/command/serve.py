@@ -9,6 +9,7 @@ import structlog
 
 from adapters.ami.client import AmiLoginRefused
 from config import logging as logs
+from engine.command.supervisor import Supervisor
 from engine.command.terminal import Config, settings_at
 from engine.ports import StoreUnavailable
 from engine.service import Service
@@ -30,6 +31,8 @@ async def _serve(service: Service) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.put_nowait, number)
+    supervisor = Supervisor.of()
+    watch = asyncio.ensure_future(supervisor.keep_watch())
     starting, signalled = asyncio.ensure_future(service.start()), asyncio.ensure_future(told.get())
     try:
         await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
@@ -41,12 +44,15 @@ async def _serve(service: Service) -> int:
         except (AmiLoginRefused, OSError, StoreUnavailable) as error:
             log.error("can't start", error=str(error))
             return 1
+        supervisor.tell("READY=1")
         return await _until_told(service, told, signalled)
     finally:
+        supervisor.tell("STOPPING=1")
         starting.cancel()
         signalled.cancel()
         await asyncio.gather(starting, signalled, return_exceptions=True)
         await _stop(service)
+        watch.cancel()
 
 
 async def _stop(service: Service) -> None:

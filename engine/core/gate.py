@@ -14,6 +14,10 @@ from engine.core.standing import DAY_MS, Standing, line_of
 
 MINUTE_MS = 60_000
 DAYS = tuple(Day)
+BY_CLOCK = ("window", "holiday")
+"""Rules that end by themselves as time goes on."""
+DAYS_AHEAD = 15
+"""How far is looked for the next opening: holidays may close more than a week."""
 THURSDAY = 3
 """The weekday on which epoch time begins."""
 
@@ -54,6 +58,21 @@ def _by_clock(settings: Settings, offsets: Sequence[int], at: int) -> Forbidden 
             clock = f"{minute // 60:02}:{minute % 60:02}"
             return Forbidden("window", f"it is {weekday} {clock} where the callee is, outside the calling windows")
     return None
+
+
+def opens_at(settings: Settings, offsets: Sequence[int], at: int) -> int:
+    """When windows and holidays next allow a call (epoch ms), by the clocks as they stand now; 0 where that isn't soon.
+
+    They open at a window's beginning, or at midnight behind a holiday, of one of the zones.
+    """
+    starts = {minutes(one.start) for one in settings.windows} or {0}
+    moments = {
+        day * DAY_MS + (start - offset) * MINUTE_MS
+        for offset in offsets
+        for day in range((at + offset * MINUTE_MS) // DAY_MS, (at + offset * MINUTE_MS) // DAY_MS + DAYS_AHEAD)
+        for start in starts
+    }
+    return next((one for one in sorted(moments) if one > at and _by_clock(settings, offsets, one) is None), 0)
 
 
 def _open(window: Window, weekday: Day, minute: int) -> bool:

@@ -32,9 +32,11 @@ async def test_without_the_pbx_nothing_is_dialled(service: World, pbx: Simulated
     try_again(await ask(service, "POST", dial, {"token": token}), "pbx-down")
     untouched.check()
     ready = await ask(service, "GET", "/readyz")
-    assert (ready.status, ready.body["ready"]) == (503, False)
-    assert "pbx" in ready.body["missing"][0]
+    assert (ready.status, ready.body) == (503, {"ready": False})
     assert int(ready.headers["Retry-After"]) >= 1
+    health = await ask(service, "GET", "/v1/health")
+    assert "pbx" in health.body["missing"][0]
+    assert "pbx" in [one["reason"] for one in health.body["campaigns"][0]["dialing"]["waits_for"]]  # EX-13
     pbx.refuse_connections(False)
     await service.until(lambda: service.service.engine.claims.pbx_up)
     assert (await ask(service, "GET", "/readyz")).status == 200
@@ -46,8 +48,10 @@ async def test_while_draining_no_call_is_taken_and_the_rest_goes_on(service: Wor
     untouched = Untouched(service, pbx)
     try_again(await ask(service, "POST", dial, {"token": token}), "draining")
     untouched.check()
-    assert (await ask(service, "GET", "/readyz")).body["missing"] == ["draining"]
-    assert (await ask(service, "GET", "/livez")).body == {"live": True, "draining": True}
+    assert (await ask(service, "GET", "/readyz")).status == 503
+    health = await ask(service, "GET", "/v1/health")
+    assert (health.body["missing"], health.body["draining"]) == (["draining"], True)
+    assert (await ask(service, "GET", "/livez")).body == {"live": True}
     assert (await ask(service, "PATCH", SPRING, {"name": "Still edited"})).status == 202
 
 

@@ -50,8 +50,6 @@ MAY = {
         "POST /v1/campaigns/{ref}/dispositions",
         "GET /v1/campaigns/{ref}/contacts",
         "GET /v1/campaigns/{ref}/contacts/{contact}",
-        "GET /livez",
-        "GET /readyz",
         "GET /.well-known/paseto-keys",
     },
     Role.CRM: {
@@ -72,8 +70,6 @@ MAY = {
         "GET /v1/external/{system}/{kind}/{id}",
         "GET /v1/explain",
         "GET /v1/events",
-        "GET /livez",
-        "GET /readyz",
         "GET /.well-known/paseto-keys",
     },
 }

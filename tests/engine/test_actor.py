@@ -10,6 +10,7 @@ import pytest
 
 from engine.actor import MAX_BATCH_MESSAGES, Actor, NotOwner
 from engine.core.effect import Effect
+from engine.core.measure import Measures
 from engine.core.refusal import Fault, Refused, against_rule
 from engine.core.telephony import HangUp
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
@@ -63,7 +64,7 @@ class Shop:
         self.folded: list[str] = []
         self.performed: list[tuple[str, int]] = []
         self.told: list[str] = []
-        self.actor = Actor(self.log, self.decide, stream_of, self.perform, self.committed, mailbox_messages)
+        self.actor = Actor(self.log, self.decide, stream_of, self.perform, self.committed, mailbox_messages, Measures())
 
     def decide(self, message: str) -> tuple[Sequence[Any], Sequence[Effect], Any]:
         if message == "no":

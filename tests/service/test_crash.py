@@ -366,5 +366,5 @@ async def test_a_drain_that_takes_too_long_hands_the_call_over(tmp_path: Path) -
 
 async def _draining(one: Floor) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not (await one.admin.call("GET", "/livez"))["draining"]:
+        while not (await one.admin.call("GET", "/v1/health"))["draining"]:
             await asyncio.sleep(RECONNECT_AFTER_S)

@@ -77,7 +77,7 @@ async def interactions(world: World, call: str, status: str = "delivered", count
         found = (await world.manager.call("GET", f"/v1/calls/{call}/interactions"))["interactions"]
         if sum(one["status"] == status for one in found) == count:
             return found
-        await world.manager.call("GET", "/readyz")
+        await world.manager.call("GET", "/v1/health")
     raise AssertionError(found)
 
 
