@@ -113,6 +113,7 @@ def make_app(
         middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
     )
     app.on_response_prepare.append(_headers(limits.origins))
+    app.on_shutdown.append(_ending(service))
     buckets, repeats, turns = Buckets(limits.rate), Repeats(engine.store, engine.clock), Turns()
     flights = Flights(limits.max_in_flight)
     shown = {route.path: route.handler for route in ROUTES if route.method == "GET"}
@@ -137,6 +138,13 @@ def _headers(origins: frozenset[str]) -> Callable[[web.Request, web.StreamRespon
         let_in(origins, request, response)
 
     return add
+
+
+def _ending(service: Service) -> Callable[[web.Application], Awaitable[None]]:
+    async def end(_: web.Application) -> None:
+        service.stopping.set()
+
+    return end
 
 
 def _conditional(route: Route, show: RouteHandler | None, turns: Turns) -> Route:
@@ -207,6 +215,8 @@ def _principal(service: Service, request: web.Request) -> Principal:
     """Who asks. One answer for whatever is wrong, so that nothing is learned by trying."""
     header = request.headers.get("Authorization", "")
     try:
+        if not header and request.path == event.EVENTS and "ticket" in request.query and request.method == "GET":
+            return _with_ticket(service, request)
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":  # a scheme has no case
             raise TokenRefused("no bearer token")
@@ -220,6 +230,16 @@ def _principal(service: Service, request: web.Request) -> Principal:
             401, "unauthenticated", "a valid token is needed", headers={"WWW-Authenticate": 'Bearer realm="ringfold"'}
         ) from None
     return principal
+
+
+def _with_ticket(service: Service, request: web.Request) -> Principal:
+    """Whoever asked for the ticket, for one stream. Raises TokenRefused."""
+    now = service.engine.clock.now_ms()
+    used = service.tickets.use(request.query["ticket"], now)
+    if used is None or used.principal.expires_at <= now or used.principal.jti in service.engine.directory.revoked:
+        raise TokenRefused("no such ticket")
+    request[event.TICKET] = used
+    return used.principal
 
 
 def _answers(service: Service) -> Middleware:

@@ -1,5 +1,6 @@
 """The feed: every notification in order, by long poll or as a stream."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
@@ -9,19 +10,23 @@ import msgspec
 from aiohttp import web
 from aiohttp_sse import sse_response
 
+from api import view
 from api.call import found
 from api.problem import Problem, invalid
 from api.route import REF, Answer, Call, Media, Page, Route, reply, roles
+from api.ticket import Ticket
 from api.token import Role
 from engine.core.call import CallStatus
-from engine.ports import BadCursor, Notification, StoreUnavailable
+from engine.ports import BadCursor, FeedGap, Notification, StoreUnavailable
 
+EVENTS = "/v1/events"
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 CALL_READERS = frozenset(Role)
 STREAM_PAGE = 500
 CALL_PAGES = 40
 """Pages of a campaign's notifications that one request for a call's looks through."""
 MAX_TYPES = 50
+TICKET = web.RequestKey("ticket", Ticket)
 TYPE = re.compile(r"[a-z_.]{1,64}")
 
 
@@ -33,6 +38,8 @@ class Waiting(Page, forbid_unknown_fields=True):
 
 
 class Following(Waiting, forbid_unknown_fields=True):
+    ticket: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """In place of a token, for a stream: `POST /v1/events/tickets` gives one. It says which campaign and types."""
     after: Annotated[str, msgspec.Meta(max_length=200)] = "now"
     """The cursor to go on from; empty is the beginning, `now` the end."""
     campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
@@ -51,25 +58,67 @@ class CallNotifications(Notifications, kw_only=True):
     status: CallStatus
 
 
+class TicketAsked(msgspec.Struct, forbid_unknown_fields=True):
+    campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    types: str = ""
+    """As of the feed."""
+
+
+class TicketGiven(msgspec.Struct, kw_only=True):
+    ticket: str
+    """For one `GET /v1/events?ticket=…` as a stream."""
+    expires_at: view.Time
+
+
+async def ticket(call: Call) -> web.Response:
+    """Opens one stream without a token, within 30 seconds, and no other: what a page hands to its EventSource."""
+    body = await call.body(TicketAsked)
+    _types(body.types)
+    name, expires_at = call.service.tickets.give(call.principal, _heard(call, body.campaign), body.types, call.at)
+    return reply(TicketGiven(ticket=name, expires_at=view.time(expires_at) or ""))
+
+
 async def events(call: Call) -> web.StreamResponse:
-    campaign = _campaign(call)
-    types = tuple(one for one in call.request.query.get("types", "").split(",") if one)
-    if len(types) > MAX_TYPES or not all(TYPE.fullmatch(one) for one in types):
-        raise invalid("types", f"up to {MAX_TYPES} types of notifications, separated by commas")
-    after = call.request.query.get("after", "now")
-    if call.request.method == "GET" and "text/event-stream" in call.request.headers.get("Accept", ""):
+    query = call.request.query
+    used = call.request.get(TICKET)
+    campaign = _heard(call, used.campaign if used else query.get("campaign", ""))
+    types = _types(used.types if used else query.get("types", ""))
+    after = query.get("after", "now")
+    if call.request.method == "GET" and (used or "text/event-stream" in call.request.headers.get("Accept", "")):
         return await _stream(call, call.request.headers.get("Last-Event-ID", after), campaign, types)
     wait_s = call.number("wait", default=0, least=0, most=call.service.limits.max_wait_s)
     with _stream_slot(call):
         try:
-            found, cursor = await call.service.feed.read(after, call.limit(), campaign, types, wait_s * 1_000)
+            found, cursor = await _news(call, after, call.limit(), campaign, types, wait_s * 1_000)
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
+        except FeedGap as gap:
+            raise Problem(410, "feed-gap", str(gap), headers={"Ringfold-Cursor": gap.cursor}) from None
     return reply(Notifications(events=found, cursor=cursor))
 
 
-def _campaign(call: Call) -> str:
-    ref = call.request.query.get("campaign", "")
+async def _news(
+    call: Call, after: str, limit: int, campaign: str, types: tuple[str, ...], wait_ms: int
+) -> tuple[Sequence[Notification], str]:
+    """As Feed.read; where the service stops meanwhile, nothing, and the cursor that was asked with."""
+    reading = asyncio.ensure_future(call.service.feed.read(after, limit, campaign, types, wait_ms))
+    stopping = asyncio.ensure_future(call.service.stopping.wait())
+    try:
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else ((), after)
+    finally:
+        reading.cancel()
+        stopping.cancel()
+
+
+def _types(text: str) -> tuple[str, ...]:
+    types = tuple(one for one in text.split(",") if one)
+    if len(types) > MAX_TYPES or not all(TYPE.fullmatch(one) for one in types):
+        raise invalid("types", f"up to {MAX_TYPES} types of notifications, separated by commas")
+    return types
+
+
+def _heard(call: Call, ref: str) -> str:
     if ref and not REF.fullmatch(ref):
         raise invalid("campaign", "not a campaign ref")
     if call.principal.role is not Role.ADMINISTRATOR and not _may_hear(call, ref):
@@ -104,19 +153,29 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
     feed = call.service.feed
     heartbeat_ms = call.service.limits.heartbeat_s * 1_000
     with _stream_slot(call):
+        gap: FeedGap | None = None
+        found: Sequence[Notification] = ()
         try:
             found, cursor = await feed.read(after, STREAM_PAGE, campaign, types)
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
+        except FeedGap as met:
+            gap, cursor = met, met.cursor
         async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
             # The client has gone or reads no more; or the store can't be read: then the client comes back with its cursor.
             with contextlib.suppress(ConnectionResetError, TimeoutError, StoreUnavailable):
-                while response.is_connected() and _still_good(call, campaign):
+                while response.is_connected() and _still_good(call, campaign) and not call.service.stopping.is_set():
+                    if gap is not None:
+                        await response.send(msgspec.json.encode({"detail": str(gap)}).decode(), id=cursor, event="gap")
                     for one in found:
                         await response.send(_text(one), id=one.cursor)
                     left_ms = call.principal.expires_at - call.at
                     wait_ms = max(0, min(heartbeat_ms, left_ms))
-                    found, cursor = await feed.read(cursor, STREAM_PAGE, campaign, types, wait_ms)
+                    gap, found = None, ()
+                    try:
+                        found, cursor = await _news(call, cursor, STREAM_PAGE, campaign, types, wait_ms)
+                    except FeedGap as met:
+                        gap, cursor = met, met.cursor
     return response
 
 
@@ -146,14 +205,15 @@ async def of_call(call: Call) -> web.Response:
     with _stream_slot(call):
         try:
             for _ in range(CALL_PAGES):
-                page, after = await call.service.feed.read(
-                    after, min(most, STREAM_PAGE), ref, (), max(0, until - call.at)
-                )
+                left_ms = max(0, until - call.at)
+                page, after = await _news(call, after, min(most, STREAM_PAGE), ref, (), left_ms)
                 told += [one for one in page if one.data.get("call") == name]
                 if told or not page:
                     break
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
+        except FeedGap as gap:
+            raise Problem(410, "feed-gap", str(gap), headers={"Ringfold-Cursor": gap.cursor}) from None
     record = running.book.calls[name]
     return reply(CallNotifications(call=name, status=record.status, events=told, cursor=after))
 
@@ -161,13 +221,22 @@ async def of_call(call: Call) -> web.Response:
 ROUTES = [
     Route(
         "GET",
-        "/v1/events",
+        EVENTS,
         events,
         READERS,
         "Read the feed",
         {200: (Answer(Notifications), Answer(Media(("text/event-stream",))))},
         query=Following,
-        problems=("too-many-streams",),
+        problems=("too-many-streams", "feed-gap"),
+    ),
+    Route(
+        "POST",
+        EVENTS + "/tickets",
+        ticket,
+        READERS,
+        "Get a ticket for a stream",
+        {200: TicketGiven},
+        TicketAsked,
     ),
     Route(
         "GET",
@@ -177,6 +246,6 @@ ROUTES = [
         "Read what is told of a call",
         {200: CallNotifications},
         query=Waiting,
-        problems=("unknown-call", "too-many-streams"),
+        problems=("unknown-call", "too-many-streams", "feed-gap"),
     ),
 ]

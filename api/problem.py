@@ -257,6 +257,11 @@ CATALOGUE: dict[str, Entry] = {
         503, "The file can't be kept at the moment", "Tell the operator: the imports' folder is full or away."
     ),
     "too-many-exports": Entry(503, "Too many exports are under way", "Try again when one is over."),
+    "feed-gap": Entry(
+        410,
+        "What comes next in the feed was archived",
+        "Go on with the cursor in the header Ringfold-Cursor, and see what the list of campaigns says now.",
+    ),
     "too-many-streams": Entry(503, "Too many event streams are open", "Close some, or try again later."),
 }
 """Problems by their code: what the status is, what it means, what to do about it."""

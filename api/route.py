@@ -18,6 +18,7 @@ from api import cursor
 from api.edition import EDITION
 from api.problem import Problem, invalid
 from api.rate import Rate
+from api.ticket import Tickets
 from api.token import KeyRing, Principal, Role
 from engine.app import Engine, Running
 from engine.core.campaign import Status
@@ -150,6 +151,9 @@ class Service(msgspec.Struct):
     erasures: Erasures
     recordings: Path | None = None
     retention: Retention = Retention()
+    tickets: Tickets = msgspec.field(default_factory=Tickets)
+    stopping: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    """Whoever waits for news ends the answer, so that nobody waits for them."""
     streams: int = 0
     exports: int = 0
     """How many are under way."""

@@ -277,6 +277,14 @@ class WebhookReport(msgspec.Struct, frozen=True, kw_only=True):
     attempts: Mapping[str, int]
 
 
+class FeedGap(Exception):
+    """What comes next left the store. `cursor` is behind it: whoever goes on there has missed that, and nothing else."""
+
+    def __init__(self, what: str, cursor: str) -> None:
+        super().__init__(what)
+        self.cursor = cursor
+
+
 class BadCursor(Exception):
     """Not a cursor that this feed gave out."""
 
@@ -294,7 +302,7 @@ class Feed(Announcer, Protocol):
     ) -> tuple[Sequence[Notification], str]:
         """Notifications behind a cursor ("" is the beginning, "now" the end) and the cursor to go on from.
 
-        Waits up to `wait_ms` for the first one. Raises BadCursor.
+        Waits up to `wait_ms` for the first one. Raises BadCursor, and FeedGap where what comes next can't be read any more.
         """
         ...
 

@@ -9,7 +9,7 @@ from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing
 from adapters.notify.notification import AgentName, Fact, completed, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
-from engine.ports import BadCursor, EventStore, LogArchived, Notification, StoreUnavailable
+from engine.ports import BadCursor, EventStore, FeedGap, LogArchived, Notification, StoreUnavailable
 
 BEGINNING, NOW = "", "now"
 MERGED_WITHIN_MS = 60_000
@@ -164,7 +164,12 @@ class FeedReader:
         found: list[Entry] = []
         head, looked = self.order.position, 0
         while n < head and looked < self._limits.scan_notifications:
-            page = await self._page(n, head, campaign)
+            try:
+                page = await self._page(n, head, campaign)
+            except LogArchived as error:
+                if found:  # what lies before the gap first
+                    return found, n
+                raise self._gap(n, campaign) from error
             if not page:
                 return found, head  # nothing more of this campaign
             for entry in page:
@@ -174,6 +179,13 @@ class FeedReader:
                     if len(found) == limit:
                         return found, n
         return found, n
+
+    def _gap(self, n: int, campaign: str) -> FeedGap:
+        known = self.order.logs.get(CAMPAIGN_PREFIX + campaign) if campaign else None
+        within = known.after_n(n) if known is not None else self.order.at_n(n + 1)
+        assert within is not None
+        what = f"{within.last_n - n} notifications of {campaign_of(within.log)!r} left the store with its archived log"
+        return FeedGap(what, self._merger.cursors.write(within.last_n))
 
     async def _page(self, n: int, head: int, campaign: str) -> list[Entry]:
         """Some entries behind `n` up to `head`, without gaps as far as `campaign` ("" for all) is concerned."""

@@ -40,6 +40,7 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
         "campaigns": ["spring"],
         "batch": {"max_items": 10, "max_wait_ms": 100},
     },
+    ("POST", "/v1/events/tickets"): {"campaign": "spring", "types": "call.ended"},
     ("POST", f"{HOOK}/rotate"): {"secret": SECRET, "grace_s": 60},
     ("POST", f"{HOOK}/resume"): {},
     ("POST", f"{HOOK}/ping"): {},

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from api.token import Role
+from engine.ports import LogArchived
 from simulations.pbx import SimulatedPbx
 from tests.api.asking import ask, problem, token_of
 from tests.conftest import ami_of
@@ -186,3 +187,80 @@ async def test_agents_have_no_feed_and_crms_do(service: World) -> None:
     await service.campaign("spring", [])
     problem(await ask(service, "GET", EVENTS, token=token_of(service, Role.AGENT, "agent1")), 403, "forbidden")
     assert (await ask(service, "GET", f"{EVENTS}?after=", token=token_of(service, Role.CRM, "crm"))).status == 200
+
+
+# -- tickets ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_ticket_opens_one_stream_of_what_it_was_given_for(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    await service.campaign("autumn", [], agents=())
+    given = await ask(service, "POST", f"{EVENTS}/tickets", {"campaign": "spring", "types": "campaign.renamed"})
+    assert given.status == 200
+    address = f"{service.base}{EVENTS}?ticket={given.body['ticket']}"
+    async with service.session.get(address) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        await service.manager.call("PATCH", "/v1/campaigns/autumn", {"name": "Not asked for"})
+        await name(service, "Asked for")
+        assert [one["data"]["new"] for one in await Stream(answer).take(1)] == ["Asked for"]
+    async with service.session.get(address) as again:
+        assert again.status == 401
+
+
+async def test_a_ticket_gives_no_more_than_the_token_it_was_asked_with(service: World) -> None:
+    await service.campaign("spring", [], agents=())
+    bound = token_of(service, Role.CRM, "crm", "spring")
+    problem(await ask(service, "POST", f"{EVENTS}/tickets", {}, token=bound), 403, "forbidden")
+    for wrong in ({"types": "A B"}, {"xyzzy": 1}):
+        problem(await ask(service, "POST", f"{EVENTS}/tickets", wrong), 422, "invalid-request")
+    given = await ask(service, "POST", f"{EVENTS}/tickets", {"campaign": "spring"}, token=bound)
+    ticket = given.body["ticket"]
+    for path in (f"/v1/campaigns?ticket={ticket}", f"{EVENTS}?ticket=none", f"{EVENTS}/tickets?ticket={ticket}"):
+        assert (await ask(service, "GET", path, token="")).status in (401, 405), path
+    service.service.engine.directory.revoked.add(service.service.keys.verify(bound).jti)
+    assert (await ask(service, "GET", f"{EVENTS}?ticket={ticket}", token="")).status == 401
+
+
+# -- ends and gaps --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_ends_streams_and_polls_as_answers_end(tmp_path: Any, pbx: SimulatedPbx) -> None:
+    async with running(settings_for(tmp_path, ami_of(pbx))) as service:
+        await service.campaign("spring", [], agents=())
+        polling = asyncio.create_task(ask(service, "GET", f"{EVENTS}?after=now&wait=30"))
+        async with stream(service, "after=") as one:
+            await one.take(1)
+            stopping = asyncio.create_task(service.service.stop())
+            async with asyncio.timeout(PATIENCE_S):
+                while await one.answer.content.readline():
+                    pass  # to the proper end: a connection that is cut raises
+            polled = await polling
+            assert (polled.status, polled.body["events"]) == (200, [])
+        await stopping
+
+
+async def test_what_left_the_store_is_a_gap_that_is_told(service: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await service.campaign("spring", [], agents=())
+    await name(service, "A", "B")
+    await service.campaign("autumn", [], agents=())
+    await service.told("autumn", "campaign.created")
+    feed = service.service.notifier._feed
+    page = feed._page
+
+    async def archived(n: int, head: int, campaign: str) -> Any:
+        if feed.order.at_n(n + 1).log == "campaign/spring":
+            raise LogArchived("log 'campaign/spring' was archived, and no archive's folder is set")
+        return await page(n, head, campaign)
+
+    monkeypatch.setattr(feed, "_page", archived)
+    gone = await ask(service, "GET", f"{EVENTS}?after=")
+    problem(gone, 410, "feed-gap")
+    assert "'spring'" in gone.body["detail"]
+    after = gone.headers["Ringfold-Cursor"]
+    following = (await ask(service, "GET", f"{EVENTS}?after={after}")).body["events"]
+    assert [one["campaign"] for one in following] == ["autumn"]
+    async with stream(service, "after=") as one:
+        lines = [(await one.answer.content.readline()).decode().strip() for _ in range(3)]
+        assert lines[:2] == [f"id: {after}", "event: gap"]
+        assert "'spring'" in lines[2]
+        assert [found["campaign"] for found in await one.take(1)] == ["autumn"]

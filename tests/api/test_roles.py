@@ -70,6 +70,7 @@ MAY = {
         "GET /v1/external/{system}/{kind}/{id}",
         "GET /v1/explain",
         "GET /v1/events",
+        "POST /v1/events/tickets",
         "GET /.well-known/paseto-keys",
     },
 }
