@@ -211,6 +211,25 @@ async def shell(block: Block, world: World, folder: Path) -> None:
     sys.stdout.write(told.decode())
 
 
+async def program(block: Block, world: World, folder: Path) -> None:
+    """In a process of its own, against the running service."""
+    path = folder / "example.py"
+    path.write_text(block.text, "utf-8")
+    environment = {**os.environ, "BASE": world.base, "TOKEN": token_of(world, Role.CAMPAIGN_MANAGER)}
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(path)),
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        told, _ = await child.communicate()
+    assert child.returncode == 0, told.decode()
+    assert "'state': 'running'" in told.decode()
+    assert "'state': 'deleted'" in told.decode()
+
+
 async def targets(block: Block, world: World, folder: Path) -> None:
     known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert {line.split()[1] for line in block.text.splitlines()} <= known
@@ -221,6 +240,7 @@ RUN: dict[str, Callable[[Block, World, Path], Coroutine[Any, Any, None]]] = {
     "json": body,
     "toml": settings,
     "sh": shell,
+    "python": program,
     "make": targets,
 }
 ELSEWHERE = {

@@ -1,6 +1,7 @@
 """The reference campaign manager at a running service: it clicks, believes nothing but what it is told, and judges that."""
 
 import asyncio
+import io
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from simulations.client import Client, Problem
 from simulations.manager import CampaignManager, Judge
+from simulations.manager.command import table_of
 from simulations.pbx import Script
 from tests.adapters.importer.files import checked, csv_of
 from tests.service.test_crash import CAMPAIGN, floor
@@ -82,6 +85,9 @@ async def test_TF_05_to_TF_16_whatever_is_clicked_the_table_is_what_is_told_and_
         for _ in range(CLICKS):
             refused.add(await _click(service.manager, manager, chance))
             await asyncio.sleep(chance.choice((0, 0, 0.02, 0.2)))
+        shown = Console(file=io.StringIO(), width=160)
+        shown.print(table_of(manager))
+        assert all(ref in shown.file.getvalue() for ref in REFS)  # type: ignore[attr-defined]
         for ref in REFS:
             await manager.remove(ref)
         for one in desks:
