@@ -33,6 +33,7 @@ from api import (
     successor,
     webhook,
 )
+from api.audit import Refusals
 from api.edition import EDITS, Turns, must_hold, tag, unless_known
 from api.openapi import is_keyed
 from api.origin import let_in
@@ -74,6 +75,8 @@ ROUTES = all_routes(
 PRINCIPAL = web.RequestKey("principal", Principal)
 SHARE: web.RequestKey[dict[str, str]] = web.RequestKey("share", dict)
 """The headers that tell what is left of the token's share."""
+REASON = web.RequestKey("reason", str)
+"""Why a token was refused: for the audit alone."""
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
 OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/openapi.json", "/docs", "/problems/{code}"})
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
@@ -109,9 +112,13 @@ def make_app(
         retention=kept,
         erasures=erasures or Erasures(engine, lambda _: False),
     )
+    refusals = Refusals()
     app = web.Application(
-        middlewares=[_answers(service)], client_max_size=limits.max_body_bytes, handler_args={"max_field_size": 16_384}
+        middlewares=[_answers(service, refusals)],
+        client_max_size=limits.max_body_bytes,
+        handler_args={"max_field_size": 16_384},
     )
+    app.on_cleanup.append(refusals.close)
     app.on_response_prepare.append(_headers(limits.origins))
     app.on_shutdown.append(_ending(service))
     buckets, repeats, turns = Buckets(limits.rate), Repeats(engine.store, engine.clock), Turns()
@@ -173,7 +180,6 @@ def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats, f
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = request[PRINCIPAL]
         if principal.role not in route.roles:
-            log.warning("forbidden", role=principal.role, subject=principal.subject, path=request.path)
             raise Problem(403, "forbidden", f"the role {principal.role} may not do this")
         standing = buckets.take(principal.jti, service.engine.clock.now_ms())
         if standing is not None:
@@ -220,12 +226,12 @@ def _principal(service: Service, request: web.Request) -> Principal:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":  # a scheme has no case
             raise TokenRefused("no bearer token")
-        principal = service.keys.verify(token.strip())
+        principal = service.keys.verify(token.lstrip(" "))
         if principal.jti in service.engine.directory.revoked:
             raise TokenRefused("revoked")
     except TokenRefused as refused:
         service.engine.measures.refused_tokens[str(refused)] += 1
-        log.info("token refused", reason=str(refused), path=request.path)
+        request[REASON] = str(refused)
         raise Problem(
             401, "unauthenticated", "a valid token is needed", headers={"WWW-Authenticate": 'Bearer realm="ringfold"'}
         ) from None
@@ -242,7 +248,7 @@ def _with_ticket(service: Service, request: web.Request) -> Principal:
     return used.principal
 
 
-def _answers(service: Service) -> Middleware:
+def _answers(service: Service, refusals: Refusals) -> Middleware:
     """Whatever happens becomes a problem with a trace id; only what nobody foresaw is logged with its traceback."""
 
     @web.middleware
@@ -263,7 +269,11 @@ def _answers(service: Service) -> Middleware:
                 request[PRINCIPAL] = _principal(service, request)
             return await handler(request)
         except FORESEEN as error:
-            return _problem_of(error, request).response(trace_id)
+            problem = _problem_of(error, request)
+            if problem.status in (401, 403):
+                reason = request.get(REASON) or problem.detail
+                refusals.note(request, request.get(PRINCIPAL), problem.status, problem.code, reason, trace_id)
+            return problem.response(trace_id)
         except Exception:
             log.exception("unforeseen", trace_id=trace_id, method=request.method, path=request.path)
             detail = "something failed here; the operator's log knows the trace_id"

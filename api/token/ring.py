@@ -1,8 +1,4 @@
-"""Who calls: PASETO v4.public tokens, signed with a key of this installation.
-
-Only tokens that were made for this service are taken: one key is chosen by the `kid` of the footer, before anything else is
-read; the audience must be ours, and there must be an end. Whatever is wrong with a token, the answer is the same.
-"""
+"""The keys of an installation, and the tokens made and checked with them."""
 
 import base64
 import contextlib
@@ -11,9 +7,7 @@ import os
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyseto
@@ -27,55 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pyseto import Key
 
-AUDIENCE = "ringfold"
+from api.token.claim import AUDIENCE, MAX_TTL_S, SUBJECT, Principal, Role, TokenRefused, parsed, read
+
 MAX_TOKEN_CHARS = 4_096
 MAX_FOOTER_CHARS = 512
-MAX_TTL_S = 90 * 86_400
-SUBJECT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-CLOCK_LEEWAY_S = 5
-
-
-class Role(StrEnum):
-    ADMINISTRATOR = "administrator"
-    SUPERVISOR = "supervisor"
-    AGENT = "agent"
-    CAMPAIGN_MANAGER = "campaign_manager"
-    CRM = "crm"
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acts. `campaigns` bind it to some, where there are any; a supervisor without acts on those that name them.
-
-    An agent's `subject` is the agent's id.
-    """
-
-    role: Role
-    subject: str
-    jti: str
-    expires_at: int
-    """Epoch ms."""
-    campaigns: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
-    """Whom it may act for, where there are any."""
-    systems: tuple[str, ...] = ()
-    """External systems that it may speak as, where there are any."""
-
-
-class TokenRefused(Exception):
-    """Not a token that this service takes. The reason is for our log, never for the caller."""
-
-
-class _Claims(msgspec.Struct):
-    iss: str
-    aud: str
-    sub: str
-    jti: str
-    exp: str
-    iat: str
-    role: Role
-    campaigns: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
-    systems: tuple[str, ...] = ()
+FORM = re.compile(r"v4\.public\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+MALFORMED = "not a v4.public token with a footer"
 
 
 class KeyRing:
@@ -134,48 +85,37 @@ class KeyRing:
 
     def verify(self, token: str) -> Principal:
         """Raises TokenRefused."""
-        if len(token) > MAX_TOKEN_CHARS or not token.startswith("v4.public."):
-            raise TokenRefused("not a v4.public token of a sensible size")
         if self._kid(token) != self.kid:
             raise TokenRefused("no such key")
         try:
-            payload_bytes = pyseto.decode(self._public, token).payload
-            assert isinstance(payload_bytes, bytes)  # no deserializer was given
-            # Read here, and not by the library: duplicate keys, missing ends and other audiences must not pass.
-            payload = json.loads(payload_bytes, object_pairs_hook=_no_duplicates)
-            claims = msgspec.convert(payload, _Claims)
-            expires, issued = datetime.fromisoformat(claims.exp), datetime.fromisoformat(claims.iat)
-        except (ValueError, TypeError, RecursionError, pyseto.VerifyError, pyseto.DecryptError) as error:
-            raise TokenRefused(type(error).__name__) from error
-        now = datetime.now(UTC)
-        if expires.tzinfo is None or issued.tzinfo is None or expires <= now:
-            raise TokenRefused("expired")
-        if issued > now + timedelta(seconds=CLOCK_LEEWAY_S):
-            raise TokenRefused("issued in the future")
-        if (claims.aud, claims.iss) != (AUDIENCE, self.issuer):
-            raise TokenRefused("made for or by somebody else")
-        return Principal(
-            role=claims.role,
-            subject=claims.sub,
-            jti=claims.jti,
-            expires_at=int(expires.timestamp() * 1_000),
-            campaigns=claims.campaigns,
-            agents=claims.agents,
-            systems=claims.systems,
-        )
+            payload = pyseto.decode(self._public, token).payload
+        except (ValueError, TypeError, pyseto.VerifyError, pyseto.DecryptError) as error:
+            raise TokenRefused("signature doesn't hold") from error
+        assert isinstance(payload, bytes)  # no deserializer was given
+        return read(payload, self.issuer, datetime.now(UTC))
 
     @staticmethod
     def _kid(token: str) -> str:
-        parts = token.split(".")
-        if len(parts) != 4 or len(parts[3]) > MAX_FOOTER_CHARS:
-            raise TokenRefused("no footer")
+        """Which key the footer names, in a token that can be written in one way only."""
+        found = FORM.fullmatch(token) if len(token) <= MAX_TOKEN_CHARS else None
+        if found is None or len(found[2]) > MAX_FOOTER_CHARS:
+            raise TokenRefused(MALFORMED)
         try:
-            footer = json.loads(
-                base64.urlsafe_b64decode(parts[3] + "=" * (-len(parts[3]) % 4)), object_pairs_hook=_no_duplicates
-            )
-            return str(footer["kid"])
+            _exactly(found[1])
+            return str(parsed(_exactly(found[2]))["kid"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise TokenRefused("no key id") from error
+            raise TokenRefused(MALFORMED) from error
+
+
+def _exactly(part: str) -> bytes:
+    """Base64url without padding. The last character may hold bits that belong to no byte: they must be 0.
+
+    Raises ValueError.
+    """
+    raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
+        raise ValueError("not the one way to write it")
+    return raw
 
 
 def _make(path: Path) -> None:
@@ -191,10 +131,3 @@ def _make(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
