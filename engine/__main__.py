@@ -17,6 +17,7 @@ cli.command("engine.command.retention:show_retention", name="retention")
 cli.command("engine.command.log:verify_logs", name="verify")
 cli.command("engine.command.log:copy_logs", name="copy")
 cli.command("engine.command.backup:backup")
+cli.command("engine.command.backup:restore")
 cli.command("engine.command.check:check")
 
 
