@@ -1,4 +1,4 @@
-"""What will be cleaned by itself, when, and why: the dry run of retention."""
+"""What will be cleaned and archived by itself, when, and why: the dry run of retention."""
 
 import msgspec
 from aiohttp import web
@@ -7,8 +7,10 @@ from api import view
 from api.route import Call, Route, reply, roles
 from api.token import Role
 from engine.core.campaign import Status
-from engine.core.retention import outlook
+from engine.core.retention import archiving, outlook
 
+MAX_ARCHIVING = 1_000
+"""Deleted campaigns in one answer: the soonest."""
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 
 
@@ -25,9 +27,25 @@ class Cleaning(msgspec.Struct, kw_only=True):
     as_of: view.Position
 
 
+class Archiving(msgspec.Struct, kw_only=True):
+    """What is ahead of a deleted campaign's log; `archive_at` is null where it stays in the store."""
+
+    campaign: str
+    deleted_at: view.Time | None
+    archive_at: view.Time | None
+    due: bool
+    why: str
+
+
 class Outlook(msgspec.Struct, kw_only=True):
     clean_after_days: int
+    archive_after_days: int
     campaigns: list[Cleaning]
+    archiving: list[Archiving]
+    """Deleted campaigns whose logs are in the store: up to 1,000, the soonest first."""
+    archived: int
+    """Deleted campaigns whose logs left it."""
+    as_of: view.DirectoryPosition
 
 
 async def show(call: Call) -> web.Response:
@@ -44,14 +62,44 @@ async def show(call: Call) -> web.Response:
             name=campaign.name,
             state=campaign.status,
             last_run_at=view.time(campaign.last_run_at),
-            clean_at=view.time(ahead.clean_at),
-            due=0 < ahead.clean_at <= now,
+            clean_at=view.time(ahead.due_at),
+            due=0 < ahead.due_at <= now,
             why=ahead.why,
             as_of=running.actor.log.position,
         )
-        rows.append((ahead.clean_at, row))
+        rows.append((ahead.due_at, row))
     rows.sort(key=lambda one: (not one[0], one[0]))
-    return reply(Outlook(clean_after_days=rule.clean_after_days, campaigns=[row for _, row in rows]))
+    gone = {ref: at for ref, at in call.engine.directory.retired.items() if call.may_see(ref, None)}
+    archived = call.engine.directory.archives.archived.keys() & gone.keys()
+    return reply(
+        Outlook(
+            clean_after_days=rule.clean_after_days,
+            archive_after_days=rule.archive_after_days,
+            campaigns=[row for _, row in rows],
+            archiving=_archiving(call, {ref: at for ref, at in gone.items() if ref not in archived}),
+            archived=len(archived),
+            as_of=call.engine.directory_position,
+        )
+    )
 
 
-ROUTES = [Route("GET", "/v1/retention", show, READERS, "Show what will be cleaned, and when", {200: Outlook})]
+def _archiving(call: Call, deleted: dict[str, int]) -> list[Archiving]:
+    """Those that come due soonest first."""
+    archives, now = call.engine.directory.archives, call.at
+    ahead = [(archiving(call.service.retention, archives, ref, at), ref, at) for ref, at in deleted.items()]
+    ahead.sort(key=lambda one: (not one[0].due_at, one[0].due_at or one[2]))
+    return [
+        Archiving(
+            campaign=ref,
+            deleted_at=view.time(at),
+            archive_at=view.time(told.due_at),
+            due=0 < told.due_at <= now,
+            why=told.why,
+        )
+        for told, ref, at in ahead[:MAX_ARCHIVING]
+    ]
+
+
+ROUTES = [
+    Route("GET", "/v1/retention", show, READERS, "Show what will be cleaned and archived, and when", {200: Outlook})
+]

@@ -180,6 +180,10 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean_after_days: Annotated[int, Meta(ge=0, le=3_650)] = 7
     """A campaign that ran and is stopped is deleted so long after it last ran; 0 deletes none."""
     look_every_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
+    archive_after_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    """A deleted campaign's log leaves the store for a file so long after it was deleted; 0 leaves all in the store."""
+    archive_folder: Name = "var/archive"
+    """Where those files are; every process that may serve must see the same folder."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

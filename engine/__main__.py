@@ -18,6 +18,7 @@ cli.command("engine.command.log:verify_logs", name="verify")
 cli.command("engine.command.log:copy_logs", name="copy")
 cli.command("engine.command.backup:backup")
 cli.command("engine.command.backup:restore")
+cli.command("engine.command.archive:commands", name="archive")
 cli.command("engine.command.check:check")
 
 

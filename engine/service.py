@@ -238,6 +238,7 @@ async def open_log_store(settings: Settings) -> Store:
         Codec(LogEvent),
         owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",  # in containers every pid may be 1
         lease_ttl_ms=settings.store.lease_ttl_ms,
+        archive=Path(settings.retention.archive_folder),
     )
 
 
@@ -248,4 +249,5 @@ def ami_settings(settings: Settings) -> AmiSettings:
 
 
 def retention_of(settings: Settings) -> Retention:
-    return Retention(clean_after_days=settings.retention.clean_after_days)
+    kept = settings.retention
+    return Retention(clean_after_days=kept.clean_after_days, archive_after_days=kept.archive_after_days)

@@ -36,6 +36,8 @@ class Store:
         self.measures = Measures()
         self._owner, self._ttl_ms = owner, lease_ttl_ms
         self._archive = Archive(archive) if archive is not None else None
+        self._leaving: set[str] = set()
+        """Logs that this process has taken from the store, or tried to."""
 
     async def open_log(self, name: str) -> Log:
         return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms, self.measures)
@@ -45,17 +47,33 @@ class Store:
 
     async def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         source = await self._source(log)
+        gap = False
         async for batch in read(source, self.codec, log, after):
+            if batch[0].pos != after + 1:
+                gap = True
+                break
             yield batch
+            after = batch[-1].pos
+        left = source is self.segments and (gap or log in self._leaving) and log in await self.segments.dropped()
+        if gap and not left:
+            raise StoreUnavailable(f"log {log!r} doesn't hold what follows position {after}")
+        if left:  # while it was read: the rest is in its file
+            async for batch in self.read(log, after):
+                yield batch
 
     async def _source(self, log: str) -> SegmentStore:
         """Where a log is. Raises LogArchived."""
         if log not in await self.segments.dropped():
             return self.segments
-        if self._archive is None:
+        files = self.files()
+        if self._archive is None or files is None:
             raise LogArchived(f"log {log!r} was archived, and no archive's folder is set")
         self._archive.manifest(log)
-        return cast(SegmentStore, ArchivedLogs(self._archive, self.segments))
+        return files
+
+    def files(self) -> SegmentStore | None:
+        """The archived logs, to be read as the others are; None where no folder is set."""
+        return cast(SegmentStore, ArchivedLogs(self._archive, self.segments)) if self._archive is not None else None
 
     async def archived(self) -> Mapping[str, int]:
         return await self.segments.dropped()
@@ -68,6 +86,7 @@ class Store:
     async def drop(self, archived: Archived) -> None:
         if self._archive is None:
             raise FileNotFoundError("no archive's folder is set")
+        self._leaving.add(archived.log)
         await drop(self.segments, self._archive, archived)
 
     async def checkpoint(self, name: str, log: str) -> int:
@@ -180,7 +199,8 @@ def _either(store: Store, archive: Path | None) -> SegmentStore:
 
 
 def copy(source: Store, target: Store) -> AsyncIterator[tuple[str, int]]:
-    return copy_store(source.segments, target.segments, source.codec)
+    """Archived logs come from their files, into the store: their keys come with them. Raises TransferRefused."""
+    return copy_store(source.segments, target.segments, source.codec, source.files())
 
 
 __all__ = ["Store", "StoreUnavailable", "archived_in", "copy", "dump", "open_store", "restore", "verify"]

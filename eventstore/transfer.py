@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from engine.ports import LogArchived
 from eventstore.codec import Codec
 from eventstore.store import SegmentStore
 
@@ -16,11 +17,14 @@ class TransferRefused(Exception):
     """A log is owned by a running service, or the target holds something already. What was copied is not to be used."""
 
 
-async def copy_store(source: SegmentStore, target: SegmentStore, codec: Codec) -> AsyncIterator[tuple[str, int]]:
+async def copy_store(
+    source: SegmentStore, target: SegmentStore, codec: Codec, archive: SegmentStore | None = None
+) -> AsyncIterator[tuple[str, int]]:
     """Copy all logs with their keys, and how far each follower has come; yields each log's name and number of segments.
 
     Takes every log over first, so that nobody writes meanwhile. Snapshots stay behind: they are made again from the
-    logs. So do answers kept for a day: who asks again under a key is decided anew. Raises TransferRefused.
+    logs. So do answers kept for a day: who asks again under a key is decided anew. Archived logs are copied from
+    `archive`; the service that finds them in its store lets them go again. Raises TransferRefused.
     """
     owner = f"transfer {secrets.token_hex(8)}"
     epochs: dict[str, int] = {}
@@ -32,8 +36,13 @@ async def copy_store(source: SegmentStore, target: SegmentStore, codec: Codec) -
             epochs[name] = head.epoch
         for name in epochs:
             yield name, await copy_log(source, target, codec, name)
-        for name, pos in (await source.dropped()).items():
-            await target.drop(name, pos, segments=1)  # it has none there: only that it was
+        for name in await source.dropped():
+            if archive is None:
+                raise TransferRefused(f"log {name!r} is archived, and no archive's folder is set")
+            try:
+                yield name, await copy_log(archive, target, codec, name)  # or the keys of those in it would be lost
+            except LogArchived as error:
+                raise TransferRefused(str(error)) from None
         for follower, name, pos in await source.checkpoints():
             await target.save_checkpoint(follower, name, pos)
         for name, epoch in epochs.items():  # an expired lease is no harm as long as nobody took it

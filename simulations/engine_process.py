@@ -53,6 +53,7 @@ class EngineProcess:
             "tokens": {"key_file": str(folder / "tokens.key")},
             "engine": {"drain_timeout_s": 30},
             "imports": {"folder": str(folder / "imports")},
+            "retention": {"archive_folder": str(folder / "archive")},
         }
         for name, table in settings.items():
             tables[name] = {**tables.get(name, {}), **table}

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from api.token import Role
-from config.settings import Ami, Dialing, Http, Imports, Settings, Store, Tokens, Webhooks
+from config.settings import Ami, Dialing, Http, Imports, Retention, Settings, Store, Tokens, Webhooks
 from config.settings import Engine as EngineSettings
 from engine.service import Service
 from simulations.client import Client
@@ -110,6 +110,7 @@ def settings_for(folder: Path, ami: Ami, **overrides: Any) -> Settings:
         engine=EngineSettings(drain_timeout_s=5),
         tokens=Tokens(key_file=str(folder / "tokens.key")),
         imports=Imports(folder=str(folder / "imports")),
+        retention=Retention(archive_folder=str(folder / "archive")),
         webhooks=Webhooks(allow_private_targets=True, allow_http=True),
     )
     return msgspec.structs.replace(settings, **overrides)

@@ -86,7 +86,9 @@ def restore(
         if place is None:
             with beside(file) as folder:
                 take(file, folder / file.name)
-                return asyncio.run(_with_store(folder / file.name, to_postgres))
+                return asyncio.run(
+                    _with_store(folder / file.name, to_postgres, Path(settings.retention.archive_folder))
+                )
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         assert_free(place)
         with beside(place) as folder:
@@ -127,8 +129,10 @@ async def _stop_campaigns(store: Store) -> None:
             await opened.close()
 
 
-async def _with_store(file: Path, work: Callable[[Store], Coroutine[Any, Any, int]]) -> int:
-    store = await open_store(f"{SQLITE}{file}", Codec(LogEvent))
+async def _with_store(
+    file: Path, work: Callable[[Store], Coroutine[Any, Any, int]], archive: Path | None = None
+) -> int:
+    store = await open_store(f"{SQLITE}{file}", Codec(LogEvent), archive=archive)
     try:
         return await work(store)
     finally:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import Path
 
 from engine.app import CAMPAIGN_PREFIX
 from engine.command.terminal import Config, print_until_closed, settings_at
@@ -23,16 +24,21 @@ def show_log(
     """Print a log, a line an event; without a name, the names of all logs. Personal data only when asked for."""
 
     async def run() -> None:
-        store = await open_log_store(settings_at(config))
+        settings = settings_at(config)
+        store = await open_log_store(settings)
         try:
             if name is None:
                 for one in await store.logs():
                     print(one)
+                for one in await store.archived():
+                    print(f"{one} (archived)")
                 return
-            if name not in await store.logs():
+            archived = name in await store.archived()
+            if not archived and name not in await store.logs():
                 print(f"ringfold: there is no log {name!r}; `ringfold log` names all", file=sys.stderr)
                 sys.exit(1)
-            async for line in dump(store, name, after=after, stream=stream, personal=personal):
+            folder = Path(settings.retention.archive_folder) if archived else None
+            async for line in dump(store, name, after=after, stream=stream, personal=personal, archive=folder):
                 print(line)
         finally:
             await store.close()

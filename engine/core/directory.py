@@ -7,8 +7,18 @@ from typing import Annotated, Any, assert_never
 
 import msgspec
 
-from engine.core import webhook
-from engine.core.archive import CampaignExported, ExportCampaign
+from engine.core import archive, webhook
+from engine.core.archive import (
+    ArchiveCampaign,
+    ArchiveCommand,
+    ArchiveEvent,
+    Archives,
+    CampaignArchived,
+    CampaignExported,
+    CampaignRestored,
+    ExportCampaign,
+    RestoreCampaign,
+)
 from engine.core.erasure import ErasePerson, NumbersSuppressed, PersonErased, erase, salt_in
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
@@ -125,7 +135,7 @@ DirectoryEvent = (
     | AgentRegistered
     | CampaignRefUsed
     | CampaignRetired
-    | CampaignExported
+    | ArchiveEvent
     | ContactRefsUsed
     | WebhookEvent
     | TokenRevoked
@@ -142,7 +152,7 @@ def stream_of(event: DirectoryEvent) -> str:
     match event:
         case AgentRegistered():
             return f"agent/{event.agent}"
-        case CampaignRefUsed() | CampaignRetired() | CampaignExported():
+        case CampaignRefUsed() | CampaignRetired() | CampaignExported() | CampaignArchived() | CampaignRestored():
             return f"campaign/{event.ref}"
         case ContactRefsUsed():
             return f"contacts/{event.campaign}"
@@ -175,6 +185,7 @@ class Directory:
         """Every campaign ref ever used; True once deleted."""
         self.retired: dict[str, int] = {}
         """When those that are deleted were."""
+        self.archives = Archives()
         self.contacts: dict[str, str] = {}
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
@@ -204,8 +215,8 @@ class Directory:
             case CampaignRetired():
                 self.campaigns[event.ref] = True
                 self.retired[event.ref] = event.at
-            case CampaignExported():
-                pass  # a trace of who has it
+            case CampaignExported() | CampaignArchived() | CampaignRestored():
+                self.archives.apply(event)
             case ContactRefsUsed():
                 self.contacts.update(dict.fromkeys(event.refs, event.campaign))
             case WebhookPut():
@@ -346,7 +357,7 @@ DirectoryCommand = (
     | RegisterAgent
     | UseCampaignRef
     | RetireCampaign
-    | ExportCampaign
+    | ArchiveCommand
     | UseContactRefs
     | WebhookCommand
     | RevokeToken
@@ -381,8 +392,9 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
         case RetireCampaign():
             retired = state.campaigns.get(command.ref, True)
             return ([] if retired else [CampaignRetired(at=command.at, ref=command.ref)]), None
-        case ExportCampaign():
-            return [CampaignExported(at=command.at, ref=command.ref, by=command.by)], None
+        case ExportCampaign() | ArchiveCampaign() | RestoreCampaign():
+            deleted = state.campaigns.get(command.ref, False)
+            return list(archive.decide(state.archives, deleted, command)), None
         case UseContactRefs():
             return _use_contact_refs(state, command)
         case PutWebhook():

@@ -430,6 +430,28 @@ async def test_of_an_owners_answers_the_newest_stay_and_old_ones_go(opener: Open
     assert await store.answer("you", "k") is None
 
 
+async def test_TF_32_who_reads_a_log_while_it_leaves_reads_all_of_it(opener: Opener, tmp_path: Path) -> None:
+    """A reader stops after its first events, in the middle of a page, and goes on when the log is in its file."""
+    first = await opener("one")
+    store = Store(first.segments, first.codec, "one", TTL_MS, tmp_path / "archive")
+    log = await store.open_log("a")
+    for number in range(300):
+        await log.append([Append("p", number, [met("a", str(number))])])
+    await log.close()
+    before = await everything(store, "a")
+    readers = [store.read("a") for _ in range(2)]
+    found = [[*await anext(one)] for one in readers]
+
+    archived = await store.archive("a")
+    await store.segments.drop("a", archived.events, 100)  # part of it is gone
+    found[0] += [one async for batch in readers[0] for one in batch]
+    await store.drop(archived)
+    found[1] += [one async for batch in readers[1] for one in batch]
+
+    assert found == [before, before]
+    assert await everything(store, "a") == before
+
+
 async def test_TF_32_without_its_whole_file_no_log_leaves_the_store(opener: Opener, tmp_path: Path) -> None:
     first = await opener("one")
     store = Store(first.segments, first.codec, "one", TTL_MS, tmp_path / "archive")

@@ -126,3 +126,32 @@ async def test_the_command_copies_and_says_what(tmp_path: Path) -> None:
     await store.close()
     done = ringfold("copy", "--to", to, url=url)
     assert (done.returncode, done.stdout) == (0, "feed: 1 events in 1 segments, 1 streams, whole\n")
+
+
+async def test_an_archived_log_comes_from_its_file_with_the_keys_of_its_people(tmp_path: Path) -> None:
+    source = await open_store("memory:", Codec(TestEvent), archive=tmp_path / "archive")
+    log = await source.open_log("a")
+    await log.append([Append("p/0", 0, [met("a0", "Name")]), Append("p/1", 0, [met("a1", "Name")])])
+    await log.close()
+    await source.shred("a1")
+    await source.drop(await source.archive("a"))
+
+    target = await open_store("memory:", Codec(TestEvent), archive=tmp_path / "archive")
+    assert [one async for one in copy(source, target)] == [("a", 1)]
+
+    assert list(await target.logs()) == ["a"]
+    told = {one.event.person.subject: one.event.person.details for one in await everything(target, "a")}
+    assert told == {"a0": Details(numbers=("123",), name="Name"), "a1": None}
+    await target.drop(await target.archive("a"))  # as the service does that finds it there
+    assert {one.event.person.subject: one.event.person.details for one in await everything(target, "a")} == told
+
+
+async def test_a_copy_is_refused_while_an_archived_log_is_out_of_reach(tmp_path: Path) -> None:
+    source = await open_store("memory:", Codec(TestEvent), archive=tmp_path / "archive")
+    log = await source.open_log("a")
+    await log.append([Append("s", 0, [Counted(n=1)])])
+    await log.close()
+    await source.drop(await source.archive("a"))
+    (tmp_path / "archive").rename(tmp_path / "away")
+    with pytest.raises(TransferRefused, match="archive"):
+        assert [one async for one in copy(source, await open_store("memory:", Codec(TestEvent)))] == []

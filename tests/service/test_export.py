@@ -96,7 +96,8 @@ async def test_an_export_holds_the_campaign_its_contacts_calls_and_dispositions(
     assert [one["kind"] for one in told] == ["campaign", "contact", "contact", "call", "disposition", "end"]
     first, bo, ana, dialled, closed, end = told
     shown = await world.manager.call("GET", "/v1/campaigns/spring")
-    assert first["campaign"] | {"as_of": 0, "agents": []} == shown | {"as_of": 0, "agents": []}
+    now = {"as_of": 0, "agents": [], "dialing": {}}  # what moves; the last is of this moment and no part of a record
+    assert first["campaign"] | now == shown | now
     assert (bo["contact"]["name"], bo["contact"]["data"]) == ("Bo", {"city": "Cali"})
     assert [one["number"] for one in bo["contact"]["numbers"]] == [ENDS, "15550009"]
     assert [one["attempts"] for one in bo["contact"]["numbers"]] == [1, 0]
