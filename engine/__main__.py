@@ -4,7 +4,7 @@ import sys
 
 from cyclopts import App
 
-from engine.ports import StoreUnavailable
+from engine.ports import StoreUnavailable, Unreadable
 
 cli = App(name="ringfold", help="An event-sourced outbound dialer.")
 cli.command("engine.command.serve:serve")
@@ -25,7 +25,7 @@ cli.command("engine.command.check:check")
 def main() -> None:
     try:
         cli()
-    except StoreUnavailable as error:
+    except (StoreUnavailable, Unreadable) as error:
         print(f"ringfold: {error}", file=sys.stderr)
         sys.exit(1)
 

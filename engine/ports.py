@@ -30,6 +30,10 @@ class DamagedSnapshot(Exception):
     """A part isn't what was written. The log is: read it from the beginning."""
 
 
+class Unreadable(Exception):
+    """What the store holds isn't what this program reads: a newer one wrote it, or it is damaged. Waiting is of no use."""
+
+
 class StoreUnavailable(Exception):
     """The store can't be reached or its queue is full: try again later, nothing was written."""
 

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
-from engine.ports import Recorded
+from engine.ports import Recorded, Unreadable
 
 PLAIN, ZSTD = 0, 1
 NONCE_BYTES = 12
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class UnknownEvent(Exception):
+class UnknownEvent(Unreadable):
     """A log holds an event that this program doesn't know: it was written by a newer one."""
 
 
@@ -35,7 +35,7 @@ class UnencodableEvent(Exception):
     """An event holds what can't be stored (a lone surrogate, an unknown type): a fault of the program that made it."""
 
 
-class BrokenSeal(Exception):
+class BrokenSeal(Unreadable):
     """Personal data that its key doesn't open: altered, moved to another subject, or sealed under another key.
 
     Erased data is no such case: it has no key. This one stops the reader, for what it holds is not what was written.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from engine.ports import KeptAnswer, StoreUnavailable
+from engine.ports import KeptAnswer, StoreUnavailable, Unreadable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment
 
@@ -91,7 +91,7 @@ class PostgresStore:
 
     @classmethod
     async def open(cls, url: str) -> "PostgresStore":
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable, Unreadable."""
         try:
             # No floor: the pool's own way of keeping one prints a traceback for every try while the server is away.
             pool = await asyncpg.create_pool(
@@ -249,7 +249,7 @@ async def migrate(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
     done = await connection.fetchval("select coalesce(max(version), 0) from es_schema")
     migrations = SCHEMA.read_text("utf-8").split("-- migration ")[1:]
     if done > len(migrations):
-        raise RuntimeError(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
+        raise Unreadable(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
     for number, migration in enumerate(migrations[done:], done + 1):
         await connection.execute(migration.partition("\n")[2])
         await connection.execute("insert into es_schema values ($1)", number)

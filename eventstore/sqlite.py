@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from engine.ports import KeptAnswer
+from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment, batches
 
@@ -23,6 +23,9 @@ BUSY_TIMEOUT_MS = 5_000
 MAX_VARIABLES = 500
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
+
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
 
 class SqliteStore:
@@ -344,13 +347,17 @@ def _drop(connection: sqlite3.Connection, which: str, values: tuple[str | int, .
 
 
 def _telling(work: Callable[[], T]) -> T:
-    """Run it; what may pass is told as Disconnected, so that whoever asked tries again."""
+    """Run it; what may pass is told as Disconnected, so that whoever asked tries again, and what won't in words of ours."""
     try:
         return work()
-    except sqlite3.OperationalError as error:
-        code = getattr(error, "sqlite_errorcode", 0)  # absent where Python itself raised it
-        if code & 0xFF in PASSING:  # the low byte is the kind, the rest its detail
+    except sqlite3.DatabaseError as error:
+        kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is its detail; 0 where Python raised it
+        if kind in PASSING:
             raise Disconnected(str(error)) from error
+        if kind in DAMAGED:
+            raise Unreadable(f"the SQLite file can't be used: {error}") from error
+        if kind in CLOSED:
+            raise PermissionError(f"the SQLite file can't be opened for writing: {error}") from error
         raise
 
 
@@ -359,7 +366,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     done = int(connection.execute("pragma user_version").fetchone()[0])
     migrations = SCHEMA.read_text("utf-8").split("-- migration ")[1:]
     if done > len(migrations):
-        raise RuntimeError(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
+        raise Unreadable(f"the database has schema {done}, this program knows {len(migrations)}: it is older")
     for number, migration in enumerate(migrations[done:], done + 1):
         for statement in _statements(migration.partition("\n")[2]):
             connection.execute(statement)

@@ -16,7 +16,7 @@ from engine.core.book import stream_of
 from engine.core.campaign import Status, Stop
 from engine.core.claims import Claims
 from engine.core.process import step
-from engine.ports import ANY, Append, StoreUnavailable
+from engine.ports import ANY, Append, StoreUnavailable, Unreadable
 from engine.recovery import read_book
 from engine.service import LogEvent, SystemChance, SystemClock, open_log_store
 from eventstore import Codec, Store, TransferRefused, copy, open_store
@@ -146,6 +146,6 @@ def _refusing(work: Callable[[], int]) -> int:
     except (BackupRefused, TransferRefused, OSError) as error:
         print(f"ringfold: {error}", file=sys.stderr)
         return 2
-    except (sqlite3.Error, StoreUnavailable, RuntimeError) as error:
+    except (sqlite3.Error, StoreUnavailable, Unreadable) as error:
         print(f"ringfold: it can't be read: {error}", file=sys.stderr)
         return 1

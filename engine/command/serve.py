@@ -11,10 +11,12 @@ from adapters.ami.client import AmiLoginRefused
 from config import logging as logs
 from engine.command.supervisor import Supervisor
 from engine.command.terminal import Config, settings_at
-from engine.ports import StoreUnavailable
+from engine.ports import StoreUnavailable, Unreadable
 from engine.service import Service
 
 STOP_WITHIN_S = 10
+NEEDS_SOMEBODY = 2
+"""The exit status that a supervisor is told not to try again after: a setting or the store has to be put right first."""
 
 log = structlog.get_logger("ringfold")
 
@@ -23,7 +25,12 @@ def serve(*, config: Config = None) -> None:
     """Run the service until SIGTERM: it then lets live calls end. A second signal stops it at once."""
     settings = settings_at(config)
     logs.configure(settings.log.level, settings.log.json)
-    sys.exit(asyncio.run(_serve(Service(settings))))
+    try:
+        service = Service(settings)
+    except (OSError, ValueError) as error:
+        log.error("can't start, nor after a restart", error=f"the token keys in {settings.tokens.key_file}: {error}")
+        sys.exit(NEEDS_SOMEBODY)
+    sys.exit(asyncio.run(_serve(service)))
 
 
 async def _serve(service: Service) -> int:
@@ -44,6 +51,9 @@ async def _serve(service: Service) -> int:
         except (AmiLoginRefused, OSError, StoreUnavailable) as error:
             log.error("can't start", error=str(error))
             return 1
+        except Unreadable as error:
+            log.error("can't start, nor after a restart", error=str(error), cure="docs/runbook.md, Won't start")
+            return NEEDS_SOMEBODY
         supervisor.tell("READY=1")
         return await _until_told(service, told, signalled)
     finally:
