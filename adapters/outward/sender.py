@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver
 
 from adapters.outward.target import TargetRefused, Targets
 from engine.core.template import Origin
@@ -54,12 +55,18 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """`targets` guards the address that a name leads to, on each connection."""
+    """`targets` guards the address that a name leads to, on each connection.
 
-    def __init__(self, bounds: Bounds, clock: Clock, targets: Targets) -> None:
+    `resolver` tells which addresses a name has; None is the system's. Nothing it says is believed.
+    """
+
+    def __init__(
+        self, bounds: Bounds, clock: Clock, targets: Targets, resolver: AbstractResolver | None = None
+    ) -> None:
         self._bounds = bounds
         self._clock = clock
         self._targets = targets
+        self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -68,7 +75,10 @@ class Sender:
         traced.on_request_chunk_sent.append(_written)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self._bounds.max_requests, keepalive_timeout=KEEP_ALIVE_S, socket_factory=self._targets.connect
+                limit=self._bounds.max_requests,
+                keepalive_timeout=KEEP_ALIVE_S,
+                socket_factory=self._targets.connect,
+                resolver=self._resolver,
             ),
             timeout=aiohttp.ClientTimeout(total=self._bounds.request_timeout_ms / 1_000),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -113,7 +123,9 @@ class Sender:
         origin: Origin | None = context.trace_request_ctx.origin
         if origin is not None and (scheme, host) != origin:
             raise TargetRefused("the address leads elsewhere than it seems")
-        self._targets.admit(scheme, host)
+        if params.url.raw_user is not None or params.url.raw_password is not None:
+            raise TargetRefused("the address must not name a user")
+        self._targets.admit(scheme, host, params.url.port or 0)
 
     def _answer(self, response: aiohttp.ClientResponse) -> Answer:
         taken = 200 <= response.status < 300

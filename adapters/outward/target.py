@@ -1,4 +1,5 @@
-"""Where webhooks may go: not to this host, its private network or its cloud's inside, unless the operator says so.
+"""Where requests to others' addresses may go: not to this host, its private network or its cloud's inside, unless the operator
+says so.
 
 Checked on the address that is about to be connected to, for every connection: names resolve anew, and a literal address
 or an odd spelling of one never passes a resolver. The standard library's `is_global` lets several ways in pass, hence
@@ -10,6 +11,9 @@ import socket
 from contextvars import ContextVar
 from typing import Any
 
+WELL_KNOWN_PORTS = 1_024
+WEB_PORTS = frozenset({80, 443})
+"""Below the others are services that no webhook is for: mail, shells, databases of old."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,8 +49,15 @@ PRIVATE_V6 = tuple(
 )
 
 
+NEVER = tuple(
+    ipaddress.ip_network(one)
+    for one in ("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/128", "fe80::/10", "fd00:ec2::/32", "ff00::/8")
+)
+"""Link-local (where clouds keep credentials), multicast, nowhere: a name that the operator trusts doesn't lead there."""
+
+
 class TargetRefused(OSError):
-    """The address is not one that webhooks may go to."""
+    """The address is not one that requests may go to."""
 
 
 class Targets:
@@ -64,19 +75,22 @@ class Targets:
                 self._names.add(host.lower())
         self._trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 
-    def admit(self, scheme: str, host: str) -> None:
+    def admit(self, scheme: str, host: str, port: int) -> None:
         """Before each request: may it go there at all? Also notes for `connect` whether the name may be private.
 
         Raises TargetRefused.
         """
         if scheme != "https" and not (self._allow_http and scheme == "http"):
             raise TargetRefused("the address must begin with https://")
-        self._trusted.set(host.lower() in self._names)
+        trusted = host.lower() in self._names
+        self._trusted.set(trusted)
+        if not (port in WEB_PORTS or port >= WELL_KNOWN_PORTS or (port and (trusted or self._allow_private))):
+            raise TargetRefused(f"port {port} is not one of the web's")
 
     def connect(self, found: tuple[Any, ...]) -> socket.socket:
         """A socket for an address as getaddrinfo gives it. Raises TargetRefused."""
         family, kind, proto, _, where = found
-        if not self._trusted.get() and not self._may_reach(ipaddress.ip_address(where[0].partition("%")[0])):
+        if not self._may_reach(ipaddress.ip_address(where[0].partition("%")[0])):
             raise TargetRefused("the address is private")
         return socket.socket(family=family, type=kind, proto=proto)
 
@@ -84,7 +98,9 @@ class Targets:
         plain: Address = address
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             plain = address.ipv4_mapped
-        return self._allow_private or is_public(plain) or any(plain in one for one in self._networks)
+        if self._allow_private or is_public(plain) or any(plain in one for one in self._networks):
+            return True
+        return self._trusted.get() and not any(plain in one for one in NEVER)
 
 
 def is_public(address: Address) -> bool:
