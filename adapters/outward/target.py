@@ -82,10 +82,19 @@ class Targets:
         """
         if scheme != "https" and not (self._allow_http and scheme == "http"):
             raise TargetRefused("the address must begin with https://")
-        trusted = host.lower() in self._names
-        self._trusted.set(trusted)
-        if not (port in WEB_PORTS or port >= WELL_KNOWN_PORTS or (port and (trusted or self._allow_private))):
+        self._trusted.set(host.lower() in self._names)
+        if not (port in WEB_PORTS or port >= WELL_KNOWN_PORTS or (port and self._may_any_port(host))):
             raise TargetRefused(f"port {port} is not one of the web's")
+
+    def _may_any_port(self, host: str) -> bool:
+        """What the operator has listed, by name or as a network."""
+        if self._allow_private or self._trusted.get():
+            return True
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in one for one in self._networks)
 
     def connect(self, found: tuple[Any, ...]) -> socket.socket:
         """A socket for an address as getaddrinfo gives it. Raises TargetRefused."""
