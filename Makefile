@@ -11,7 +11,7 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test check requirements bench lock format clean \
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
@@ -33,6 +33,9 @@ serve: $(VENV_STAMP) ringfold.toml ## run the engine with ringfold.toml (made fr
 
 test: $(VENV_STAMP) ## all tests; what can't run here says why
 	@$(BIN)/python -m pytest -q -rfEs $(ARGS)
+
+schemathesis: $(VENV_STAMP) ## the published schema against a running service, at length: ARGS is examples an operation (50)
+	@SCHEMATHESIS_EXAMPLES=$(or $(ARGS),50) $(BIN)/python -m pytest -q -s tests/api/test_schemathesis.py
 
 check: check-lint check-format check-types check-imports check-rules ## lint, format, types, import directions, project rules
 

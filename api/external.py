@@ -1,6 +1,6 @@
 """External systems: their own ids for campaigns and agents. Contacts and dispositions bear theirs themselves."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from api.route import Accepted, Call, Pages, Ref, Route, check_text, reply, role
 from api.token import Role
 from engine.core.directory import BindExternalId
 
+T = TypeVar("T")
 KEEPERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.CRM)
 
@@ -43,17 +44,24 @@ class BoundIds(msgspec.Struct, kw_only=True):
     as_of: view.DirectoryPosition
 
 
-class _Address(msgspec.Struct):
+class _Owner(msgspec.Struct):
     system: System
+
+
+class _Address(_Owner):
     kind: Literal["campaign", "agent"]
     id: Name
 
 
 def _address(call: Call) -> _Address:
-    parts = dict(call.request.match_info)
-    check_text(parts["id"], "id", "id")
+    check_text(call.request.match_info["id"], "id", "id")
+    return _parts(call, _Address)
+
+
+def _parts(call: Call, type_: type[T]) -> T:
+    """Of the path; one of the wrong form names nothing."""
     try:
-        return msgspec.convert(parts, _Address)
+        return msgspec.convert(dict(call.request.match_info), type_)
     except msgspec.ValidationError as error:
         raise Problem(404, "not-found", str(error)) from None
 
@@ -115,7 +123,7 @@ async def remove(call: Call) -> web.Response:
 
 async def listing(call: Call) -> web.Response:
     """In the order of kinds and ids."""
-    system = call.request.match_info["system"]
+    system = _parts(call, _Owner).system
     _own_system(call, system)
     rows = (
         BoundId(kind=kind, id=name, ref=ref)

@@ -224,8 +224,14 @@ def _operation(route: Route, shapes: _Shapes) -> Json:
     if content:
         if name in BODIES:
             content[JSON]["example"] = BODIES[name]
-        found["requestBody"] = {"required": True, "content": content}
+        found["requestBody"] = {"required": _must_come(route.takes), "content": content}
     return found
+
+
+def _must_come(takes: Any) -> bool:
+    """Whether a body may not be left out: nothing is taken for `{}`, which is enough where no field is required."""
+    known = [one for one in _bodies(takes) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    return not known or any(field.required for one in known for field in msgspec.structs.fields(one))
 
 
 def _headers(route: Route) -> list[Json]:

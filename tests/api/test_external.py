@@ -39,6 +39,11 @@ async def test_a_token_that_names_campaigns_binds_and_knows_its_own(service: Wor
     problem(await ask(service, "GET", "/v1/external/suite", token=other), 403, "forbidden")
 
 
+async def test_a_system_of_another_form_names_nothing(service: World) -> None:
+    for name in ("%C2%84", "a%20b", "s" * 65):
+        problem(await ask(service, "GET", f"/v1/external/{name}"), 404, "not-found")
+
+
 async def test_what_is_no_external_id_is_refused(service: World) -> None:
     await service.campaign("spring", [])
     problem(await ask(service, "PUT", "/v1/external/suite/trunk/7", {"ref": "spring"}), 404, "not-found")

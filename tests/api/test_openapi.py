@@ -45,6 +45,17 @@ def test_its_schemas_are_schemas_and_its_examples_fit_them() -> None:
     assert examples > 20
 
 
+async def test_a_body_may_be_left_out_where_the_schema_says_so(service: World) -> None:
+    def needed(path: str, method: str) -> bool:
+        return bool(SCHEMA["paths"][path][method]["requestBody"]["required"])
+
+    assert not needed("/v1/events/tickets", "post")
+    assert (await ask(service, "POST", "/v1/events/tickets")).status == 200
+    assert needed("/v1/campaigns/{ref}", "put")
+    assert (await ask(service, "PUT", "/v1/campaigns/spring")).status == 422
+    assert needed("/v1/campaigns/{ref}/contacts", "post")
+
+
 def test_every_problem_of_the_catalogue_belongs_to_a_route() -> None:
     """TF-10 and all other refusals: what a client may meet is declared where it may be met."""
     somewhere = set().union(*(problems_of(route) for route in ROUTES))
