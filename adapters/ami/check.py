@@ -9,6 +9,7 @@ arrive, by one that the dialplan records.
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from adapters.ami.settings import AmiSettings
 from adapters.ami.wire import Message
 
 EVENTS_WAIT_MS = 2_000
+MAX_APART_S = 2.0
+"""What two clocks may differ by before it is told of."""
 WANTED = frozenset((b"FullyBooted", b"Newchannel", b"Hangup", b"UserEvent", b"OriginateResponse"))
 NEEDED = {
     "Originate": "originate",
@@ -85,6 +88,7 @@ async def check(settings: AmiSettings) -> list[Finding]:
         ]
     findings = [Finding(ok=True, what=f"logged in as {settings.username!r}")]
     try:
+        findings += await _clock(client)
         findings += await _permissions(client)
         for context in (AGENT_CONTEXT, CONTACT_CONTEXT, BRIDGE_CONTEXT):
             findings.append(await _context(client, context))
@@ -99,6 +103,29 @@ async def check(settings: AmiSettings) -> list[Finding]:
         client.close()
         await client.wait_closed()
     return findings
+
+
+async def _clock(client: AmiClient) -> list[Finding]:
+    """The PBX tells its own time with a pong. What its channel events say of an outage is compared with our times."""
+    asked_s = time.time()
+    told = (await client.ask({"Action": "Ping"})).get("timestamp", "")
+    answered_s = time.time()
+    try:
+        theirs_s = float(told)
+    except ValueError:
+        return []  # one that doesn't say
+    apart_s = max(asked_s - theirs_s, theirs_s - answered_s, 0.0)
+    ok = apart_s <= MAX_APART_S
+    return [
+        Finding(
+            ok=ok,
+            what="clock: the PBX's is ours" if ok else f"clock: the PBX's is {apart_s:.0f} s from ours",
+            cure=""
+            if ok
+            else "let both follow the same time server (NTP): calling windows and how long a call lasted are told by it",
+            warning=True,
+        )
+    ]
 
 
 async def _permissions(client: AmiClient) -> list[Finding]:

@@ -1,5 +1,6 @@
 """What `check` finds, against a peer that plays a PBX with one thing wrong."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -168,3 +169,24 @@ async def test_what_recordings_lack_is_named(pbx: Pbx, tmp_path: Path, told: str
 
     assert fault.warning
     assert cure in fault.cure
+
+
+@pytest.mark.parametrize(("apart_s", "ok"), [(0, True), (-1, True), (60, False), (-60, False)])
+async def test_clocks_that_are_apart_are_told_of_and_are_no_fault(pbx: Pbx, apart_s: int, ok: bool) -> None:
+    def pong(_: Peer, action: Action) -> str:
+        return ok_at(action, time.time() + apart_s)
+
+    pbx.script["Ping"] = pong
+    (clock,) = [one for one in await check(pbx.settings()) if one.what.startswith("clock")]
+    assert (clock.ok, clock.is_fault) == (ok, False)
+    assert ok or "60 s from ours" in clock.what
+
+
+@pytest.mark.parametrize("told", ["", "Timestamp: soon"])
+async def test_a_pbx_that_does_not_say_the_time_is_not_blamed(pbx: Pbx, told: str) -> None:
+    pbx.script["Ping"] = lambda _, action: ok(action, "Pong", *([told] if told else []))
+    assert not [one for one in await check(pbx.settings()) if one.what.startswith("clock")]
+
+
+def ok_at(action: Action, at_s: float) -> str:
+    return ok(action, "Pong", f"Timestamp: {at_s:.6f}")
