@@ -1,6 +1,8 @@
 """A house in which notifications live: campaigns that write events, a directory of webhooks, a notifier that can be killed."""
 
 import asyncio
+import heapq
+import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import Notifier, NotifyLimits
+from adapters.notify.notifier import sleep_ms
 from engine.core.agent import AgentAllocated, AgentStatus, AgentStatusChanged, DefaultState, Line, PhoneCalled
 from engine.core.book import Book, Event, stream_of
 from engine.core.call import CallConnected, CallEnded, CallPlaced, CallRequested
@@ -23,6 +26,7 @@ from tests.adapters.notify.store import Shelf
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PATIENCE_S = 15
+START_MS = 1_800_000_000_000
 QUICK = NotifyLimits(
     retry_delays_ms=(0, 5, 10, 20),
     request_timeout_ms=300,
@@ -37,8 +41,54 @@ class Clock:
         return time.time_ns() // 1_000_000
 
 
+class VirtualClock(Clock):
+    """Time that stands still but for pauses: the one that ends first is jumped to, once the loop has nothing else to do."""
+
+    QUIET_S = 0.15
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        """How many may pause at the same time: when all do, nothing else is to be waited for."""
+        self.now = START_MS
+        self._pauses: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now_ms(self) -> int:
+        return self.now
+
+    async def pause(self, pause_ms: int) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._pauses, (self.now + pause_ms, next(self._order), over))
+        await over
+
+    async def pass_until(self, at_ms: int) -> None:
+        """Let time go on to a moment (epoch ms)."""
+        while await self._something_pauses(at_ms):
+            due_at, _, over = heapq.heappop(self._pauses)
+            self.now = max(self.now, due_at)
+            over.set_result(None)
+        self.now = max(self.now, at_ms)
+
+    async def _something_pauses(self, until_ms: int) -> bool:
+        """Once nobody has begun or ended a pause for a while of real time: who isn't pausing may be in a request."""
+        still_since = seen = None
+        loop = asyncio.get_running_loop()
+        while still_since is None or loop.time() - still_since < self.QUIET_S:
+            self._pauses = [one for one in self._pauses if not one[2].done()]
+            heapq.heapify(self._pauses)
+            if seen != (seen := len(self._pauses)) or still_since is None:
+                still_since = loop.time()
+            if seen >= self.lanes:
+                break  # all of them
+            await asyncio.sleep(0.001)
+        return bool(self._pauses) and self._pauses[0][0] <= until_ms
+
+
 class House:
-    def __init__(self, limits: NotifyLimits = QUICK, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, limits: NotifyLimits = QUICK, shelf: Shelf | None = None, virtual: VirtualClock | None = None
+    ) -> None:
+        self.virtual = virtual
         self.shelf = shelf or Shelf()
         self.books: dict[str, Book] = {}
         self.webhooks: dict[str, WebhookPut] = {}
@@ -46,7 +96,10 @@ class House:
         self.notifier = self._new()
 
     def _new(self) -> Notifier:
-        return Notifier(self.shelf, self.books.get, lambda: self.webhooks, Clock(), self.limits, random.Random(1))
+        clock, pause = (self.virtual, self.virtual.pause) if self.virtual else (Clock(), sleep_ms)
+        return Notifier(
+            self.shelf, self.books.get, lambda: self.webhooks, clock, self.limits, random.Random(1), pause=pause
+        )
 
     async def restart(self) -> None:
         await self.notifier.stop()
