@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment, batches
 
 T = TypeVar("T")
+Small = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
 ANSWER = ("at", "print", "status", "headers", "body")
 SCHEMA = Path(__file__).with_name("sql") / "sqlite.sql"
 BUSY_TIMEOUT_MS = 5_000
@@ -40,6 +41,8 @@ class SqliteStore:
         self._write_to: sqlite3.Connection
         self._read_from: sqlite3.Connection
         self._lock: int | None = None
+        self._small: list[Small] = []
+        self._committing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -66,6 +69,53 @@ class SqliteStore:
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, _telling, work)
+
+    async def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A small write, in one transaction with all that wait while the one before is made: a commit costs a flush of the
+        disk, whatever is in it. So many logs, leases and checkpoints cost hardly more than one.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._small.append((work, done))
+        if self._committing is None:
+            self._committing = asyncio.get_running_loop().create_task(self._commit_small(), name="sqlite commits")
+        return await done
+
+    async def _commit_small(self) -> None:
+        await asyncio.sleep(0)  # let all who are ready join the first
+        while self._small:
+            waiting, self._small = self._small, []
+            try:
+                results = await self._write(lambda works=[work for work, _ in waiting]: self._all_or_each(works))  # type: ignore[misc]
+            except (Disconnected, sqlite3.Error, RuntimeError) as error:  # told to each of them
+                results = [error] * len(waiting)
+            for (_, done), result in zip(waiting, results, strict=True):
+                if done.done():  # whoever waited was cancelled; it is written all the same
+                    continue
+                if isinstance(result, BaseException):
+                    done.set_exception(result)
+                else:
+                    done.set_result(result)
+        self._committing = None
+
+    def _all_or_each(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """Their results; where one fails the others don't: then each has a transaction of its own."""
+        try:
+            with self._transaction() as connection:
+                return [work(connection) for work in works]
+        except sqlite3.Error:
+            if len(works) == 1:
+                raise
+        return [self._alone(work) for work in works]
+
+    def _alone(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        def within() -> Any:
+            with self._transaction() as connection:
+                return work(connection)
+
+        try:
+            return _telling(within)
+        except (Disconnected, sqlite3.Error) as error:
+            return error
 
     async def _read(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reader, _telling, work)
@@ -117,14 +167,13 @@ class SqliteStore:
         return await self._write(work)
 
     async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:
-        def work() -> bool:
-            with self._transaction() as connection:
-                done = connection.execute(
-                    "update es_log set until = ? where log = ? and epoch = ?", (_now_ms() + ttl_ms, log, epoch)
-                )
+        def work(connection: sqlite3.Connection) -> bool:
+            done = connection.execute(
+                "update es_log set until = ? where log = ? and epoch = ?", (_now_ms() + ttl_ms, log, epoch)
+            )
             return done.rowcount == 1
 
-        return await self._write(work)
+        return await self._together(work)
 
     async def release(self, log: str, epoch: int) -> None:
         def work() -> None:
@@ -134,23 +183,22 @@ class SqliteStore:
         await self._write(work)
 
     async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
-        def work() -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
             one = segment
-            with self._transaction() as connection:
-                moved = connection.execute(
-                    "update es_log set seq = ?, pos = ?, hash = ? where log = ? and epoch = ? and seq = ?",
-                    (one.seq, one.pos + one.n - 1, one.hash, log, one.epoch, one.seq - 1),
-                )
-                if moved.rowcount == 0:
-                    return False
-                connection.execute(
-                    "insert into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data),
-                )
-                connection.executemany("insert or ignore into es_key values (?, ?)", keys.items())
+            moved = connection.execute(
+                "update es_log set seq = ?, pos = ?, hash = ? where log = ? and epoch = ? and seq = ?",
+                (one.seq, one.pos + one.n - 1, one.hash, log, one.epoch, one.seq - 1),
+            )
+            if moved.rowcount == 0:
+                return False
+            connection.execute(
+                "insert into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data),
+            )
+            connection.executemany("insert or ignore into es_key values (?, ?)", keys.items())
             return True
 
-        return await self._write(work)
+        return await self._together(work)
 
     async def head(self, log: str) -> Head | None:
         def work() -> Head | None:
@@ -251,11 +299,10 @@ class SqliteStore:
         return await self._read(work)
 
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
-        def work() -> None:
-            with self._transaction() as connection:
-                connection.execute("insert or replace into es_checkpoint values (?, ?, ?)", (name, log, pos))
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("insert or replace into es_checkpoint values (?, ?, ?)", (name, log, pos))
 
-        await self._write(work)
+        await self._together(work)
 
     async def checkpoints(self) -> Sequence[tuple[str, str, int]]:
         return await self._read(
@@ -333,6 +380,8 @@ class SqliteStore:
             if self._lock is not None:
                 os.close(self._lock)
 
+        if self._committing is not None:
+            await self._committing
         await self._write(work)
         self._writer.shutdown()
         self._reader.shutdown()

@@ -99,8 +99,10 @@ class Dispatch:
                 await lane.written(pos)
 
     def _merged(self, name: str, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
+        campaign = campaign_of(name)
         for webhook in self.webhooks.values():
-            webhook.take(name, first_pos, last_pos, entries)
+            if webhook.wants_campaign(campaign):
+                webhook.take(name, first_pos, last_pos, entries)
 
     async def _attend(self) -> None:
         """Keep to what the directory says."""

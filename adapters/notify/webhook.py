@@ -20,6 +20,7 @@ from adapters.notify.lane import THROTTLED, Course, Lane
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import campaign_of
 from adapters.notify.notice import Notices, WebhookParked, WebhookResumed
+from adapters.notify.order import LogOrder
 from adapters.notify.parcel import Batch, Parcel, encoded, packed, single
 from adapters.notify.post import Post, Slots
 from adapters.outward.sender import Answer, Sender
@@ -88,7 +89,7 @@ class Webhook:
             saved = await self._store.checkpoint(self._checkpoint, FEED_LOG)
             self._saved_floor = saved - 1
             self._floor = saved - 1 if saved else self.put.since
-            while missing := [one for one in self._feed.order.logs_after(self._floor) if one.name not in self.lanes]:
+            while missing := [one for one in self._wanted_after(self._floor) if one.name not in self.lanes]:
                 for known in missing:
                     done_pos = await self._store.checkpoint(self._checkpoint, known.name)
                     start = max(done_pos, await self._feed.pos_before(known.name, self._floor))
@@ -102,6 +103,10 @@ class Webhook:
         """Another address, secret or filter: from here on, and what had failed is tried again."""
         async with self._moving:
             self.put = self.post.put = put
+            for name, lane in list(self.lanes.items()):
+                if not self.wants_campaign(campaign_of(name)):
+                    await lane.halt()
+                    del self.lanes[name]
             await self._restart(list(self.lanes.values()))
 
     async def resume(self) -> None:
@@ -115,7 +120,7 @@ class Webhook:
             if not self._is_open:
                 raise StoreUnavailable(f"webhook {self.put.id!r} is not open yet")
             self._floor = min(self._floor, n)
-            behind = list(self._feed.order.logs_after(n))
+            behind = self._wanted_after(n)
             stuck = [one for one in self.lanes.values() if not one.is_well] if behind else []
             if behind:
                 await self._release(stuck)
@@ -129,6 +134,10 @@ class Webhook:
                 if lane.name not in {one.name for one in behind}:
                     await lane.restart()
             await self._save_all()
+
+    def _wanted_after(self, n: int) -> list[LogOrder]:
+        """Campaigns that it is told of, and that have a notification behind a feed position."""
+        return [one for one in self._feed.order.logs_after(n) if self.wants_campaign(campaign_of(one.name))]
 
     async def close(self) -> None:
         async with self._moving:
@@ -157,6 +166,7 @@ class Webhook:
     # -- what the feed tells ------------------------------------------------------------------------------------------
 
     def take(self, name: str, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
+        """Of campaigns that it is told of. Others have no lane: there may be thousands, and as many receivers of one each."""
         lane = self.lanes.get(name)
         if lane is None and self._is_open and entries:
             # Everything before this run was delivered (it lies below the floor) or never was.
@@ -172,10 +182,10 @@ class Webhook:
         return not self.put.campaigns or campaign in self.put.campaigns
 
     def reports(self) -> list[LaneReport]:
-        return [lane.report(ref) for ref, lane in self._heard()]
+        return [lane.report(campaign_of(name)) for name, lane in self.lanes.items()]
 
     def report(self) -> WebhookReport:
-        lanes = [lane for _, lane in self._heard()]
+        lanes = list(self.lanes.values())
         oldest = min((lane.oldest_at for lane in lanes if lane.oldest_at), default=0)
         return WebhookReport(
             behind=sum(lane.behind for lane in lanes),
@@ -185,10 +195,6 @@ class Webhook:
             parked_for=self._parked.reason if self._parked is not None else "",
             attempts=dict(self.post.counts),
         )
-
-    def _heard(self) -> list[tuple[str, Lane]]:
-        refs = ((campaign_of(name), lane) for name, lane in self.lanes.items())
-        return [(ref, lane) for ref, lane in refs if self.wants_campaign(ref)]
 
     @property
     def is_done(self) -> bool:

@@ -10,6 +10,7 @@ from simulations.bench.appends import rounds
 from simulations.bench.attempts import attempts
 from simulations.bench.figure import Series, ratio, save, show
 from simulations.bench.importing import importing
+from simulations.bench.notifying import notifying
 from simulations.bench.preview import preview, show_figures
 from simulations.postgres import Postgres
 
@@ -24,12 +25,17 @@ def main(
     agents: int = 1_000,
     leases: int = 1_000,
     rows: int = 100_000,
+    events: int = 1_000,
     only_preview: bool = False,
+    only_notify: bool = False,
 ) -> int:
-    """Measure appends and attempts, `count` rounds of `seconds` each; preview dialing on a list of `contacts`; and one
-    import of `rows` (0: none)."""
+    """Measure appends and attempts, `count` rounds of `seconds` each; notifications of `events` a second; preview dialing
+    on a list of `contacts`; and one import of `rows` (0: none)."""
     console = Console()
-    figures = {} if only_preview else _rounds(count, seconds, console)
+    if only_notify:
+        save(RESULT, _notify(count, seconds, events, console))
+        return 0
+    figures = {} if only_preview else _rounds(count, seconds, console) | _notify(count, seconds, events, console)
     previewed = preview(contacts, agents, leases)
     show_figures(f"preview: {contacts:,} contacts, {agents:,} agents, {leases:,} live leases", previewed, console)
     imported = _import(rows, console) if rows and not only_preview else {}
@@ -66,6 +72,21 @@ def _rounds(count: int, seconds: float, console: Console) -> dict[str, float]:
         console.print(f"attempts, round {number} of {count}: {each:,.0f}/s, {cpu:,.0f} per CPU-second")
     show("complete call attempts against the simulated PBX", [rate, per_cpu], [], console)
     return figures | {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
+
+
+def _notify(count: int, seconds: float, events_s: int, console: Console) -> dict[str, float]:
+    rounds = [asyncio.run(notifying(events_s, seconds)) for _ in range(count)]
+    for number, one in enumerate(rounds, 1):
+        console.print(
+            f"notifications, round {number} of {count}: {one.events:,} events, commit to receiver p50 {one.p50_ms:.1f} ms, "
+            f"p99 {one.p99_ms:.1f} ms; a bare client's p50 {one.bare_p50_ms:.1f} ms, p99 {one.bare_p99_ms:.1f} ms; "
+            f"CPU {one.cpu_s:.1f} s"
+        )
+    middle = {
+        name: sorted(getattr(one, f"{name}_ms") for one in rounds)[count // 2]
+        for name in ("p50", "p99", "bare_p50", "bare_p99")
+    }
+    return {f"notify_{name}_ms": value for name, value in middle.items()}
 
 
 def _import(rows: int, console: Console) -> dict[str, float]:

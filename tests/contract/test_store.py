@@ -473,3 +473,28 @@ async def test_TF_32_without_its_whole_file_no_log_leaves_the_store(opener: Open
         await everything(store, "a")  # never an empty log
     (tmp_path / "elsewhere").rename(path)
     assert [one.event.n for one in await everything(store, "a")] == [1, 2, 3]
+
+
+async def test_many_logs_at_once_are_written_and_one_that_lost_its_owner_hinders_no_other(opener: Opener) -> None:
+    """Their commits may be one: each log's append stands or falls by itself all the same."""
+    store, other = await opener(), await opener()
+    logs = [await store.open_log(f"l{number}") for number in range(40)]
+    taken = await other.segments.acquire("l7", "somebody else", 0)
+    if taken is None:  # its lease is live: as if it had run out
+        await store.segments.release("l7", logs[7].epoch)
+        assert await other.segments.acquire("l7", "somebody else", 0) is not None
+
+    async def write(log: Log) -> int:
+        for n in range(5):
+            await log.append([Append("s", ANY, [Counted(n=n)])])
+            await store.save_checkpoint("reader", log.name, n + 1)
+        return log.position
+
+    written = await asyncio.gather(*map(write, logs), return_exceptions=True)
+    assert isinstance(written.pop(7), Fenced)
+    assert written == [5] * 39
+    for place, log in enumerate(logs):
+        found = [one.event.n async for batch in store.read(log.name) for one in batch]
+        assert found == ([] if place == 7 else list(range(5)))
+        assert await store.checkpoint("reader", log.name) == len(found)
+        await log.close()

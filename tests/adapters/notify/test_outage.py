@@ -7,7 +7,7 @@ import pytest
 
 from adapters.notify import NotifyLimits
 from tests.adapters.notify.house import START_MS, House, VirtualClock, opening, talk, until
-from tests.adapters.notify.receiver import Receiver
+from tests.adapters.notify.receiver import Receiver, Script
 from tests.adapters.notify.test_webhook import believed, complete, living
 
 HOUR_MS = 3_600_000
@@ -35,7 +35,8 @@ async def test_EX_10_a_day_of_storms_stalls_and_silence_with_kills_between_loses
             house.write(ref, *opening(ref))
         goes_on()
         await until(lambda: all(complete(house, receiver, ref) for ref in REFS))
-        for hour, trouble in enumerate((500, "cut", 503, "lost", 429, "stall", 500, 500), 1):
+        troubles: tuple[Script, ...] = (500, "cut", 503, "lost", 429, "stall", 500, 500)
+        for hour, trouble in enumerate(troubles, 1):
             receiver.always = trouble
             goes_on()
             await clock.pass_until(START_MS + hour * 3 * HOUR_MS)

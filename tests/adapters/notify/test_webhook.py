@@ -466,3 +466,20 @@ async def test_progress_is_saved_every_so_many_deliveries() -> None:
         await house.notifier.start()
         await until(lambda: receiver.repeated == 1)  # the third: delivered, not yet noted
         assert [seq for _, seq in receiver.requests] == [1, 2, 3, 3]
+
+
+async def test_a_campaign_that_is_wanted_later_is_told_from_then_on_and_one_no_longer_wanted_no_more() -> None:
+    house, receiver = House(), Receiver()
+    async with living(house, receiver):
+        house.put("crm", receiver.url, campaigns=("sales",))
+        house.write("sales", *opening("sales"))
+        house.write("support", *opening("support"))
+        await believed(house, receiver, "sales")
+        assert [one.campaign for one in house.notifier.lanes("crm")] == ["sales"]
+        house.put("crm", receiver.url, campaigns=("support",))
+        await until(lambda: not house.notifier.lanes("crm"))
+        house.write("sales", status(1))
+        house.write("support", status(1))
+        await until(lambda: ("support", 4) in receiver.requests)
+        await house.merged()
+        assert [ref for ref, _ in receiver.requests] == ["sales"] * 3 + ["support"]
