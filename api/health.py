@@ -10,6 +10,7 @@ from api.metrics import text_of
 from api.problem import RETRY_AFTER_S
 from api.route import Call, Media, Route, Service, reply, roles
 from api.token import Role
+from api.token.keyfile import KeyStatus
 from engine.app import Engine, Running
 from engine.core.campaign import Status
 
@@ -39,7 +40,9 @@ class PublicKey(msgspec.Struct, kw_only=True):
 
     kid: str
     key: str
-    status: str
+    status: KeyStatus
+    not_after: view.Time | None
+    """When it stops to check tokens; null for one that signs or will."""
 
 
 class PublicKeys(msgspec.Struct, kw_only=True):
@@ -86,8 +89,11 @@ async def metrics(call: Call) -> web.Response:
 
 
 async def paseto_keys(call: Call) -> web.Response:
-    keys = call.service.keys
-    return reply(PublicKeys(keys=[PublicKey(kid=keys.kid, key=keys.paserk, status="signing")]))
+    keys = [
+        PublicKey(kid=one.kid, key=one.paserk, status=one.status, not_after=view.time(one.not_after))
+        for one in call.service.keys.published()
+    ]
+    return reply(PublicKeys(keys=keys))
 
 
 ROUTES = [

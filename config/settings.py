@@ -119,6 +119,12 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_agent_ttl_s: Positive = 12 * 3_600
     max_system_ttl_s: Positive = 90 * 86_400
 
+    @property
+    def longest_ttl_s(self) -> int:
+        """Of any role's tokens."""
+        people = max(self.max_administrator_ttl_s, self.max_supervisor_ttl_s, self.max_agent_ttl_s)
+        return max(people, self.max_system_ttl_s)
+
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_private_targets: bool = False

@@ -9,6 +9,7 @@ from engine.ports import StoreUnavailable, Unreadable
 cli = App(name="ringfold", help="An event-sourced outbound dialer.")
 cli.command("engine.command.serve:serve")
 cli.command("engine.command.token:token")
+cli.command("engine.command.key:commands", name="key")
 cli.command("engine.command.importing:import_file", name="import")
 cli.command("engine.command.log:show_log", name="log")
 cli.command("engine.command.explain:explain_contact", name="explain")

@@ -1,57 +1,84 @@
 """The keys of an installation, and the tokens made and checked with them."""
 
 import base64
-import contextlib
 import json
-import os
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pyseto
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
-from pyseto import Key
+import structlog
+from pyseto.key_interface import KeyInterface
 
+from api.token import keyfile
 from api.token.claim import AUDIENCE, MAX_TTL_S, SUBJECT, Principal, Role, TokenRefused, parsed, read
+from api.token.keyfile import KeyFile, KeyStatus, StoredKey
 
 MAX_TOKEN_CHARS = 4_096
 MAX_FOOTER_CHARS = 512
 FORM = re.compile(r"v4\.public\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 MALFORMED = "not a v4.public token with a footer"
+log = structlog.get_logger(__name__)
+
+
+class Ringed(NamedTuple):
+    """A key of the file, made ready."""
+
+    stored: StoredKey
+    secret: KeyInterface
+    public: KeyInterface
+
+
+class Published(NamedTuple):
+    """What everybody may know of a key. `not_after` in epoch ms, 0 where it has no end yet."""
+
+    kid: str
+    paserk: str
+    status: KeyStatus
+    not_after: int
 
 
 class KeyRing:
-    """The signing key and its public half. `open` makes one, readable by its owner only, where there is none."""
+    """As the file is now: it is looked at before each use, so that a rotation needs no restart.
 
-    def __init__(self, private_pem: bytes, issuer: str) -> None:
+    A file that can't be read any more, or is wrong, is told in the log once, and the keys stay those that were read last.
+    """
+
+    def __init__(self, path: Path, issuer: str) -> None:
         self.issuer = issuer
-        private = load_pem_private_key(private_pem, password=None)
-        assert isinstance(private, Ed25519PrivateKey)
-        public = private.public_key()
-        self._secret = Key.new(version=4, purpose="public", key=private_pem)
-        pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        self._public = Key.new(version=4, purpose="public", key=pem)
-        self.kid = self._public.to_paserk_id()
-        self.paserk = self._public.to_paserk()
+        self._path = path
+        self._seen = _mark(path)
+        self._keys = _ringed(keyfile.read(path))
 
     @classmethod
     def open(cls, path: Path, issuer: str = "ringfold") -> "KeyRing":
-        """Raises OSError: also for a file that others may read."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make(path)
-        if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path}: others may read the signing key; chmod 600 it, or replace it")
-        return cls(path.read_bytes(), issuer)
+        """Makes the file with one key where there is none. Raises OSError, ValueError: see `keyfile.read`."""
+        keyfile.make_unless_there(path, _now_ms())
+        return cls(path, issuer)
+
+    @property
+    def signing(self) -> Ringed:
+        self._look()
+        return next(one for one in self._keys.values() if one.stored.status is KeyStatus.SIGNING)
+
+    @property
+    def kid(self) -> str:
+        """Of the key that signs."""
+        return self.signing.stored.kid
+
+    def published(self) -> Sequence[Published]:
+        """Every key that tokens are checked by."""
+        self._look()
+        now = _now_ms()
+        return [
+            Published(kid, one.public.to_paserk(), one.stored.status, one.stored.not_after)
+            for kid, one in self._keys.items()
+            if one.stored.checks(now)
+        ]
 
     def mint(
         self,
@@ -80,31 +107,61 @@ class KeyRing:
             "agents": list(agents),
             "systems": list(systems),
         }
-        footer = json.dumps({"kid": self.kid}).encode()
-        return pyseto.encode(self._secret, msgspec.json.encode(claims), footer=footer).decode()
+        key = self.signing
+        footer = json.dumps({"kid": key.stored.kid}).encode()
+        return pyseto.encode(key.secret, msgspec.json.encode(claims), footer=footer).decode()
 
     def verify(self, token: str) -> Principal:
         """Raises TokenRefused."""
-        if self._kid(token) != self.kid:
+        kid = _kid(token)
+        self._look()
+        key = self._keys.get(kid)
+        if key is None or not key.stored.checks(_now_ms()):
             raise TokenRefused("no such key")
         try:
-            payload = pyseto.decode(self._public, token).payload
+            payload = pyseto.decode(key.public, token).payload
         except (ValueError, TypeError, pyseto.VerifyError, pyseto.DecryptError) as error:
             raise TokenRefused("signature doesn't hold") from error
         assert isinstance(payload, bytes)  # no deserializer was given
         return read(payload, self.issuer, datetime.now(UTC))
 
-    @staticmethod
-    def _kid(token: str) -> str:
-        """Which key the footer names, in a token that can be written in one way only."""
-        found = FORM.fullmatch(token) if len(token) <= MAX_TOKEN_CHARS else None
-        if found is None or len(found[2]) > MAX_FOOTER_CHARS:
-            raise TokenRefused(MALFORMED)
+    def _look(self) -> None:
+        """Two microseconds, where the file is as it was."""
+        mark = _mark(self._path)
+        if mark == self._seen:
+            return
+        self._seen = mark
         try:
-            _exactly(found[1])
-            return str(parsed(_exactly(found[2]))["kid"])
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise TokenRefused(MALFORMED) from error
+            self._keys = _ringed(keyfile.read(self._path))
+        except (OSError, ValueError) as error:
+            log.error("the key file can't be used, keys stay as they were", reason=str(error))
+        else:
+            log.info("the keys have changed", kids=list(self._keys))
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """Changes with the file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+
+def _ringed(file: KeyFile) -> dict[str, Ringed]:
+    return {one.kid: Ringed(one, *one.pair()) for one in file.keys}
+
+
+def _kid(token: str) -> str:
+    """Which key the footer names, in a token that can be written in one way only. Raises TokenRefused."""
+    found = FORM.fullmatch(token) if len(token) <= MAX_TOKEN_CHARS else None
+    if found is None or len(found[2]) > MAX_FOOTER_CHARS:
+        raise TokenRefused(MALFORMED)
+    try:
+        _exactly(found[1])
+        return str(parsed(_exactly(found[2]))["kid"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TokenRefused(MALFORMED) from error
 
 
 def _exactly(part: str) -> bytes:
@@ -118,16 +175,5 @@ def _exactly(part: str) -> bytes:
     return raw
 
 
-def _make(path: Path) -> None:
-    """A key file, whole or not at all: another process may want it at the same moment, and a crash leaves no half."""
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # somebody else was first: theirs holds
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _now_ms() -> int:
+    return int(datetime.now(UTC).timestamp() * 1_000)

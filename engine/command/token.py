@@ -29,9 +29,9 @@ def token(
     if not 1 <= ttl_s <= longest:
         print(f"ringfold: a token of role {role} lives from 1 to {longest} seconds (see [tokens])", file=sys.stderr)
         sys.exit(2)
-    keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
     try:
+        keys = KeyRing.open(Path(settings.tokens.key_file), issuer=settings.tokens.issuer)
         print(keys.mint(role, subject, ttl_s=ttl_s, campaigns=campaign, agents=agent, systems=system))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"ringfold: {error}", file=sys.stderr)
         sys.exit(2)

@@ -52,7 +52,7 @@ def footer_of(keys: KeyRing, **more: Any) -> bytes:
 def signed(keys: KeyRing, payload: bytes, footer: bytes | None = None, implicit: bytes = b"") -> str:
     """By the service's own key: only what is given can be wrong with it."""
     known = footer_of(keys) if footer is None else footer
-    return pyseto.encode(keys._secret, payload, footer=known, implicit_assertion=implicit).decode()
+    return pyseto.encode(keys.signing.secret, payload, footer=known, implicit_assertion=implicit).decode()
 
 
 def good(keys: KeyRing) -> str:
@@ -117,7 +117,7 @@ def by_another_key_under_its_own_id(keys: KeyRing) -> str:
 
 def public_bytes(keys: KeyRing) -> bytes:
     """What everybody may know of our key: no secret may be made of it."""
-    packed = keys.paserk.removeprefix("k4.public.")
+    packed = keys.published()[0].paserk.removeprefix("k4.public.")
     return base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
 
 
@@ -278,7 +278,7 @@ FOOTERS: dict[str, Made] = {
     "a key that is an address": footed(lambda _: b'{"kid":"https://example.com/key"}'),
     "a key in capitals": footed(lambda keys: json.dumps({"kid": keys.kid.upper()}).encode()),
     "a key with a space": footed(lambda keys: json.dumps({"kid": keys.kid + " "}).encode()),
-    "the public key in its place": footed(lambda keys: json.dumps({"kid": keys.paserk}).encode()),
+    "the public key in its place": footed(lambda keys: json.dumps({"kid": keys.published()[0].paserk}).encode()),
     "a key twice": footed(lambda keys: f'{{"kid":"x","kid":"{keys.kid}"}}'.encode()),
     "the same key twice": footed(lambda keys: f'{{"kid":"{keys.kid}","kid":"{keys.kid}"}}'.encode()),
     "a number that is none": footed(lambda keys: footer_of(keys)[:-1] + b',"x":NaN}'),
@@ -310,7 +310,7 @@ KEYS: dict[str, Made] = {
     "JWT without algorithm": web_token("none"),
     "JWT with HMAC": web_token("HS256"),
     "JWT said to be EdDSA": web_token("EdDSA"),
-    "the public key itself": lambda keys: keys.paserk,
+    "the public key itself": lambda keys: keys.published()[0].paserk,
     "the key id itself": lambda keys: keys.kid,
     **{
         f"{version}.{purpose}": headed(f"{version}.{purpose}.")

@@ -1,0 +1,57 @@
+"""Keys changed at the terminal, under a service that runs on."""
+
+from pathlib import Path
+
+import aiohttp
+
+from simulations.engine_process import EngineProcess
+from simulations.pbx import Script, SimulatedPbx
+
+ADMIN = ("--role", "administrator", "--subject", "admin", "--ttl-s", "600")
+
+
+async def statuses(process: EngineProcess, *words: str) -> dict[str, str]:
+    """Of the keys by id, as the command tells them."""
+    ended, told = await process.command("key", *words)
+    assert ended == 0, told
+    return {line.split()[0]: line.split()[1] for line in told.splitlines()}
+
+
+async def test_keys_follow_one_another_under_a_running_service(tmp_path: Path) -> None:
+    """Given a service that runs, when its key is exchanged by commands, then old and new tokens are taken as they say."""
+    pbx = SimulatedPbx(Script(), seed=1, time_scale=0.05, login_penalty_ms=0)
+    ami = {"port": await pbx.start(), "username": pbx.username, "secret": pbx.secret}
+    process = EngineProcess(tmp_path / "engine", {"ami": ami})
+    await process.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def status(token: str) -> int:
+                headers = {"Authorization": f"Bearer {token}"}
+                async with session.get(f"{process.base}/v1/campaigns", headers=headers) as answer:
+                    return answer.status
+
+            [first] = await statuses(process, "list")
+            _, before = await process.command("token", *ADMIN)
+            assert await status(before.strip()) == 200
+            second = next(kid for kid in await statuses(process, "add") if kid != first)
+            assert await statuses(process, "promote", second) == {first: "verifying", second: "signing"}
+            _, after = await process.command("token", *ADMIN)
+            assert (await status(before.strip()), await status(after.strip())) == (200, 200)
+            ended, told = await process.command("key", "retire", first)
+            assert (ended, "may not have ended" in told) == (2, True)
+            assert await statuses(process, "retire", first, "--at-once") == {second: "signing"}
+            assert (await status(before.strip()), await status(after.strip())) == (401, 200)
+    finally:
+        await process.stop()
+        await pbx.stop()
+
+
+async def test_a_key_file_that_cannot_be_used_is_told_in_words(tmp_path: Path) -> None:
+    process = EngineProcess(tmp_path / "engine", {"ami": {"secret": "none"}})
+    await process.command("key", "list")
+    (process.folder / "tokens.key").write_text("-----BEGIN PRIVATE KEY-----")
+    for words in (("token", *ADMIN), ("key", "list")):
+        ended, told = await process.command(*words)
+        assert (ended, told.count("\n")) == (2, 1), told
+        assert "tokens.key is not a file of keys" in told
