@@ -30,6 +30,7 @@ from api import (
     person,
     recording,
     retention,
+    revocation,
     successor,
     webhook,
 )
@@ -70,6 +71,7 @@ ROUTES = all_routes(
     interaction.ROUTES,
     event.ROUTES,
     webhook.ROUTES,
+    revocation.ROUTES,
     health.ROUTES,
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
@@ -227,7 +229,7 @@ def _principal(service: Service, request: web.Request) -> Principal:
         if scheme.lower() != "bearer":  # a scheme has no case
             raise TokenRefused("no bearer token")
         principal = service.keys.verify(token.lstrip(" "))
-        if principal.jti in service.engine.directory.revoked:
+        if principal.is_under(service.engine.directory.revoked):
             raise TokenRefused("revoked")
     except TokenRefused as refused:
         service.engine.measures.refused_tokens[str(refused)] += 1
@@ -242,7 +244,8 @@ def _with_ticket(service: Service, request: web.Request) -> Principal:
     """Whoever asked for the ticket, for one stream. Raises TokenRefused."""
     now = service.engine.clock.now_ms()
     used = service.tickets.use(request.query["ticket"], now)
-    if used is None or used.principal.expires_at <= now or used.principal.jti in service.engine.directory.revoked:
+    revoked = service.engine.directory.revoked
+    if used is None or used.principal.expires_at <= now or used.principal.is_under(revoked):
         raise TokenRefused("no such ticket")
     request[event.TICKET] = used
     return used.principal

@@ -184,7 +184,7 @@ def _still_good(call: Call, campaign: str) -> bool:
     principal = call.principal
     if principal.role is Role.SUPERVISOR and not _may_hear(call, campaign):
         return False
-    return call.at < principal.expires_at and principal.jti not in call.engine.directory.revoked
+    return call.at < principal.expires_at and not principal.is_under(call.engine.directory.revoked)
 
 
 def _text(one: Notification) -> str:

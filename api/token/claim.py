@@ -9,8 +9,10 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import Meta
 
+from engine.core.revocation import LONGEST_TOKEN_S, Revocations
+
 AUDIENCE = "ringfold"
-MAX_TTL_S = 90 * 86_400
+MAX_TTL_S = LONGEST_TOKEN_S
 CLOCK_LEEWAY_S = 5
 SUBJECT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -34,13 +36,18 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     subject: str
     jti: str
+    issued_at: int
+    """Epoch ms, as is `expires_at`."""
     expires_at: int
-    """Epoch ms."""
     campaigns: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     """Whom it may act for, where there are any."""
     systems: tuple[str, ...] = ()
     """External systems that it may speak as, where there are any."""
+
+    def is_under(self, revoked: Revocations) -> bool:
+        """Whether the token was revoked, or the subject's tokens were since it was given out."""
+        return revoked.covers(self.jti, self.subject, self.issued_at)
 
 
 class TokenRefused(Exception):
@@ -83,6 +90,7 @@ def read(payload: bytes, issuer: str, now: datetime) -> Principal:
         role=claims.role,
         subject=claims.sub,
         jti=claims.jti,
+        issued_at=int(issued.timestamp() * 1_000),
         expires_at=int(expires.timestamp() * 1_000),
         campaigns=claims.campaigns,
         agents=claims.agents,

@@ -22,6 +22,15 @@ from engine.core.archive import (
 from engine.core.erasure import ErasePerson, NumbersSuppressed, PersonErased, erase, salt_in
 from engine.core.personal import Details, Person
 from engine.core.refusal import absent, against_rule
+from engine.core.revocation import (
+    RevocationCommand,
+    RevocationEvent,
+    Revocations,
+    RevokeSubject,
+    RevokeToken,
+    SubjectRevoked,
+    TokenRevoked,
+)
 from engine.core.standing import SUPPRESSED, Standing, line_of
 from engine.core.webhook import (
     PutWebhook,
@@ -59,12 +68,6 @@ class ContactRefsUsed(msgspec.Struct, frozen=True, kw_only=True, tag="contact.re
     at: int
     campaign: str
     refs: tuple[str, ...]
-
-
-class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked.v1"):
-    at: int
-    jti: str
-    by: str
 
 
 class NumbersListed(msgspec.Struct, frozen=True, kw_only=True, tag="dnc.listed.v1"):
@@ -138,7 +141,7 @@ DirectoryEvent = (
     | ArchiveEvent
     | ContactRefsUsed
     | WebhookEvent
-    | TokenRevoked
+    | RevocationEvent
     | TagPut
     | TagRemoved
     | MappingPut
@@ -158,7 +161,7 @@ def stream_of(event: DirectoryEvent) -> str:
             return f"contacts/{event.campaign}"
         case WebhookPut() | WebhookRemoved():
             return f"webhook/{event.id}"
-        case TokenRevoked():
+        case TokenRevoked() | SubjectRevoked():
             return "tokens"
         case NumbersListed() | NumbersUnlisted():
             return f"dnc/{event.list}"
@@ -189,7 +192,7 @@ class Directory:
         self.contacts: dict[str, str] = {}
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
-        self.revoked: set[str] = set()
+        self.revoked = Revocations()
         self.tags: dict[str, None] = {}
         self.mappings: dict[str, dict[str, str]] = {}
         """How columns of files are named, by the mapping's name."""
@@ -223,8 +226,8 @@ class Directory:
                 self.webhooks[event.id] = event
             case WebhookRemoved():
                 self.webhooks.pop(event.id, None)
-            case TokenRevoked():
-                self.revoked.add(event.jti)
+            case TokenRevoked() | SubjectRevoked():
+                self.revoked.apply(event)
             case NumbersListed():
                 self.standing.put(event.list, _numbers(event.person), event.until, event.version)
             case NumbersUnlisted():
@@ -281,12 +284,6 @@ class UseContactRefs(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     campaign: str
     refs: tuple[str, ...]
-
-
-class RevokeToken(msgspec.Struct, frozen=True, kw_only=True):
-    at: int
-    by: str
-    jti: str
 
 
 class ListNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,7 +357,7 @@ DirectoryCommand = (
     | ArchiveCommand
     | UseContactRefs
     | WebhookCommand
-    | RevokeToken
+    | RevocationCommand
     | PutTag
     | RemoveTag
     | PutMapping
@@ -404,9 +401,9 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
             return list(webhook.rotate(state.webhooks.get(command.id), command)), None
         case RemoveWebhook():
             return list(webhook.remove(state.webhooks.get(command.id), command)), None
-        case RevokeToken():
-            revoked = command.jti in state.revoked
-            return ([] if revoked else [TokenRevoked(at=command.at, jti=command.jti, by=command.by)]), None
+        case RevokeToken() | RevokeSubject():
+            revoking, given = state.revoked.decide(command)
+            return list(revoking), given
         case ListNumbers():
             return _list(state, command)
         case UnlistNumbers():

@@ -129,6 +129,12 @@ def test_only_administrators_export_and_erase_people() -> None:
     assert set(found.values()) == {frozenset({Role.ADMINISTRATOR})}
 
 
+def test_only_administrators_revoke_tokens() -> None:
+    found = {named(route): route.roles for route in ROUTES if "/tokens/" in route.path}
+    assert set(found) == {"POST /v1/tokens/revoke", "GET /v1/tokens/revoked"}
+    assert set(found.values()) == {frozenset({Role.ADMINISTRATOR})}
+
+
 async def test_without_a_token_every_route_is_closed(service: World) -> None:
     for route in ROUTES:
         answer = await ask(service, route.method, address(route), body={}, token="")
