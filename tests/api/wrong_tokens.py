@@ -183,7 +183,7 @@ def twice(name: str, first: Any) -> Made:
 CLAIMS: dict[str, Made] = {
     "expired": of(exp=at(seconds=-1)),
     "expired long ago": of(iat="1970-01-01T00:00:00Z", exp="1970-01-02T00:00:00Z"),
-    "lives too long": of(exp=at(seconds=MAX_TTL_S + 60)),
+    "lives too long": of(exp=at(seconds=MAX_TTL_S, days=1)),
     "ends in the year 9999": of(exp="9999-12-31T23:59:59Z"),
     "without an end": of(exp=None),
     "an end that is null": paying(json.dumps({**claims(), "exp": None}).encode()),
@@ -203,7 +203,7 @@ CLAIMS: dict[str, Made] = {
     "issued in the future": of(iat=at(days=1), exp=at(days=2)),
     "without a time of issue": of(iat=None),
     "issued without a zone": of(iat=at()[:19]),
-    "not yet valid": of(nbf=at(minutes=30)),
+    "not yet valid": of(nbf=at(days=1)),
     "a beginning that is no time": of(nbf="soon"),
     "a beginning that is a number": of(nbf=0),
     "for another audience": of(aud="elsewhere"),
