@@ -31,6 +31,7 @@ from api import (
     recording,
     retention,
     revocation,
+    session,
     successor,
     webhook,
 )
@@ -72,6 +73,7 @@ ROUTES = all_routes(
     event.ROUTES,
     webhook.ROUTES,
     revocation.ROUTES,
+    session.ROUTES,
     health.ROUTES,
 )
 PRINCIPAL = web.RequestKey("principal", Principal)
@@ -183,7 +185,7 @@ def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats, f
         principal = request[PRINCIPAL]
         if principal.role not in route.roles:
             raise Problem(403, "forbidden", f"the role {principal.role} may not do this")
-        standing = buckets.take(principal.jti, service.engine.clock.now_ms())
+        standing = buckets.take(principal.share, service.engine.clock.now_ms())
         if standing is not None:
             request[SHARE] = standing.headers(buckets.rate)
             if not standing.passes:
@@ -191,7 +193,7 @@ def _bound(service: Service, route: Route, buckets: Buckets, repeats: Repeats, f
                 raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(standing.retry_after_s)})
         call = Call(service, principal, request)
         call.query(route.query)
-        with flights.of(principal.jti):
+        with flights.of(principal.share):
             if HEADER in request.headers and is_keyed(route):
                 who = f"{principal.role}:{principal.subject}"
                 return await repeats.once(request, who, await call.raw(), lambda: route.handler(call))

@@ -31,8 +31,8 @@ ALWAYS = (
 )
 """Problems that any route may answer with."""
 WITH_BODY = ("malformed-json", "body-too-slow", "body-too-large", "unsupported-media-type")
-PERSONAL = ("/v1/agents/{agent}/next", "/v1/persons/export")
-"""Their answers hold people's data, which is kept nowhere else; asked again, they give the same."""
+UNKEPT = ("/v1/agents/{agent}/next", "/v1/persons/export", "/v1/sessions")
+"""Their answers hold people's data or open doors, which is kept nowhere else; asked again, they do no harm."""
 KEYED = ("bad-idempotency-key", "request-under-way", "idempotency-key-reused")
 COMMANDS = ("mailbox-full", "draining")
 KEY = {
@@ -355,7 +355,7 @@ def _problem(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:
 
 def is_keyed(route: Route) -> bool:
     """Whether it heeds an Idempotency-Key."""
-    return route.method == "POST" and not isinstance(route.takes, Media) and route.path not in PERSONAL
+    return route.method == "POST" and not isinstance(route.takes, Media) and route.path not in UNKEPT
 
 
 def problems_of(route: Route) -> set[str]:

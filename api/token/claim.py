@@ -44,10 +44,17 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Whom it may act for, where there are any."""
     systems: tuple[str, ...] = ()
     """External systems that it may speak as, where there are any."""
+    session_of: str = ""
+    """The `jti` of the token that a session was opened with; "" for a token."""
+
+    @property
+    def share(self) -> str:
+        """Whose share of requests it uses: sessions have that of their token, or a token had as many as it likes."""
+        return self.session_of or self.jti
 
     def is_under(self, revoked: Revocations) -> bool:
-        """Whether the token was revoked, or the subject's tokens were since it was given out."""
-        return revoked.covers(self.jti, self.subject, self.issued_at)
+        """Whether it was revoked, or the token that it was opened with, or whatever the subject had by then."""
+        return any(revoked.covers(one, self.subject, self.issued_at) for one in (self.jti, self.share))
 
 
 class TokenRefused(Exception):
@@ -68,6 +75,7 @@ class Claims(msgspec.Struct, kw_only=True):
     campaigns: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    session_of: Annotated[str, Meta(max_length=64)] = ""
 
 
 def read(payload: bytes, issuer: str, now: datetime) -> Principal:
@@ -95,6 +103,7 @@ def read(payload: bytes, issuer: str, now: datetime) -> Principal:
         campaigns=claims.campaigns,
         agents=claims.agents,
         systems=claims.systems,
+        session_of=claims.session_of,
     )
 
 

@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pyseto
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pyseto import Key
 from pyseto.key_interface import KeyInterface
 
 MAX_KEYS = 20
 MAX_FILE_BYTES = 64 * 1024
 SECRET_BYTES = 32
+FOR_SESSIONS = b"ringfold v4.local sessions"
+"""This text is storage: what is derived under another is another key."""
 
 
 class KeyStatus(StrEnum):
@@ -51,18 +56,29 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def checks(self, at: int) -> bool:
         return self.status is not KeyStatus.VERIFYING or at < self.not_after
 
-    def pair(self) -> tuple[KeyInterface, KeyInterface]:
-        """The secret and the public half. Raises ValueError where they don't belong to the id."""
+    def made_ready(self) -> "ReadyKey":
+        """Raises ValueError where the secret doesn't belong to the id."""
         try:
             packed = self.secret.removeprefix("k4.secret.")
             seed = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))[:SECRET_BYTES]
             public = _public(Ed25519PrivateKey.from_private_bytes(seed))
             secret = Key.from_paserk(self.secret)
+            derived = HKDF(SHA512(), SECRET_BYTES, salt=None, info=FOR_SESSIONS).derive(seed)
+            local = Key.new(version=4, purpose="local", key=derived)
         except (ValueError, TypeError, pyseto.PysetoError):  # not named: its text may hold the key
             raise ValueError(f"the secret of {self.kid} is no key") from None
         if public.to_paserk_id() != self.kid:
             raise ValueError(f"the secret of {self.kid} is another key's")
-        return secret, public
+        return ReadyKey(self, secret, public, local)
+
+
+class ReadyKey(NamedTuple):
+    """A key of the file in each of its uses. `local` encrypts sessions, and is made of the secret: they change together."""
+
+    stored: StoredKey
+    secret: KeyInterface
+    public: KeyInterface
+    local: KeyInterface
 
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,7 +146,7 @@ def read(path: Path) -> KeyFile:
     if len({one.kid for one in found.keys}) != len(found.keys) or len(found.keys) > MAX_KEYS:
         raise ValueError(f"{path}: up to {MAX_KEYS} keys, each once")
     for one in found.keys:
-        one.pair()
+        one.made_ready()
     return found
 
 

@@ -21,6 +21,13 @@ class TokenRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.revoked
     at: int
     jti: str
     by: str
+    expires_at: int = 0
+    """Epoch ms; 0 where nobody said when."""
+
+    @property
+    def until(self) -> int:
+        """From when on it needs no remembering."""
+        return self.expires_at or self.at + KEPT_MS
 
 
 class SubjectRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.subject_revoked.v1"):
@@ -30,11 +37,16 @@ class SubjectRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="token.subje
     subject: str
     by: str
 
+    @property
+    def until(self) -> int:
+        return self.at + KEPT_MS
+
 
 class RevokeToken(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     by: str
     jti: str
+    expires_at: int = 0
 
 
 class RevokeSubject(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +66,8 @@ class Revocations:
 
     def apply(self, event: RevocationEvent) -> None:
         """Also forgets those that no living token can be under."""
-        self._tokens = {key: one for key, one in self._tokens.items() if one.at + KEPT_MS > event.at}
-        self._subjects = {key: one for key, one in self._subjects.items() if one.at + KEPT_MS > event.at}
+        self._tokens = {key: one for key, one in self._tokens.items() if one.until > event.at}
+        self._subjects = {key: one for key, one in self._subjects.items() if one.until > event.at}
         match event:
             case TokenRevoked():
                 self._tokens[event.jti] = event
@@ -81,7 +93,8 @@ class Revocations:
                 if command.jti in self._tokens:
                     return [], None
                 _check(self._tokens, command.at)
-                return [TokenRevoked(at=command.at, jti=command.jti, by=command.by)], None
+                event = TokenRevoked(at=command.at, jti=command.jti, by=command.by, expires_at=command.expires_at)
+                return [event], None
             case RevokeSubject():
                 if command.subject not in self._subjects:
                     _check(self._subjects, command.at)
@@ -91,5 +104,5 @@ class Revocations:
 
 
 def _check(known: dict[str, Any], at: int) -> None:
-    if sum(one.at + KEPT_MS > at for one in known.values()) >= MAX_REVOKED:
+    if sum(one.until > at for one in known.values()) >= MAX_REVOKED:
         raise against_rule("too-many-revoked", f"{MAX_REVOKED} are revoked already: exchange the key instead")

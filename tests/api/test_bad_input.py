@@ -74,6 +74,7 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"/v1/imports/{NONE}/confirm"): {"accept_errors": False, "confirm_removal": False},
     ("POST", "/v1/persons/erase"): {"number": "15550001", "suppress": False, "after_call": False},
     ("POST", "/v1/persons/export"): {"contact": "spring:1"},
+    ("POST", "/v1/sessions"): {"ttl_s": 60},
     ("POST", "/v1/tokens/revoke"): {"jti": NONE, "subject": "agent1"},
 }
 """Every address that takes a JSON object, with every field it takes."""

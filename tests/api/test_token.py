@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from api.token import KeyRing, Principal, Role, TokenRefused
 from engine.core.revocation import RevokeToken
 from tests.api.asking import Answer, ask
-from tests.api.wrong_tokens import ALPHABET, WRONG, body, good, signed
+from tests.api.wrong_tokens import ALPHABET, WRONG, body, good, good_session, signed
 from tests.world import World
 
 Recorded = Callable[[str, object], None]
@@ -27,6 +27,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 @pytest.mark.parametrize("other", [{}, {"nbf": "2020-01-01T00:00:00Z"}, {"unknown": 1}])
 def test_the_corpus_is_wrong_by_one_thing_each(keys: KeyRing, other: dict[str, Any]) -> None:
     assert keys.verify(signed(keys, body(**other))).role is Role.ADMINISTRATOR
+    assert keys.verify(good_session(keys)).session_of == "1" * 32
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -38,8 +39,8 @@ def test_a_wrong_token_is_refused(keys: KeyRing, what: str) -> None:
 @settings(max_examples=2_000, deadline=None)
 @given(data=st.data())
 def test_nothing_but_the_token_itself_is_taken(keys: KeyRing, data: st.DataObject) -> None:
-    """Given a good token, when any of its text is changed, left out, put in, doubled or exchanged, then it is refused."""
-    token = good(keys)
+    """Given a good token or session, when its text is changed, left out, put in, doubled or exchanged, it is refused."""
+    token = data.draw(st.sampled_from((good, good_session)))(keys)
     place = st.integers(0, len(token))
     changed = token
     for _ in range(data.draw(st.integers(1, 3))):

@@ -15,7 +15,7 @@ from pyseto import Key
 from pyseto.key_interface import KeyInterface
 
 from api.token import AUDIENCE, MAX_TTL_S, KeyRing
-from api.token.ring import MAX_FOOTER_CHARS, MAX_TOKEN_CHARS
+from api.token.ring import MAX_FOOTER_CHARS, MAX_TOKEN_CHARS, SESSION
 
 Made = Callable[[KeyRing], str]
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -376,5 +376,53 @@ TEXTS: dict[str, Made] = {
 }
 """What is no token of ours as it is written."""
 
-WRONG: dict[str, Made] = {**CLAIMS, **FOOTERS, **KEYS, **TEXTS}
-assert len(WRONG) == len(CLAIMS) + len(FOOTERS) + len(KEYS) + len(TEXTS)
+
+def session(payload: bytes, footer: bytes | None = None, implicit: bytes = SESSION) -> Made:
+    """Encrypted under our own key for sessions: only what is given can be wrong with it."""
+
+    def token(keys: KeyRing) -> str:
+        local = keys.signing.local
+        known = json.dumps({"kid": local.to_paserk_id()}).encode() if footer is None else footer
+        return pyseto.encode(local, payload, footer=known, implicit_assertion=implicit).decode()
+
+    return token
+
+
+def good_session(keys: KeyRing) -> str:
+    return session(body(session_of="1" * 32))(keys)
+
+
+def of_session(change: Callable[[str], str]) -> Made:
+    return lambda keys: change(good_session(keys))
+
+
+SESSIONS: dict[str, Made] = {
+    "a session of nothing": session(body()),
+    "a session of an empty token": session(body(session_of="")),
+    "a session of a number": session(body(session_of=1)),
+    "a session of an endless token": session(body(session_of="1" * 65)),
+    "a token of a token": of(session_of="1" * 32),
+    "a session without its implicit assertion": session(body(session_of="1" * 32), implicit=b""),
+    "a session for something else": session(body(session_of="1" * 32), implicit=b"ticket"),
+    "a session under the signing key's id": lambda keys: session(body(session_of="1" * 32), footer_of(keys))(keys),
+    "a session without a footer": session(body(session_of="1" * 32), b""),
+    "a session under no key": session(body(session_of="1" * 32), b'{"kid":"k4.lid.none"}'),
+    "an expired session": session(body(session_of="1" * 32, exp=at(seconds=-1))),
+    "a session without an end": session(body(session_of="1" * 32, exp=None)),
+    "a session for others": session(body(session_of="1" * 32, aud="elsewhere")),
+    "a session with a role twice": session(b'{"role":"agent",' + body(session_of="1" * 32)[1:]),
+    "a session called public": of_session(lambda token: token.replace("v4.local.", "v4.public.")),
+    "a session of v3": of_session(lambda token: token.replace("v4.", "v3.")),
+    "a session cut off": of_session(lambda token: with_part(token, 2, lambda part: part[:-4])),
+    "a session with junk": of_session(lambda token: token + "!"),
+    "a session with another nonce": of_session(lambda token: with_part(token, 2, lambda part: "AAAA" + part[4:])),
+    "a session with another end": of_session(lambda token: with_part(token, 2, lambda part: part[:-8] + "AAAAAAAA")),
+    "a session with another footer": of_session(lambda token: with_part(token, 3, lambda _: encoded(b'{"kid":1}'))),
+    "a token under a session's key id": lambda keys: signed(
+        keys, body(), json.dumps({"kid": keys.signing.local.to_paserk_id()}).encode()
+    ),
+}
+"""What is no session of ours."""
+
+WRONG: dict[str, Made] = {**CLAIMS, **FOOTERS, **KEYS, **TEXTS, **SESSIONS}
+assert len(WRONG) == len(CLAIMS) + len(FOOTERS) + len(KEYS) + len(TEXTS) + len(SESSIONS)
