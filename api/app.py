@@ -82,6 +82,8 @@ SHARE: web.RequestKey[dict[str, str]] = web.RequestKey("share", dict)
 REASON = web.RequestKey("reason", str)
 """Why a token was refused: for the audit alone."""
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
+MAX_FIELD_BYTES, MAX_LINE_BYTES = 16_384, 32_768
+"""Of a header, and of the line with the address: every parameter at its longest fits, whatever it is written in."""
 OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/openapi.json", "/docs", "/problems/{code}"})
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
@@ -120,7 +122,7 @@ def make_app(
     app = web.Application(
         middlewares=[_answers(service, refusals)],
         client_max_size=limits.max_body_bytes,
-        handler_args={"max_field_size": 16_384},
+        handler_args={"max_field_size": MAX_FIELD_BYTES, "max_line_size": MAX_LINE_BYTES},
     )
     app.on_cleanup.append(refusals.close)
     app.on_response_prepare.append(_headers(limits.origins))

@@ -43,7 +43,7 @@ class Following(Waiting, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(max_length=200)] = "now"
     """The cursor to go on from; empty is the beginning, `now` the end."""
     campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
-    types: str = ""
+    types: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     """Types of notifications, separated by commas; empty is all."""
 
 
@@ -60,7 +60,7 @@ class CallNotifications(Notifications, kw_only=True):
 
 class TicketAsked(msgspec.Struct, forbid_unknown_fields=True):
     campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
-    types: str = ""
+    types: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     """As of the feed."""
 
 

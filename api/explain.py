@@ -22,8 +22,8 @@ READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role
 class Question(msgspec.Struct, forbid_unknown_fields=True):
     """One of `contact` and `number`."""
 
-    contact: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
-    number: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    contact: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    number: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     campaign: Annotated[str, msgspec.Meta(max_length=100)] = ""
     """Of the contact, where its ref alone isn't known."""
 

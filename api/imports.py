@@ -36,18 +36,18 @@ class Mapping(msgspec.Struct, forbid_unknown_fields=True):
 
 class UploadOptions(msgspec.Struct, forbid_unknown_fields=True):
     campaign: Ref
-    mode: str = "add"
+    mode: Annotated[str, msgspec.Meta(max_length=20)] = "add"
     """`add`, `overwrite`, `close_open` or `full_sync`."""
-    mapping: str = ""
+    mapping: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """A column mapping by its name."""
-    region: str | None = None
+    region: Annotated[str, msgspec.Meta(max_length=10)] | None = None
     """The ISO country of numbers that name none; the campaign's `default_region` where it isn't said."""
-    encoding: str = "utf-8"
-    required: str = ""
+    encoding: Annotated[str, msgspec.Meta(max_length=40)] = "utf-8"
+    required: Annotated[str, msgspec.Meta(max_length=1_000)] = ""
     """Columns that must not be empty, separated by commas."""
     prefix: Literal["true", "false"] = "false"
     """Whether refs get the campaign's ref in front."""
-    tags: str = "replace"
+    tags: Annotated[str, msgspec.Meta(max_length=20)] = "replace"
     """`replace` or `add`."""
     name: Annotated[str, msgspec.Meta(max_length=MAX_FILE_NAME_CHARS)] = ""
 

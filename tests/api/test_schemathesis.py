@@ -11,10 +11,12 @@ import pytest
 
 from api.app import ROUTES
 from tests.adapters.importer.files import CHECKED, csv_of, reached
+from tests.api import acceptance
 from tests.api.asking import ask, token_of
 from tests.service.test_preview import act, take
 from tests.world import World
 
+ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
 """For each operation and phase; more find more, and take longer: `make schemathesis`."""
 SEED = "1"
@@ -31,6 +33,7 @@ CHECKS = (
     "allow_header_conformance",
     "use_after_free",
     "ignored_auth",
+    "valid_is_taken",
 )
 MIN_CASES_PER_OPERATION = 10
 REPORT_CHARS = 3_000
@@ -79,7 +82,11 @@ async def test_schemathesis_finds_nothing(
         *("--report-json-path", str(told)),
     ]
     child = await asyncio.create_subprocess_exec(
-        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": acceptance.__name__, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert child.stdout is not None
     report = (await child.stdout.read()).decode()
