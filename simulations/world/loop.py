@@ -1,0 +1,127 @@
+"""An event loop whose time jumps to the next timer whenever nothing is ready, and whose sockets are memory.
+
+Nothing in it waits for the real world: threads run inline, connections lead to servers of the same loop. So order follows
+from the program alone. A *life* is whatever was begun in one process of the world; to kill it is to run nothing of it again:
+no `finally`, no cancellation, as SIGKILL leaves it.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+from simulations.world.transport import Listener, connect
+
+TIMER_RESOLUTION_S = 1e-6
+BURIAL_S = 60
+TASKS_KEPT = 4_096
+
+life: ContextVar[int] = ContextVar("life", default=0)
+
+
+class Stalled(Exception):
+    """Everybody waits for somebody else, and no timer is set."""
+
+
+class Clockwork:
+    """Where the loop would sleep, its time passes instead."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def select(self, timeout_s: float | None) -> list[Any]:
+        if timeout_s is None:
+            raise Stalled
+        self.now_s += max(0.0, timeout_s)
+        return []
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector = Clockwork()
+        self._clock_resolution = TIMER_RESOLUTION_S
+        self._dead: set[int] = set()
+        self._listeners: dict[int, Listener] = {}
+        self._ports = itertools.count(1)
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._tidy_at_tasks = TASKS_KEPT
+        self.set_task_factory(self._new_task)
+
+    def time(self) -> float:
+        return self._selector.now_s
+
+    # -- lives --------------------------------------------------------------------------------------------------------
+
+    def kill(self, which: int) -> None:
+        """Nothing of this life runs any more; its connections break."""
+        self._dead.add(which)
+        for listener in self._listeners.values():
+            listener.break_all(lambda context: context.get(life) == which)
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> asyncio.Task[Any]:
+        # A dead life's tasks are kept: collected, they would run their `finally` after all.
+        if len(self._tasks) >= self._tidy_at_tasks:
+            self._tasks = [one for one in self._tasks if not one.done()]
+            self._tidy_at_tasks = 2 * len(self._tasks) + TASKS_KEPT
+        task = asyncio.Task(work, loop=loop, **how)
+        self._tasks.append(task)
+        return task
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+        context = copy_context() if context is None else context  # an empty one is false
+        return super().call_soon(self._alive, context, callback, args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        context = copy_context() if context is None else context  # an empty one is false
+        return super().call_at(when, self._alive, context, callback, args, context=context)
+
+    def _alive(self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if context.get(life, 0) not in self._dead:
+            callback(*args)
+
+    async def bury(self) -> None:
+        """End whatever is left, the dead too: only when nothing that they do in their `finally` matters any more."""
+        self._dead.clear()
+        left = [one for one in self._tasks if not one.done() and one is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=BURIAL_S)
+        for task in left:
+            if not task.done():  # what would have woken it came while it was dead
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+                with contextlib.suppress(RuntimeError):
+                    task.get_coro().close()
+
+    # -- no outside world ---------------------------------------------------------------------------------------------
+
+    def run_in_executor(self, _executor: Any, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """At once: a thread would bring the real world's order in."""
+        done = self.create_future()
+        try:
+            done.set_result(work(*args))
+        except Exception as error:  # noqa: BLE001  # whoever waits for the work gets it
+            done.set_exception(error)
+        return done
+
+    async def create_server(self, factory: Any, _host: Any = None, port: Any = 0, **_: Any) -> Any:  # type: ignore[override]
+        listener = Listener(self, factory, port or next(self._ports))
+        self._listeners[listener.port] = listener
+        return listener
+
+    async def create_connection(self, factory: Any, _host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+        listener = self._listeners.get(port)
+        if listener is None or listener.closed:
+            raise ConnectionRefusedError(f"nobody listens on port {port}")
+        return connect(self, factory(), listener)
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass

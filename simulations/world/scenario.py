@@ -1,0 +1,59 @@
+"""Scenarios: what happens in a world, as a TOML file. A key that is unknown or out of bounds is an error that names it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+PerHour = Annotated[float, msgspec.Meta(ge=0, le=3_600)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
+
+
+class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    count: Annotated[int, msgspec.Meta(ge=1, le=500)] = 5
+    preview_s: Seconds = 10
+    """How long an agent looks at a contact before dialling, on average; so too below."""
+    wrapup_s: Seconds = 15
+    skips: Share = 0.05
+    pauses: Share = 0.02
+    """How often an agent takes a break after a contact."""
+    pause_s: Seconds = 300
+
+
+class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    answer: Share = 0.35
+    busy: Share = 0.15
+    invalid: Share = 0.05
+    """Whoever is left over doesn't answer."""
+    talk_s: Seconds = 60
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often each happens, per hour, at random moments."""
+
+    crashes: PerHour = 0
+    """The engine is killed, and started again over the same logs."""
+    cuts: PerHour = 0
+    """The connection to the PBX breaks."""
+    cut_originates: PerHour = 0
+    """It breaks at the next Originate: before or after the response, dialled or not."""
+    pbx_restarts: PerHour = 0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    hours: Annotated[float, msgspec.Meta(gt=0, le=24)] = 1
+    contacts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
+    agents: Agents = Agents()
+    callees: Callees = Callees()
+    faults: Faults = Faults()
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Raises msgspec.ValidationError, which names the key; OSError."""
+    scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
+    callees = scenario.callees
+    if callees.answer + callees.busy + callees.invalid > 1:
+        raise msgspec.ValidationError("answer, busy and invalid are more than 1 together - at `$.callees`")
+    return scenario
