@@ -31,8 +31,14 @@ ALWAYS = (
 )
 """Problems that any route may answer with."""
 WITH_BODY = ("malformed-json", "body-too-slow", "body-too-large", "unsupported-media-type")
-UNKEPT = ("/v1/agents/{agent}/next", "/v1/persons/export", "/v1/sessions")
-"""Their answers hold people's data or open doors, which is kept nowhere else; asked again, they do no harm."""
+UNKEPT = (
+    "/v1/agents/{agent}/next",
+    "/v1/persons/export",
+    "/v1/sessions",
+    "/v1/events/tickets",
+    "/v1/webhooks/{webhook}/rotate",
+)
+"""Their answers hold people's data, open doors or tell secrets, which is kept nowhere else."""
 KEYED = ("bad-idempotency-key", "request-under-way", "idempotency-key-reused")
 COMMANDS = ("mailbox-full", "draining")
 KEY = {

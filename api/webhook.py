@@ -250,7 +250,8 @@ async def delete(call: Call) -> web.Response:
 
 async def rotate(call: Call) -> web.Response:
     """Everything is signed with the former secret and signing key too until the grace period ends, so that no receiver
-    need change at that very moment."""
+    need change at that very moment. Who names the secret can ask again, and nothing more changes; one that is made is another
+    each time."""
     known = _known(call)
     body = await call.body(Rotation)
     _check_secret(body.secret)

@@ -92,7 +92,8 @@ class PutWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotateWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Sign with other secrets from now on, and with the present ones too until `former_until` (epoch ms)."""
+    """Sign with other secrets from now on, and with the present ones too until `former_until` (epoch ms). With the present
+    secret again it is no news."""
 
     at: int
     by: str
@@ -144,6 +145,8 @@ def rotate(known: WebhookPut | None, command: RotateWebhook) -> list[WebhookEven
     if known is None:
         raise absent("webhook", command.id)
     had = secrets_in(known)
+    if command.secret == had.secret:
+        return []  # asked again: what was in use before stays in use
     secrets = Secrets(
         secret=command.secret,
         signing_key=command.signing_key,

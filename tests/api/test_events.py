@@ -227,6 +227,7 @@ async def test_a_ticket_gives_no_more_than_the_token_it_was_asked_with(service: 
 async def test_a_stop_ends_streams_and_polls_as_answers_end(tmp_path: Any, pbx: SimulatedPbx) -> None:
     async with running(settings_for(tmp_path, ami_of(pbx))) as service:
         await service.campaign("spring", [], agents=())
+        await service.told("spring", "campaign.created")
         polling = asyncio.create_task(ask(service, "GET", f"{EVENTS}?after=now&wait=30"))
         async with stream(service, "after=") as one:
             await one.take(1)

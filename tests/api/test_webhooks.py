@@ -153,6 +153,8 @@ async def test_two_secrets_and_keys_while_they_are_rotated(service: World, recei
     assert (rotated.body["former_secret_until"] is None) == (grace_s == 0)
     own = await ask(service, "POST", f"{HOOK}/rotate", {"secret": SECRET, "grace_s": 0})
     assert "secret" not in own.body
+    again = await ask(service, "POST", f"{HOOK}/rotate", {"secret": SECRET, "grace_s": 600})
+    assert again.body["public_keys"] == own.body["public_keys"]  # asked again, nothing more changes
     assert fits(SECRET, await renamed(service, receiver, "B"))
 
 
