@@ -161,7 +161,10 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
             raise invalid("after", "not a cursor of this feed") from None
         except FeedGap as met:
             gap, cursor = met, met.cursor
-        async with sse_response(call.request, ping_interval=call.service.limits.heartbeat_s) as response:
+        limits = call.service.limits
+        async with sse_response(
+            call.request, ping_interval=limits.heartbeat_s, send_timeout=limits.stalled_stream_s
+        ) as response:
             # The client has gone or reads no more; or the store can't be read: then the client comes back with its cursor.
             with contextlib.suppress(ConnectionResetError, TimeoutError, StoreUnavailable):
                 while response.is_connected() and _still_good(call, campaign) and not call.service.stopping.is_set():

@@ -63,6 +63,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_s: int = 30
     max_streams: int = 2_000
     heartbeat_s: int = 15
+    stalled_stream_s: int = 120
+    """How long a stream's client may read nothing before it is cut off."""
     rate: Rate = Rate()
     max_in_flight: int = 0
     """Requests of one token under way at a time; 0 is no limit."""

@@ -184,7 +184,8 @@ class FeedReader:
         known = self.order.logs.get(CAMPAIGN_PREFIX + campaign) if campaign else None
         within = known.after_n(n) if known is not None else self.order.at_n(n + 1)
         assert within is not None
-        what = f"{within.last_n - n} notifications of {campaign_of(within.log)!r} left the store with its archived log"
+        missing = within.last_n - max(n, within.first_n - 1)
+        what = f"{missing} notifications of {campaign_of(within.log)!r} left the store with its archived log"
         return FeedGap(what, self._merger.cursors.write(within.last_n))
 
     async def _page(self, n: int, head: int, campaign: str) -> list[Entry]:

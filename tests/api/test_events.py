@@ -1,14 +1,20 @@
 """The feed over HTTP: long polls wait and wake, streams resume where they were cut off, without gap or repeat."""
 
 import asyncio
+import contextlib
 import json
+import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
+from api.route import HttpLimits
 from api.token import Role
 from engine.ports import LogArchived
 from simulations.pbx import SimulatedPbx
@@ -141,14 +147,8 @@ async def test_a_client_that_goes_away_leaves_nothing(service: World) -> None:
         async with stream(service, "after=") as one:
             await one.take(1)
     await name(service, "News")  # it is by writing that a closed connection is found
-    gauge = "ringfold_event_streams"
-
-    async def open_streams() -> float:
-        raw = (await ask(service, "GET", "/metrics")).raw.decode()
-        return float(next(line for line in raw.splitlines() if line.startswith(gauge)).split()[1])
-
     async with asyncio.timeout(PATIENCE_S):
-        while await open_streams() > 0:
+        while await open_streams(service) > 0:
             await asyncio.sleep(0.05)
     body = b'{"name": "By nobody"}'
     _, writer = await asyncio.open_connection("127.0.0.1", service.service.port)
@@ -164,8 +164,6 @@ async def test_a_client_that_goes_away_leaves_nothing(service: World) -> None:
 @pytest.fixture
 async def narrow(tmp_path: Any, pbx: SimulatedPbx) -> AsyncIterator[World]:
     """A service with room for one stream only."""
-    import msgspec
-
     settings = settings_for(tmp_path, ami_of(pbx))
     http = msgspec.structs.replace(settings.http, max_streams=1)
     async with running(msgspec.structs.replace(settings, http=http)) as world:
@@ -265,3 +263,48 @@ async def test_what_left_the_store_is_a_gap_that_is_told(service: World, monkeyp
         assert lines[:2] == [f"id: {after}", "event: gap"]
         assert "'spring'" in lines[2]
         assert [found["campaign"] for found in await one.take(1)] == ["autumn"]
+
+
+@pytest.fixture
+async def impatient(tmp_path: Any, pbx: SimulatedPbx, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A service that waits a second for a stream's client that reads nothing, and takes any number of requests."""
+    monkeypatch.setattr("engine.service.HttpLimits", partial(HttpLimits, stalled_stream_s=1))
+    settings = settings_for(tmp_path, ami_of(pbx))
+    http = msgspec.structs.replace(settings.http, requests_per_second=0)
+    async with running(msgspec.structs.replace(settings, http=http)) as world:
+        yield world
+
+
+async def test_a_stream_that_is_not_read_is_cut_off_and_goes_on_where_it_was(impatient: World) -> None:
+    """What waits for it fits into the sockets' buffers; then its place is free again, and nothing is lost."""
+    service = impatient
+    await service.campaign("spring", [], agents=())
+    loop = asyncio.get_running_loop()
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        lazy.setblocking(False)
+        await loop.sock_connect(lazy, ("127.0.0.1", service.service.port))
+        ask_for = f"GET {EVENTS}?after= HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+        await loop.sock_sendall(lazy, f"{ask_for}Authorization: Bearer {token_of(service)}\r\n\r\n".encode())
+        while await open_streams(service) < 1:
+            await asyncio.sleep(0.02)
+        written = 0
+        while await open_streams(service) and written < 40_000:
+            await asyncio.gather(*(name(service, f"{written + one} " + "y" * 150) for one in range(20)))
+            written += 20
+        assert await open_streams(service) == 0
+        read = b""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                while chunk := await loop.sock_recv(lazy, 65_536):
+                    read += chunk
+    ids = re.findall(rb"^id: (\S+)\r\n", read, re.MULTILINE)
+    assert 0 < len(ids) < written
+    seen = [json.loads(line)["seq"] for line in re.findall(rb"^data: (\{.*\})\r\n", read, re.MULTILINE)]
+    async with stream(service, "after=", last_id=ids[len(seen) - 1].decode()) as again:
+        assert [one["seq"] for one in await again.take(2)] == [seen[-1] + 1, seen[-1] + 2]
+
+
+async def open_streams(service: World) -> float:
+    raw = (await ask(service, "GET", "/metrics")).raw.decode()
+    return float(next(line for line in raw.splitlines() if line.startswith("ringfold_event_streams")).split()[1])

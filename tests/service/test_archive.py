@@ -266,3 +266,30 @@ async def test_TF_32_who_is_erased_is_erased_in_the_archive_and_a_file_out_of_re
         (tmp_path / "archive").rename(tmp_path / "away")
         assert (await process.command("export", OLD))[0] == 1  # never an empty campaign
         assert (await process.command("archive", "verify", OLD))[0] == 1
+
+
+async def test_whose_file_is_gone_is_a_gap_in_the_feed_and_the_rest_is_told(
+    past: str, tmp_path: Path, pbx: SimulatedPbx
+) -> None:
+    async with engine(tmp_path, pbx) as process:
+        await process.start()
+        async with administrator(process) as client:
+            await archived(client)
+            assert await events_of(client, OLD)  # from its file
+        assert await process.stop() == 0
+        (tmp_path / "archive").rename(tmp_path / "elsewhere")
+        await process.start()
+        async with administrator(process) as client:
+            with pytest.raises(Problem) as gone:
+                await events_of(client, OLD)
+            assert (gone.value.status, gone.value.code) == (410, "feed-gap")
+            assert f"'{OLD}'" in gone.value.body["detail"]
+            told: list[dict[str, Any]] = []
+            async with asyncio.timeout(PATIENCE_S):
+                async for one in client.events("after="):
+                    told.append(one)
+                    if one.get("campaign") == YOUNG:  # the last in the order in which they were merged
+                        break
+            assert [one["detail"] for one in told if "detail" in one] == [gone.value.body["detail"]]
+            assert OLD not in {one.get("campaign") for one in told}
+            assert {one["campaign"] for one in told if "campaign" in one} == {YOUNG, LIVE}

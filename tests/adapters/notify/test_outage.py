@@ -41,7 +41,7 @@ async def test_EX_10_a_day_of_storms_stalls_and_silence_with_kills_between_loses
             goes_on()
             await clock.pass_until(START_MS + hour * 3 * HOUR_MS)
             if hour in (3, 6):
-                await house.kill()  # SIGKILL: nothing is finished, nothing saved
+                await house.kill()  # as a crash leaves it: nothing is finished, nothing saved
                 await house.notifier.start()
                 await until(lambda: "crm" in house.notifier.reports())
         assert clock.now >= START_MS + 24 * HOUR_MS
