@@ -12,6 +12,8 @@ from engine.core.reservation import Phase, Reservation
 from simulations.world.scenario import Agents
 
 LOOK_EVERY_S = 1
+FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 3, 60
+"""How long an agent waits after a refusal, on average: longer each time, for a campaign that has stopped says no to everybody."""
 ANSWER_WITHIN_S = 5
 """After so long without an answer from the engine a client asks again: it may have been killed."""
 
@@ -28,23 +30,38 @@ class Desk(Protocol):
 class Agent:
     def __init__(self, name: str, desk: Desk, habits: Agents, chance: Random) -> None:
         self.name, self.desk, self.habits, self.chance = name, desk, habits, chance
+        self._is_available = False
+        """As far as the agent knows; a refusal, or no answer, makes them ask again."""
 
     async def work(self) -> None:
+        patience_s = FIRST_PATIENCE_S
         while True:
             try:
-                async with asyncio.timeout(ANSWER_WITHIN_S):
-                    await self._ask(Wanted.AVAILABLE)
-                    given = await self._next()
+                given = await self._given()
+                patience_s = FIRST_PATIENCE_S
                 if not isinstance(given, Reservation):
                     await asyncio.sleep(self._about(10))
                     continue
                 await self._treat(given)
                 if self.chance.random() < self.habits.pauses:
-                    async with asyncio.timeout(ANSWER_WITHIN_S):
-                        await self._ask(Wanted.PAUSED)
-                    await asyncio.sleep(self._about(self.habits.pause_s))
+                    await self._pause()
             except (Refused, NotOwner, TimeoutError):
-                await asyncio.sleep(self._about(3))
+                self._is_available = False
+                await asyncio.sleep(self._about(patience_s))
+                patience_s = min(2 * patience_s, LONGEST_PATIENCE_S)
+
+    async def _given(self) -> Any:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            if not self._is_available:
+                await self._ask(Wanted.AVAILABLE)
+                self._is_available = True
+            return await self._next()
+
+    async def _pause(self) -> None:
+        self._is_available = False
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await self._ask(Wanted.PAUSED)
+        await asyncio.sleep(self._about(self.habits.pause_s))
 
     async def _ask(self, wanted: Wanted) -> None:
         now = self.desk.now_ms()
