@@ -10,10 +10,13 @@ from engine.core.message import AskAgent, Dial, Dispose, Next, Skip
 from engine.core.refusal import Refused
 from engine.core.reservation import Phase, Reservation
 from simulations.world.scenario import Agents
+from simulations.world.shift import Shift
 
 LOOK_EVERY_S = 1
+A_WHILE_S = 10**9
+"""For ever, as far as a world is concerned."""
 FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 3, 60
-"""How long an agent waits after a refusal, on average: longer each time, for a campaign that has stopped says no to everybody."""
+"""How long an agent waits after a refusal, on average: longer each time: a stopped campaign says no to all."""
 ANSWER_WITHIN_S = 5
 """After so long without an answer from the engine a client asks again: it may have been killed."""
 
@@ -22,21 +25,23 @@ class Desk(Protocol):
     """What an agent needs of the world."""
 
     def now_ms(self) -> int: ...
+    def now_s(self) -> float: ...
     def new_id(self) -> str: ...
     async def submit(self, command: Any) -> Any: ...
     def held(self, agent: str) -> Reservation | None: ...
 
 
 class Agent:
-    def __init__(self, name: str, desk: Desk, habits: Agents, chance: Random) -> None:
-        self.name, self.desk, self.habits, self.chance = name, desk, habits, chance
-        self._is_available = False
-        """As far as the agent knows; a refusal, or no answer, makes them ask again."""
+    def __init__(self, name: str, desk: Desk, habits: Agents, shift: Shift, chance: Random) -> None:
+        self.name, self.desk, self.habits, self.shift, self.chance = name, desk, habits, shift, chance
+        self._taken: Wanted | None = None
+        """What the engine last took; a refusal, or no answer, makes the agent ask again."""
 
     async def work(self) -> None:
         patience_s = FIRST_PATIENCE_S
         while True:
             try:
+                await self._go_home_till_the_next_spell()
                 given = await self._given()
                 patience_s = FIRST_PATIENCE_S
                 if not isinstance(given, Reservation):
@@ -46,26 +51,31 @@ class Agent:
                 if self.chance.random() < self.habits.pauses:
                     await self._pause()
             except (Refused, NotOwner, TimeoutError):
-                self._is_available = False
+                self._taken = None
                 await asyncio.sleep(self._about(patience_s))
                 patience_s = min(2 * patience_s, LONGEST_PATIENCE_S)
 
+    async def _go_home_till_the_next_spell(self) -> None:
+        wait_s = self.shift.wait_s(self.desk.now_s())
+        if wait_s:
+            await self._ask(Wanted.OFFLINE)
+            await asyncio.sleep(min(wait_s, A_WHILE_S))
+
     async def _given(self) -> Any:
+        await self._ask(Wanted.AVAILABLE)
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            if not self._is_available:
-                await self._ask(Wanted.AVAILABLE)
-                self._is_available = True
             return await self._next()
 
     async def _pause(self) -> None:
-        self._is_available = False
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            await self._ask(Wanted.PAUSED)
+        await self._ask(Wanted.PAUSED)
         await asyncio.sleep(self._about(self.habits.pause_s))
 
     async def _ask(self, wanted: Wanted) -> None:
-        now = self.desk.now_ms()
-        await self.desk.submit(AskAgent(at=now, by=self.name, agent=self.name, wanted=wanted, reason="break"))
+        if self._taken is not wanted:
+            now = self.desk.now_ms()
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self.desk.submit(AskAgent(at=now, by=self.name, agent=self.name, wanted=wanted, reason="break"))
+            self._taken = wanted
 
     async def _next(self) -> Any:
         desk = self.desk

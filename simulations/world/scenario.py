@@ -5,8 +5,11 @@ from typing import Annotated
 
 import msgspec
 
+from simulations.world.shift import read_shift
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 PerHour = Annotated[float, msgspec.Meta(ge=0, le=3_600)]
+Hour = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3])$")]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
 
@@ -19,13 +22,19 @@ class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pauses: Share = 0.02
     """How often an agent takes a break after a contact."""
     pause_s: Seconds = 300
+    shifts: tuple[str, ...] = ()
+    """Given to the agents in turn: `08:00-12:00 13:00-17:00`, where 08:00 is when the world begins. None: always there."""
 
 
 class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answer: Share = 0.35
+    answer_by_hour: dict[Hour, Share] = {}
+    """Instead of `answer`, in the hours of the day that are given: `"09" = 0.2`."""
     busy: Share = 0.15
     invalid: Share = 0.05
     """Whoever is left over doesn't answer."""
+    ring_s: tuple[Seconds, Seconds, Seconds] = (1.5, 6, 25)
+    """The shortest, the most frequent and the longest time to an answer, or to giving up."""
     talk_s: Seconds = 60
 
 
@@ -54,6 +63,13 @@ def read_scenario(path: Path) -> Scenario:
     """Raises msgspec.ValidationError, which names the key; OSError."""
     scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
     callees = scenario.callees
-    if callees.answer + callees.busy + callees.invalid > 1:
+    if max(callees.answer, *callees.answer_by_hour.values(), 0) + callees.busy + callees.invalid > 1:
         raise msgspec.ValidationError("answer, busy and invalid are more than 1 together - at `$.callees`")
+    if list(callees.ring_s) != sorted(callees.ring_s):
+        raise msgspec.ValidationError("shortest, usual, longest: in this order - at `$.callees.ring_s`")
+    for place, text in enumerate(scenario.agents.shifts):
+        try:
+            read_shift(text)
+        except ValueError as error:
+            raise msgspec.ValidationError(f"{error} - at `$.agents.shifts[{place}]`") from None
     return scenario

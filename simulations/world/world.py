@@ -26,12 +26,14 @@ from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
 from engine.ports import Recorded
 from eventstore import Codec, Store, open_store
-from simulations.pbx import Kind, Mix, Script, SimulatedPbx
+from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
 from simulations.world.checker import violations
 from simulations.world.loop import Stalled, VirtualLoop, life
+from simulations.world.people import People
 from simulations.world.scenario import PerHour, Scenario
+from simulations.world.shift import shift_of
 
 REF = "spring"
 CALM_WITHIN_S = 2 * 3_600
@@ -67,13 +69,16 @@ class World:
         self.scenario, self.seed, self.loop = scenario, seed, loop
         self.lives = self.ids = 0
         self.done = {"crashes": 0, "cuts": 0, "originates_cut": 0, "pbx_restarts": 0}
-        self.pbx = SimulatedPbx(Script(mix=_mix(scenario)), seed=seed, event_lag_ms=(0, 40))
+        self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
         self._chance = Random(f"{seed}/faults")
 
     # -- what the engine and the agents need of it ---------------------------------------------------------------------
 
     def now_ms(self) -> int:
         return round((EPOCH_S + self.loop.time()) * 1_000)
+
+    def now_s(self) -> float:
+        return self.loop.time()
 
     def new_id(self) -> str:
         self.ids += 1
@@ -162,7 +167,8 @@ class World:
     def _agents(self) -> list[Agent]:
         habits = self.scenario.agents
         return [
-            Agent(f"agent{place}", self, habits, Random(f"{self.seed}/agent/{place}")) for place in range(habits.count)
+            Agent(f"agent{place}", self, habits, shift_of(place, habits.shifts), Random(f"{self.seed}/agent/{place}"))
+            for place in range(habits.count)
         ]
 
     # -- faults --------------------------------------------------------------------------------------------------------
@@ -234,13 +240,6 @@ class World:
 
     async def _read(self, name: str) -> list[Recorded]:
         return [one async for batch in self.engine.store.read(name) for one in batch]
-
-
-def _mix(scenario: Scenario) -> Mix:
-    one = scenario.callees
-    silent = max(0.0, 1 - one.answer - one.busy - one.invalid)
-    weights = {Kind.ANSWER: one.answer, Kind.BUSY: one.busy, Kind.INVALID: one.invalid, Kind.NO_ANSWER: silent}
-    return Mix(weights=weights, talk_ms_least=500, talk_ms_mean=round(one.talk_s * 1_000))
 
 
 def _digest(logs: dict[str, list[Recorded]], dialled: Any) -> str:
