@@ -73,8 +73,7 @@ class Agent:
     async def _ask(self, wanted: Wanted) -> None:
         if self._taken is not wanted:
             now = self.desk.now_ms()
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self.desk.submit(AskAgent(at=now, by=self.name, agent=self.name, wanted=wanted, reason="break"))
+            await self._do(AskAgent(at=now, by=self.name, agent=self.name, wanted=wanted, reason="break"))
             self._taken = wanted
 
     async def _next(self) -> Any:
@@ -85,22 +84,48 @@ class Agent:
 
     async def _treat(self, given: Reservation) -> None:
         desk = self.desk
-        hand: dict[str, Any] = {"agent": self.name, "reservation": given.id, "token": given.token}
         if given.phase is Phase.OFFERED:
             await asyncio.sleep(self._about(self.habits.preview_s))
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                if self.chance.random() < self.habits.skips:
-                    await desk.submit(Skip(at=desk.now_ms(), **hand, reason="not now"))
-                    return
-                call, leg = desk.new_id(), desk.new_id()
-                await desk.submit(Dial(at=desk.now_ms(), **hand, number=None, call=call, leg=leg))
+            if self.chance.random() < self.habits.skips:
+                await self._skip(given)
+                return
+            try:
+                await self._dial(given)
+            except Refused as no:
+                if no.code != "no-number-left":
+                    raise
+                await self._give_up(given)
+                return
         while (held := desk.held(self.name)) is not None and held.phase is Phase.DIALING:
             await asyncio.sleep(LOOK_EVERY_S)
         if held is not None and held.id == given.id and held.phase is Phase.WRAPUP:
             await asyncio.sleep(self._about(self.habits.wrapup_s))
-            how = self.chance.choice(("engaged", "no_contact", "try_later"))
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await desk.submit(Dispose(at=desk.now_ms(), **hand, disposition=how))
+            await self._dispose(given, self.chance.choice(("engaged", "no_contact", "try_later")))
+
+    async def _give_up(self, given: Reservation) -> None:
+        """All numbers were tried, or none may be dialled now: it is disposed of after an attempt, and skipped without one."""
+        try:
+            await self._dispose(given, "try_later")
+        except Refused:
+            await self._skip(given)
+
+    async def _dial(self, given: Reservation) -> None:
+        call, leg = self.desk.new_id(), self.desk.new_id()
+        await self._do(Dial(at=self.desk.now_ms(), **_hand(given), number=None, call=call, leg=leg))
+
+    async def _skip(self, given: Reservation) -> None:
+        await self._do(Skip(at=self.desk.now_ms(), **_hand(given), reason="not now"))
+
+    async def _dispose(self, given: Reservation, disposition: str) -> None:
+        await self._do(Dispose(at=self.desk.now_ms(), **_hand(given), disposition=disposition))
+
+    async def _do(self, command: Any) -> None:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await self.desk.submit(command)
 
     def _about(self, mean_s: float) -> float:
         return self.chance.uniform(0.5, 1.5) * mean_s
+
+
+def _hand(given: Reservation) -> dict[str, Any]:
+    return {"agent": given.agent, "reservation": given.id, "token": given.token}

@@ -7,6 +7,7 @@ no `finally`, no cancellation, as SIGKILL leaves it.
 
 import asyncio
 import contextlib
+import heapq
 import itertools
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
@@ -14,7 +15,7 @@ from typing import Any
 
 from simulations.world.transport import Listener, connect
 
-TIMER_RESOLUTION_S = 1e-6
+TIMER_RESOLUTION_S = 1e-9
 BURIAL_S = 60
 TASKS_KEPT = 4_096
 
@@ -38,11 +39,21 @@ class Clockwork:
         return []
 
 
+class Timer(asyncio.TimerHandle):
+    """Of two at the same moment the one that was set first is first, whatever else is set: asyncio promises no order."""
+
+    order = 0
+
+    def __lt__(self, other: Any) -> bool:
+        return (self._when, self.order) < (other._when, other.order)  # type: ignore[attr-defined]
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._selector = Clockwork()
         self._clock_resolution = TIMER_RESOLUTION_S
+        self._timers = 0
         self._dead: set[int] = set()
         self._listeners: dict[int, Listener] = {}
         self._ports = itertools.count(1)
@@ -78,7 +89,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = copy_context() if context is None else context  # an empty one is false
-        return super().call_at(when, self._alive, context, callback, args, context=context)
+        timer = Timer(when, self._alive, (context, callback, args), self, context)
+        self._timers += 1
+        timer.order = self._timers
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as BaseEventLoop.call_at does
+        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001
+        return timer
 
     def _alive(self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if context.get(life, 0) not in self._dead:

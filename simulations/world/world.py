@@ -34,6 +34,7 @@ from simulations.world.loop import Stalled, VirtualLoop, life
 from simulations.world.people import People
 from simulations.world.scenario import PerHour, Scenario
 from simulations.world.shift import shift_of
+from simulations.world.watch import Watcher
 
 REF = "spring"
 CALM_WITHIN_S = 2 * 3_600
@@ -115,11 +116,13 @@ class World:
 
     # -- the day -------------------------------------------------------------------------------------------------------
 
-    async def live(self) -> Result:
+    async def live(self, watcher: Watcher | None = None) -> Result:
         self.segments = (await open_store("memory:", Codec(Event | DirectoryEvent), owner="engine")).segments
         await self.pbx.start()
         await self.boot()
         await self._found()
+        if watcher:
+            watcher.attend(self)
         crew = [self.loop.create_task(one.work(), name=one.name) for one in self._agents()]
         faults = [self.loop.create_task(work, name="faults") for work in self._faults()]
         await asyncio.sleep(self.scenario.hours * 3_600)
@@ -253,15 +256,15 @@ def _person(value: Any) -> Any:
     return [value.subject, value.details]
 
 
-def run(scenario: Scenario, seed: int) -> Result:
-    """The same scenario and seed give the same result, whatever the machine."""
+def run(scenario: Scenario, seed: int, watcher: Watcher | None = None) -> Result:
+    """The same scenario and seed give the same result, whatever the machine and whoever watches."""
     loop = VirtualLoop()
     before = random.getstate()
     random.seed(seed)  # the pauses before the engine tries again
     logging = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     try:
-        return loop.run_until_complete(World(scenario, seed, loop).live())
+        return loop.run_until_complete(World(scenario, seed, loop).live(watcher))
     except Stalled:
         raise AssertionError(f"seed {seed}: everybody waits for somebody else") from None
     finally:

@@ -1,6 +1,8 @@
 """The simulated world: the same seed is the same day, faults strike, and what its checkers forbid they find."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import msgspec
 import pytest
 
 from adapters.ami.telephony import AmiTelephony
-from simulations.world.scenario import Agents, Scenario, read_scenario
+from engine.core.agent import AgentStatus
+from simulations.world.scenario import Agents, Callees, Scenario, read_scenario
+from simulations.world.watch import Watcher
 from simulations.world.world import Result, run
 
 SHORT = Scenario(name="short", hours=0.1, contacts=60, agents=Agents(count=3, preview_s=3, wrapup_s=3))
@@ -82,6 +86,9 @@ def test_a_wrong_scenario_names_the_key(tmp_path: Path) -> None:
         ('name = "x"\n[agents]\ncuont = 3', "cuont"),
         ('name = "x"\n[faults]\ncuts = -1', "$.faults.cuts"),
         ('name = "x"\n[callees]\nanswer = 0.9\nbusy = 0.9', "$.callees"),
+        ('name = "x"\n[callees]\nbusy = 0.5\nanswer_by_hour = {"09" = 0.6}', "$.callees"),
+        ('name = "x"\n[callees]\nring_s = [9, 6, 25]', "$.callees.ring_s"),
+        ('name = "x"\n[agents]\nshifts = ["08:00-12:00", "13:00-12:00"]', "$.agents.shifts[1]"),
     ):
         file.write_text(text)
         with pytest.raises(msgspec.ValidationError) as refused:
@@ -94,3 +101,51 @@ def test_the_shipped_scenarios_are_right() -> None:
     assert len(shipped) >= 2
     for one in shipped:
         assert read_scenario(one).name
+
+
+def test_watching_changes_nothing_and_shows_the_shifts_and_the_hours_with_more_answers() -> None:
+    # given
+    agents = Agents(count=4, preview_s=3, wrapup_s=3, pauses=0, shifts=("08:00-09:00", "08:00-08:30 08:45-09:00"))
+    by_hour = {"09": 0.0}
+    scenario = Scenario(
+        name="shifts", hours=1.5, contacts=3_000, agents=agents, callees=Callees(answer_by_hour=by_hour)
+    )
+    watcher = Watcher()
+
+    # when
+    watched = run(scenario, 5, watcher)
+
+    # then
+    assert watched == run(scenario, 5)
+    assert watched.violations == []
+
+    def away(at_s: float) -> int:
+        near = min(watcher.samples, key=lambda one: abs(one.at_s - at_s))
+        return near.agents.get(AgentStatus.OFFLINE, 0)
+
+    assert [away(at_s) for at_s in (20 * 60, 40 * 60, 55 * 60, 80 * 60)] == [0, 2, 0, 4]
+
+    # and given a shift in the hour in which nobody answers
+    late = msgspec.structs.replace(scenario, agents=msgspec.structs.replace(agents, shifts=("09:00-09:30",)))
+
+    # then
+    silent = run(late, 5)
+    assert (silent.calls > 50, silent.connected) == (True, 0)
+
+
+def test_a_report_shows_the_run_without_the_network(tmp_path: Path) -> None:
+    # given
+    file, report = tmp_path / "storm.toml", tmp_path / "out" / "report.html"
+    file.write_text(STORM_TOML.replace("storm", "a <storm> & more"))
+
+    # when
+    command = [sys.executable, "-m", "simulations", "run", str(file), "--seed", "3", "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=True, text=True)
+
+    # then
+    shown = report.read_text()
+    assert "a &lt;storm&gt; &amp; more, seed 3" in shown
+    assert json.loads(done.stdout)["digest"] in shown
+    assert shown.count("<svg") == 1
+    loaded = re.findall(r"(?:src|href)=['\"](?!#)|url\((?!#)|@import", shown)
+    assert loaded == [], "a report is looked at where there is no network"
