@@ -84,7 +84,9 @@ REASON = web.RequestKey("reason", str)
 FORESEEN = (Problem, Refused, NotOwner, StoreUnavailable, web.HTTPException)
 MAX_FIELD_BYTES, MAX_LINE_BYTES = 16_384, 32_768
 """Of a header, and of the line with the address: every parameter at its longest fits, whatever it is written in."""
-OPEN_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/openapi.json", "/docs", "/problems/{code}"})
+OPEN_PATHS = frozenset(
+    {"/livez", "/healthz", "/readyz", "/.well-known/paseto-keys", "/openapi.json", "/docs", "/problems/{code}"}
+)
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
 IMPORT_ID = "{import:[^{}/.]+}"

@@ -5,14 +5,11 @@ from aiohttp import web
 
 from api import view
 from api.problem import Problem
-from api.route import HEX_ID, Accepted, Call, Route, reply, roles, taken
+from api.route import EVERYBODY, HEX_ID, Accepted, Call, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.message import HangUpCall
 from engine.core.outcome import Party
-
-READERS = frozenset(Role)
-
 
 DIALLING = (
     *("campaign-not-running", "campaign-stopping", "agent-not-available", "agent-phone-down", "agent-phone-closing"),
@@ -68,7 +65,7 @@ async def hang_up(call: Call) -> web.Response:
 
 
 ROUTES = [
-    Route("GET", "/v1/calls/{call}", show, READERS, "Show a call", {200: view.CallSeen}, problems=("unknown-call",)),
+    Route("GET", "/v1/calls/{call}", show, EVERYBODY, "Show a call", {200: view.CallSeen}, problems=("unknown-call",)),
     Route(
         "POST",
         "/v1/calls/{call}/hangup",

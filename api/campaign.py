@@ -17,6 +17,7 @@ from api.edition import edition_of
 from api.problem import Problem, invalid, quoted
 from api.route import (
     AGENT_ID,
+    EVERYBODY,
     REF,
     Accepted,
     AgentId,
@@ -61,7 +62,6 @@ ROWS_READ_AT_A_TIME = 10
 
 MANAGERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER)
 STEERING = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
-EVERYBODY = frozenset(Role)
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
 
 

@@ -9,7 +9,7 @@ from api import moment, view
 from api.call import found
 from api.click import Name, campaign_of
 from api.problem import Problem, invalid
-from api.route import Accepted, Call, Ref, Route, reply, roles, taken
+from api.route import EVERYBODY, Accepted, Call, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.app import Running
 from engine.core.campaign import Disposition
@@ -19,7 +19,6 @@ from engine.core.reservation import Reservation
 
 CLOSERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT, Role.CRM)
 BULK_CLOSERS = roles(Role.ADMINISTRATOR, Role.SUPERVISOR, Role.AGENT)
-READERS = frozenset(Role)
 CallId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 MAX_AT_ONCE = 1_000
 """Contacts that one request closes."""
@@ -209,7 +208,7 @@ ROUTES = [
         "GET",
         "/v1/campaigns/{ref}/dispositions",
         listing,
-        READERS,
+        EVERYBODY,
         "List a campaign's dispositions",
         {200: Dispositions},
         query=Naming,

@@ -13,7 +13,7 @@ from aiohttp_sse import sse_response
 from api import view
 from api.call import found
 from api.problem import Problem, invalid
-from api.route import REF, Answer, Call, Media, Page, Route, reply, roles
+from api.route import EVERYBODY, REF, Answer, Call, Media, Page, Route, reply, roles
 from api.ticket import Ticket
 from api.token import Role
 from engine.core.call import CallStatus
@@ -21,7 +21,6 @@ from engine.ports import BadCursor, FeedGap, Notification, StoreUnavailable
 
 EVENTS = "/v1/events"
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
-CALL_READERS = frozenset(Role)
 STREAM_PAGE = 500
 CALL_PAGES = 40
 """Pages of a campaign's notifications that one request for a call's looks through."""
@@ -245,7 +244,7 @@ ROUTES = [
         "GET",
         "/v1/calls/{call}/events",
         of_call,
-        CALL_READERS,
+        EVERYBODY,
         "Read what is told of a call",
         {200: CallNotifications},
         query=Waiting,

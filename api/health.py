@@ -1,4 +1,4 @@
-"""What an operator looks at: probes that need no token, the health behind them, metrics, the keys that check our tokens."""
+"""What an operator looks at: health, metrics; and for everybody, probes and the keys that check our tokens."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,8 @@ from api.token.keyfile import KeyStatus
 from engine.app import Engine, Running
 from engine.core.campaign import Status
 
-OPERATORS = roles(Role.ADMINISTRATOR)
-WATCHERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR)
-EVERYBODY = frozenset(Role)
+OPERATORS = roles(Role.ADMINISTRATOR, Role.METRICS)
+WATCHERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.METRICS)
 
 
 class CampaignHealth(msgspec.Struct, kw_only=True):
@@ -88,10 +87,11 @@ async def metrics(call: Call) -> web.Response:
     return web.Response(body=text_of(call.service), content_type="text/plain", charset="utf-8")
 
 
-async def paseto_keys(call: Call) -> web.Response:
+async def paseto_keys(service: Service, _: web.Request) -> web.Response:
+    """The public halves, by which anybody checks our tokens; whoever is to check them has none yet."""
     keys = [
         PublicKey(kid=one.kid, key=one.paserk, status=one.status, not_after=view.time(one.not_after))
-        for one in call.service.keys.published()
+        for one in service.keys.published()
     ]
     return reply(PublicKeys(keys=keys))
 
@@ -99,12 +99,4 @@ async def paseto_keys(call: Call) -> web.Response:
 ROUTES = [
     Route("GET", "/v1/health", health, WATCHERS, "Tell how the service and its campaigns are", {200: Health}),
     Route("GET", "/metrics", metrics, OPERATORS, "Show metrics for Prometheus", {200: Media(("text/plain",))}),
-    Route(
-        "GET",
-        "/.well-known/paseto-keys",
-        paseto_keys,
-        EVERYBODY,
-        "List the keys by which tokens are checked",
-        {200: PublicKeys},
-    ),
 ]

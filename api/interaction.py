@@ -4,8 +4,8 @@ import msgspec
 from aiohttp import web
 
 from api import view
-from api.call import READERS, found
-from api.route import Call, Route, reply
+from api.call import found
+from api.route import EVERYBODY, Call, Route, reply
 
 
 class InteractionShown(msgspec.Struct, kw_only=True):
@@ -39,7 +39,7 @@ ROUTES = [
         "GET",
         "/v1/calls/{call}/interactions",
         of_call,
-        READERS,
+        EVERYBODY,
         "List what the CRM was told of a call",
         {200: Interactions},
         problems=("unknown-call",),

@@ -1,4 +1,6 @@
-"""What is told to everybody, without a token: probes, the schema, the documentation, what problems mean. None is secret.
+"""What is told to everybody, without a token: probes, our public keys, the schema, the documentation, what problems mean.
+
+None is secret.
 
 A probe that has no token, and a browser that can send none, find here what they need.
 """
@@ -59,6 +61,7 @@ def open_routes(
         OpenRoute("/livez", health.live),
         OpenRoute("/healthz", health.live),
         OpenRoute("/readyz", health.ready),
+        OpenRoute("/.well-known/paseto-keys", health.paseto_keys),
         OpenRoute("/openapi.json", openapi_json),
         OpenRoute("/docs", docs),
         OpenRoute("/problems/{code}", problem),

@@ -207,6 +207,8 @@ class Call(NamedTuple):
                 return running is not None and self.principal.subject in running.book.campaign.settings.supervisors
             case Role.AGENT:
                 return running is not None and self.principal.subject in running.book.agents
+            case Role.METRICS:
+                return False
 
     def campaign(self) -> tuple[str, Running]:
         """The campaign of the path, if the principal may see it."""
@@ -423,6 +425,10 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None, e
 def taken(call: Call) -> web.Response:
     """202: the command is durable. What becomes of it comes as a notification."""
     return reply(Accepted(command_id=call.engine.chance.new_id()), 202)
+
+
+EVERYBODY = frozenset(Role) - {Role.METRICS}
+"""Who works with campaigns; a monitoring system doesn't."""
 
 
 def roles(*names: Role) -> frozenset[Role]:

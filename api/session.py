@@ -7,12 +7,10 @@ from aiohttp import web
 
 from api import view
 from api.problem import Problem
-from api.route import Call, Route, reply
-from api.token import Role
+from api.route import EVERYBODY, Call, Route, reply
 from api.token.ring import MAX_SESSION_S
 from engine.core.revocation import RevokeToken
 
-EVERYBODY = frozenset(Role)
 USUAL_S = 3_600
 
 

@@ -9,7 +9,7 @@ from api.token import Role
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 HEADING = "## Routes and roles\n"
-SHOWN = (Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.AGENT, Role.CRM)
+SHOWN = (Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.AGENT, Role.CRM, Role.METRICS)
 
 
 def table(routes: Iterable[Route]) -> str:

@@ -114,7 +114,7 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_file: Name = "var/tokens.key"
     issuer: Name = "ringfold"
     max_administrator_ttl_s: Positive = 12 * 3_600
-    """The longest that a token of a role may live; `system`: campaign managers and CRMs."""
+    """The longest that a token of a role may live; `system`: campaign managers, CRMs and monitoring systems."""
     max_supervisor_ttl_s: Positive = 12 * 3_600
     max_agent_ttl_s: Positive = 12 * 3_600
     max_system_ttl_s: Positive = 90 * 86_400

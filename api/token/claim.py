@@ -25,6 +25,8 @@ class Role(StrEnum):
     AGENT = "agent"
     CAMPAIGN_MANAGER = "campaign_manager"
     CRM = "crm"
+    METRICS = "metrics"
+    """A monitoring system: figures and health, and nothing of campaigns, people or calls."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

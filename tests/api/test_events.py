@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,9 @@ import msgspec
 import pytest
 
 from api.route import HttpLimits
+from api.ticket import LIVES_MS
 from api.token import Role
-from engine.ports import LogArchived
+from engine.ports import Clock, LogArchived
 from simulations.pbx import SimulatedPbx
 from tests.api.asking import ask, problem, token_of
 from tests.conftest import ami_of
@@ -217,6 +219,55 @@ async def test_a_ticket_gives_no_more_than_the_token_it_was_asked_with(service: 
         assert (await ask(service, "GET", path, token="")).status in (401, 405), path
     await ask(service, "POST", "/v1/tokens/revoke", {"jti": service.service.keys.verify(bound).jti})
     assert (await ask(service, "GET", f"{EVENTS}?ticket={ticket}", token="")).status == 401
+
+
+class Ahead:
+    """A clock that is ahead of another by as much as a test says."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ahead_ms = 0
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() + self.ahead_ms
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(LIVES_MS - 5_000, 200), (LIVES_MS, 401)])
+async def test_a_ticket_is_good_for_as_long_as_it_says(service: World, late_ms: int, status: int) -> None:
+    clock = Ahead(service.service.engine.clock)
+    service.service.engine.clock = clock
+    asked_at = clock.now_ms()
+    given = (await ask(service, "POST", f"{EVENTS}/tickets", {})).body
+    until = datetime.fromisoformat(given["expires_at"]).timestamp() * 1_000
+    assert asked_at + LIVES_MS <= until <= clock.now_ms() + LIVES_MS
+    clock.ahead_ms = late_ms
+    async with service.session.get(f"{service.base}{EVENTS}?ticket={given['ticket']}") as answer:
+        assert answer.status == status
+
+
+# -- heartbeats -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def beating(tmp_path: Any, pbx: SimulatedPbx) -> AsyncIterator[World]:
+    """A service whose streams beat each second."""
+    settings = settings_for(tmp_path, ami_of(pbx))
+    http = msgspec.structs.replace(settings.http, heartbeat_s=1)
+    async with running(msgspec.structs.replace(settings, http=http)) as world:
+        yield world
+
+
+async def test_a_stream_without_news_beats_and_news_come_between_beats(beating: World) -> None:
+    """A heartbeat is a comment: no message for the client's code, and no id that would move its place."""
+    await beating.campaign("spring", [], agents=())
+    await beating.told("spring", "campaign.created")
+    async with stream(beating, "after=now") as one, asyncio.timeout(PATIENCE_S):
+        quiet = [(await one.answer.content.readline()).decode().strip() for _ in range(4)]
+        assert [line[:6] for line in quiet] == [": ping", "", ": ping", ""]
+        await name(beating, "News")
+        assert [found["data"]["new"] for found in await one.take(1)] == ["News"]
+        while not (await one.answer.content.readline()).startswith(b": ping"):
+            pass
 
 
 # -- ends and gaps --------------------------------------------------------------------------------------------------------

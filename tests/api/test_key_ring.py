@@ -196,7 +196,10 @@ async def test_what_is_published_checks_our_tokens(service: World) -> None:
     path = Path(service.service.settings.tokens.key_file)
     before = keys.mint(Role.ADMINISTRATOR, "admin", ttl_s=60)
     promote(path, add(path))
-    told = (await ask(service, "GET", "/.well-known/paseto-keys", token=before)).body["keys"]
+    answer = await ask(service, "GET", "/.well-known/paseto-keys", token="")
+    assert "secret" not in answer.raw.decode()
+    assert service.service.keys.signing.stored.secret.removeprefix("k4.secret.")[:40] not in answer.raw.decode()
+    told = answer.body["keys"]
     assert {one["status"]: one["not_after"] is None for one in told} == {"verifying": False, "signing": True}
     by_id = {one["kid"]: Key.from_paserk(one["key"]) for one in told}
     for token in (before, minted(keys)):

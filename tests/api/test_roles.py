@@ -50,10 +50,10 @@ MAY = {
         "POST /v1/campaigns/{ref}/dispositions",
         "GET /v1/campaigns/{ref}/contacts",
         "GET /v1/campaigns/{ref}/contacts/{contact}",
-        "GET /.well-known/paseto-keys",
         "POST /v1/sessions",
         "DELETE /v1/sessions/current",
     },
+    Role.METRICS: {"GET /metrics", "GET /v1/health"},
     Role.CRM: {
         "GET /v1/campaigns",
         "GET /v1/campaigns/{ref}",
@@ -73,7 +73,6 @@ MAY = {
         "GET /v1/explain",
         "GET /v1/events",
         "POST /v1/events/tickets",
-        "GET /.well-known/paseto-keys",
         "POST /v1/sessions",
         "DELETE /v1/sessions/current",
     },
@@ -279,3 +278,16 @@ async def test_a_token_that_names_campaigns_changes_no_phone_that_rings_elsewher
     listed = (await ask(service, "GET", "/v1/agents", token=bound)).body["agents"]
     assert [one["agent"] for one in listed] == ["agent1", "agent7"]
     assert service.service.engine.campaigns["summer"].book.agents["agent1"].phone_name == "agent1"
+
+
+async def test_a_monitoring_token_reads_figures_and_names_nothing(service: World) -> None:
+    """Given a campaign at work, when its health is read with a token of the role metrics, then the campaign isn't named."""
+    await service.campaign("spring", [["15550001"]])
+    await service.run("spring")
+    token = token_of(service, Role.METRICS, "prometheus")
+    told = await ask(service, "GET", "/metrics", token=token)
+    assert b"ringfold_campaigns" in told.raw
+    assert b"spring" not in told.raw
+    health = (await ask(service, "GET", "/v1/health", token=token)).body
+    assert (health["ready"], health["campaigns"]) == (True, [])
+    assert len((await ask(service, "GET", "/v1/health")).body["campaigns"]) == 1

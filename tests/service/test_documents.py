@@ -192,6 +192,7 @@ async def shell(block: Block, world: World, folder: Path) -> None:
         "RINGFOLD_TOKEN": token,
         "RINGFOLD_HTTP__PORT": str(served.http.port),
         "RINGFOLD_STORE__URL": served.store.url,
+        "RINGFOLD_TOKENS__KEY_FILE": served.tokens.key_file,
         "PYTHONPATH": str(ROOT),
         "PYTHON": sys.executable,
     }
