@@ -91,6 +91,7 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
 STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
 IMPORT_ID = "{import:[^{}/.]+}"
 """Beside imports there are templates, whose names have a dot."""
+AUDITED = frozenset({401, 403, 429})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger(__name__)
 
@@ -279,9 +280,10 @@ def _answers(service: Service, refusals: Refusals) -> Middleware:
             return await handler(request)
         except FORESEEN as error:
             problem = _problem_of(error, request)
-            if problem.status in (401, 403):
-                reason = request.get(REASON) or problem.detail
-                refusals.note(request, request.get(PRINCIPAL), problem.status, problem.code, reason, trace_id)
+            if problem.status in AUDITED:
+                who, route = request.get(PRINCIPAL), _route_of(request)
+                service.engine.measures.refusals[who.role if who else "", route, problem.code] += 1
+                refusals.note(request, who, route, problem, request.get(REASON) or problem.detail, trace_id)
             return problem.response(trace_id)
         except Exception:
             log.exception("unforeseen", trace_id=trace_id, method=request.method, path=request.path)
@@ -292,13 +294,17 @@ def _answers(service: Service, refusals: Refusals) -> Middleware:
 
 
 def _measure(measures: Measures, request: web.Request, status: int, took_s: float) -> None:
-    """By route, never by address: what is asked for must not make the list of measures grow."""
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "none"
+    route = _route_of(request)
     method = request.method if request.method in METHODS else "other"
     measures.answers[method, route, status] += 1
     if route not in STREAMING:  # those last as long as the client likes
         measures.requests[method, route].add(took_s)
+
+
+def _route_of(request: web.Request) -> str:
+    """By which things are measured, never by address: what is asked for must not make the list of measures grow."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
 
 
 def _problem_of(error: Exception, request: web.Request) -> Problem:

@@ -1,4 +1,4 @@
-"""Who was refused: a line for each request that was answered 401 or 403, and a sum where there are too many.
+"""Who was refused: a line for each request that was answered 401, 403 or 429, and a sum where there are too many.
 
 A token is never written down, nor anything that was sent in its place.
 """
@@ -9,6 +9,7 @@ from collections import Counter
 import structlog
 from aiohttp import web
 
+from api.problem import Problem
 from api.token import Principal
 
 LINES_PER_S = 5
@@ -36,7 +37,13 @@ class Refusals:
         self._summing: asyncio.TimerHandle | None = None
 
     def note(
-        self, request: web.Request, principal: Principal | None, status: int, code: str, reason: str, trace_id: str
+        self,
+        request: web.Request,
+        principal: Principal | None,
+        route: str,
+        problem: Problem,
+        reason: str,
+        trace_id: str,
     ) -> None:
         """`reason` says what the client isn't told."""
         peer = request.remote or ""
@@ -47,10 +54,11 @@ class Refusals:
         log.warning(
             "refused",
             audit=True,
-            status=status,
-            code=code,
+            status=problem.status,
+            code=problem.code,
             reason=reason,
             method=request.method,
+            route=route,
             path=request.path[:MAX_PATH_CHARS],
             peer=peer,
             trace_id=trace_id,

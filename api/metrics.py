@@ -110,6 +110,8 @@ class _Ours(Collector):
         rows = [((method, route, str(status)), n) for (method, route, status), n in measures.answers.items()]
         yield counter("http_answers", "Answers, by route and status", ("method", "route", "status"), rows)
         yield histogram("http_seconds", "From a request to its answer", {**measures.requests}, ("method", "route"))
+        refusals = [((role or "none", route, code), n) for (role, route, code), n in measures.refusals.items()]
+        yield counter("refusals", "Requests that the audit tells of", ("role", "route", "code"), refusals)
         yield counter("tokens_refused", "Requests refused for their token", ("reason",), by(measures.refused_tokens))
 
 

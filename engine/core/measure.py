@@ -45,6 +45,9 @@ class Measures:
         self.answers: Counter[tuple[str, str, int]] = Counter()
         """By method, route and status."""
         self.refused_tokens: Counter[str] = Counter()
+        """By reason."""
+        self.refusals: Counter[tuple[str, str, str]] = Counter()
+        """What the audit tells of, by role ("" for a stranger), route and problem's code."""
         self.events: Counter[str] = Counter()
         """Committed, by type."""
         self.calls_ended: Counter[str] = Counter()

@@ -1,16 +1,21 @@
 """Whoever is refused is written down: who, for what and why; bounded, and never what they sent as a token."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from api.audit import ALL_LINES_PER_S, LINES_PER_S, SUMMED_AFTER_S
 from api.token import Role
+from simulations.pbx import SimulatedPbx
 from tests.api.asking import ask, token_of
+from tests.api.test_metrics import read
 from tests.api.wrong_tokens import WRONG
-from tests.world import PATIENCE_S, World
+from tests.conftest import ami_of
+from tests.world import PATIENCE_S, World, running, settings_for
 
 Lines = list[Any]
 
@@ -35,6 +40,7 @@ async def test_a_refusal_is_told_with_who_and_why(service: World) -> None:
     first, second, third = audited(lines)
     assert (first["reason"], first["peer"], "subject" in first) == ("expired", "127.0.0.1", False)
     assert {(one["role"], one["subject"], len(one["jti"])) for one in (second, third)} == {("agent", "agent2", 32)}
+    assert [one["route"] for one in audited(lines)] == ["/v1/campaigns", "/v1/campaigns/{ref}", "/v1/agents/{agent}"]
     assert [one["trace_id"] for one in audited(lines)] == [one.body["trace_id"] for one in (unknown, role, other)]
 
 
@@ -76,8 +82,35 @@ async def test_many_who_are_refused_write_no_more_lines_than_all_may(service: Wo
 
 @pytest.mark.parametrize("role", [Role.AGENT, Role.CRM])
 async def test_refusals_are_counted_whether_told_or_not(service: World, role: Role) -> None:
-    before = service.service.engine.measures.answers["GET", "/v1/webhooks", 403]
     token = token_of(service, role, "agent1")
     for _ in range(3 * LINES_PER_S):
         await ask(service, "GET", "/v1/webhooks", token=token)
-    assert service.service.engine.measures.answers["GET", "/v1/webhooks", 403] == before + 3 * LINES_PER_S
+        await ask(service, "GET", "/v1/webhooks", token="")
+    found = await read(service)
+    assert {labels: n for (name, labels), n in found.items() if name == "ringfold_refusals_total"} == {
+        ("forbidden", role.value, "/v1/webhooks"): 3 * LINES_PER_S,
+        ("unauthenticated", "none", "/v1/webhooks"): 3 * LINES_PER_S,
+    }
+
+
+async def test_who_asks_too_much_is_told_and_counted_as_well(tmp_path: Path, pbx: SimulatedPbx) -> None:
+    """429: with the subject, and which it was: their share of requests, or how many are under way."""
+    settings = settings_for(tmp_path, ami_of(pbx))
+    http = msgspec.structs.replace(settings.http, requests_per_second=1, burst_requests=2, max_in_flight=1)
+    async with running(msgspec.structs.replace(settings, http=http)) as service:
+        quick, busy = (token_of(service, Role.CRM, one) for one in ("quick", "busy"))
+        with capture_logs() as lines:
+            for _ in range(3):
+                await ask(service, "GET", "/v1/campaigns", token=quick)
+            polling = asyncio.create_task(ask(service, "GET", "/v1/events?after=now&wait=30", token=busy))
+            await service.until(lambda: bool(service.service.notifier._feed._waiters))
+            await ask(service, "GET", "/v1/campaigns", token=busy)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        assert [(one["subject"], one["status"], one["code"], one["route"]) for one in audited(lines)] == [
+            ("quick", 429, "too-many-requests", "/v1/campaigns"),
+            ("busy", 429, "too-many-in-flight", "/v1/campaigns"),
+        ]
+        found = await read(service)
+        assert found["ringfold_refusals_total", ("too-many-requests", "crm", "/v1/campaigns")] == 1
+        assert found["ringfold_refusals_total", ("too-many-in-flight", "crm", "/v1/campaigns")] == 1
