@@ -99,7 +99,9 @@ class Floor:
 
 
 @asynccontextmanager
-async def floor(folder: Path, script: Script, time_scale: float, drain_timeout_s: int = 30) -> AsyncIterator[Floor]:
+async def floor(
+    folder: Path, script: Script, time_scale: float, drain_timeout_s: int = 30, webhook_timeout_ms: int = 15_000
+) -> AsyncIterator[Floor]:
     cel = folder / "cel.csv"
     pbx = SimulatedPbx(script, seed=5, time_scale=time_scale, login_penalty_ms=0, cel_path=cel)
     ami = {
@@ -112,7 +114,7 @@ async def floor(folder: Path, script: Script, time_scale: float, drain_timeout_s
     settings: dict[str, dict[str, Any]] = {
         "ami": ami,
         "engine": {"drain_timeout_s": drain_timeout_s},
-        "webhooks": {"allow_private_targets": True, "allow_http": True},
+        "webhooks": {"allow_private_targets": True, "allow_http": True, "timeout_ms": webhook_timeout_ms},
     }
     engine = EngineProcess(folder / "engine", settings)
     try:

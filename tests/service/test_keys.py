@@ -1,5 +1,6 @@
 """Keys changed at the terminal, under a service that runs on."""
 
+import json
 from pathlib import Path
 
 import aiohttp
@@ -42,6 +43,9 @@ async def test_keys_follow_one_another_under_a_running_service(tmp_path: Path) -
             assert (ended, "may not have ended" in told) == (2, True)
             assert await statuses(process, "retire", first, "--at-once") == {second: "signing"}
             assert (await status(before.strip()), await status(after.strip())) == (401, 200)
+            audit = [line for line in process.log_path.read_text().splitlines() if '"audit":true' in line]
+            assert [json.loads(line)["reason"] for line in audit] == ["no such key"]
+            assert before.strip()[20:60] not in process.log_path.read_text()
     finally:
         await process.stop()
         await pbx.stop()
