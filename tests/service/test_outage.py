@@ -10,7 +10,8 @@ import pytest
 from simulations.pbx import Script
 from simulations.receiver import Table
 from tests.adapters.notify.house import SECRET
-from tests.adapters.notify.receiver import Receiver, Script as Trouble
+from tests.adapters.notify.receiver import Receiver
+from tests.adapters.notify.receiver import Script as Trouble
 from tests.service.test_crash import CAMPAIGN, Floor, assert_the_log_is_whole, floor, table_of
 from tests.service.test_preview import act, take
 
