@@ -262,7 +262,7 @@ CATALOGUE: dict[str, Entry] = {
     "too-many-exports": Entry(503, "Too many exports are under way", "Try again when one is over."),
     "feed-gap": Entry(
         410,
-        "What comes next in the feed was archived",
+        "What comes next in the feed was archived, or a restore has undone what came before",
         "Go on with the cursor in the header Ringfold-Cursor, and see what the list of campaigns says now.",
     ),
     "too-many-streams": Entry(503, "Too many event streams are open", "Close some, or try again later."),

@@ -282,7 +282,7 @@ class WebhookReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedGap(Exception):
-    """What comes next left the store. `cursor` is behind it: whoever goes on there has missed that, and nothing else."""
+    """What comes next left the store, or was undone by a restore. Whoever goes on at `cursor` has missed that alone."""
 
     def __init__(self, what: str, cursor: str) -> None:
         super().__init__(what)

@@ -12,6 +12,15 @@ class FeedOpened(msgspec.Struct, frozen=True, kw_only=True, tag="feed.opened.v1"
     feed: str
 
 
+class FeedRestored(msgspec.Struct, frozen=True, kw_only=True, tag="feed.restored.v1"):
+    """What stands before this comes from a backup; what was told behind it once is told no more.
+
+    `feed` tells ids and cursors from those that were given out meanwhile.
+    """
+
+    feed: str
+
+
 class FeedMerged(msgspec.Struct, frozen=True, kw_only=True, tag="feed.merged.v1"):
     """What came next: positions `first_pos` to `last_pos` of a campaign's log, `count` notifications from `first_seq` on.
 
@@ -25,5 +34,5 @@ class FeedMerged(msgspec.Struct, frozen=True, kw_only=True, tag="feed.merged.v1"
     count: int
 
 
-FeedEvent = FeedOpened | FeedMerged
+FeedEvent = FeedOpened | FeedRestored | FeedMerged
 """All events of the log `feed`. Their tags are storage: never reuse or rename one."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from adapters.notify.cursor import Superseded
 from adapters.notify.entry import Entry, Recent
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing, notification_id, told_of
@@ -53,7 +54,7 @@ class FeedReader:
     def render(self, entry: Entry) -> Notification:
         """The notification. Read again it is the same, but for what was erased meanwhile, and for what a desktop is to open."""
         return Notification(
-            id=notification_id(entry.campaign, entry.seq),
+            id=notification_id(entry.campaign, entry.seq, self._merger.cursors.epoch(entry.n)),
             type=entry.fact.type,
             time=rfc3339(entry.fact.at),
             cursor=self._merger.cursors.write(entry.n),
@@ -63,12 +64,16 @@ class FeedReader:
         )
 
     def position_of(self, cursor: str) -> int:
-        """Raises BadCursor."""
+        """Raises BadCursor; FeedGap where a restore undid what the cursor stands behind."""
         if cursor == BEGINNING:
             return 0
         if cursor == NOW:
             return self.order.position
-        n = self._merger.cursors.read(cursor)
+        try:
+            n = self._merger.cursors.read(cursor)
+        except Superseded as undone:
+            what = "the service was restored from a backup: what was told behind this cursor is so no more"
+            raise FeedGap(what, self._merger.cursors.write(undone.kept)) from None
         if n > self.order.position:
             raise BadCursor(cursor)
         return n

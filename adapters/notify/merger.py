@@ -14,7 +14,7 @@ import structlog
 
 from adapters.notify.cursor import Cursors
 from adapters.notify.entry import Entry
-from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedMerged, FeedOpened
+from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedMerged, FeedOpened, FeedRestored
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.notice import NOTICES_LOG
 from adapters.notify.notice import fact as notice_fact
@@ -82,17 +82,19 @@ class Merger:
         """Read the order back, as the feed's owner. Raises StoreUnavailable while another owner lives."""
         if self._log is None:
             self._log = await self._store.open_log(FEED_LOG)
-        feed = ""
+        known = False
         async for batch in self._log.read():
             for one in batch:
                 if isinstance(one.event, FeedMerged):
                     self.order.extend(one.event)
+                elif isinstance(one.event, FeedRestored):
+                    self.cursors.renew(one.event.feed, self.order.position)
                 elif isinstance(one.event, FeedOpened):
-                    feed = one.event.feed
-        if not feed:
+                    known, self.cursors = True, Cursors(one.event.feed)
+        if not known:
             feed = self._new_feed_id()
             await self._append([FeedOpened(feed=feed)])
-        self.cursors = Cursors(feed)
+            self.cursors = Cursors(feed)
 
     async def catch_up(self) -> None:
         """Merge what campaigns' logs hold and the feed doesn't yet."""
@@ -257,8 +259,10 @@ def campaign_of(name: str) -> str:
     return name.removeprefix(CAMPAIGN_PREFIX) if name != NOTICES_LOG else ""
 
 
-def notification_id(campaign: str, seq: int) -> str:
-    """Stable, usable in a URL and in a header. No full stop: it would be ambiguous in what a signature covers."""
-    if not campaign:
-        return f"{NO_CAMPAIGN}:{seq}"
-    return f"{quote(campaign, safe='').replace('.', '%2E')}:{seq}"
+def notification_id(campaign: str, seq: int, epoch: str = "") -> str:
+    """Stable, usable in a URL and in a header. No full stop: it would be ambiguous in what a signature covers.
+
+    `epoch` tells it from another notification that had the same `seq` before a restore.
+    """
+    whose = quote(campaign, safe="").replace(".", "%2E") if campaign else NO_CAMPAIGN
+    return f"{whose}:{seq}~{epoch}" if epoch else f"{whose}:{seq}"

@@ -18,7 +18,17 @@ from adapters.notify.signing import new_secret, new_signing_key, public_key, sig
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.webhook import Secrets, WebhookPut
-from engine.ports import Clock, Delivery, EventStore, Lane, Notification, NotificationType, Recorded, WebhookReport
+from engine.ports import (
+    Clock,
+    Delivery,
+    EventStore,
+    FeedGap,
+    Lane,
+    Notification,
+    NotificationType,
+    Recorded,
+    WebhookReport,
+)
 
 
 async def sleep_ms(pause_ms: int) -> None:
@@ -130,7 +140,10 @@ class Notifier:
         return [one for one in newest if notification in ("", one.notification)][:limit]
 
     async def replay(self, webhook: str, after: str) -> None:
-        n = self._feed.position_of(after)
+        try:
+            n = self._feed.position_of(after)
+        except FeedGap as undone:  # by a restore: everything since is behind the cursor too
+            n = self._feed.position_of(undone.cursor)
         known = self._dispatch.webhooks.get(webhook)
         if known is not None:
             await known.replay(n)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedRestored
 from engine.app import CAMPAIGN_PREFIX
 from engine.command.log import print_verified
 from engine.command.terminal import Config, settings_at
@@ -105,9 +106,22 @@ def restore(
 
 async def _checked(store: Store, leave_running: bool) -> int:
     faults = await print_verified(store)
-    if not faults and not leave_running:
-        await _stop_campaigns(store)
+    if not faults:
+        await _renew_feed(store)
+        if not leave_running:
+            await _stop_campaigns(store)
     return faults
+
+
+async def _renew_feed(store: Store) -> None:
+    """So that what clients are told from now on is never taken for what they were told since the backup."""
+    if FEED_LOG not in await store.logs():
+        return
+    opened = await store.open_log(FEED_LOG)
+    try:
+        await opened.append([Append(FEED_STREAM, ANY, [FeedRestored(feed=SystemChance().new_id())])])
+    finally:
+        await opened.close()
 
 
 async def _stop_campaigns(store: Store) -> None:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.notify import FeedMerged, NotifyLimits
+from adapters.notify import FeedMerged, FeedRestored, NotifyLimits
 from adapters.notify.notification import is_told
 from adapters.notify.parcel import encoded
-from engine.core.book import Event
+from engine.core.book import Book, Event
 from engine.core.campaign import CampaignDeleted
 from engine.core.personal import Person
-from engine.ports import BadCursor, Notification, Recorded, StoreUnavailable
+from engine.ports import ANY, Append, BadCursor, FeedGap, Notification, Recorded, StoreUnavailable
 from tests.adapters.notify.house import PATIENCE_S, QUICK, House, opening, status, talk, until
 from tests.adapters.notify.store import Shelf
 
@@ -359,3 +359,51 @@ def test_limits_have_defaults_for_the_composition_root() -> None:
     limits = NotifyLimits(request_timeout_ms=1, max_requests=2)
     assert sum(limits.retry_delays_ms) < limits.give_up_after_ms
     assert Shelf().refusals == 0
+
+
+# -- restores -----------------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_restore_ids_are_new_and_a_cursor_of_what_was_undone_leads_back_to_the_backup() -> None:
+    """Given a backup, when more was told, it is restored, and other things happen, then nobody can mistake the two."""
+    house = House(SMALL)
+    await house.notifier.start()
+    house.write("sales", *opening("sales"))
+    await house.merged()
+    kept = await house.all()
+    backup = {name: list(events) for name, events in house.shelf.events.items()}
+    house.write("sales", *talk("sales", 1))
+    await house.merged()
+    undone = (await house.all())[len(kept) :]
+    for serial in (1, 2):  # and once more, from a backup made after the first restore
+        await house.notifier.stop()
+        house.shelf.events.clear()
+        house.shelf.events.update(backup)
+        house.books.clear()
+        for recorded in backup["campaign/sales"]:
+            house.books.setdefault("campaign/sales", Book()).apply(recorded.event)
+        feed_log = await house.shelf.open_log("feed")
+        await feed_log.append([Append("feed", ANY, [FeedRestored(feed=f"{serial}badcafe-and-more")])])
+        house.notifier = house._new()
+        await house.notifier.start()
+        house.write("sales", *talk("sales", 2, serial))
+        await house.merged()
+        feed = await house.all()
+        check(house, feed)
+        assert [encoded(one) for one in feed[: len(kept)]] == [encoded(one) for one in kept], "the same bytes as before"
+        new = feed[len(kept) :]
+        assert [one.id for one in new] == [f"sales:{one.seq}~{serial}badcafe" for one in new]
+        assert new[0].seq == undone[0].seq
+        assert (await house.notifier.read(kept[1].cursor, 50))[0] == feed[2:]
+        assert (await house.notifier.read(kept[-1].cursor, 50))[0] == new
+        for one in undone:
+            with pytest.raises(FeedGap, match="restored from a backup") as gap:
+                await house.notifier.read(one.cursor, 50)
+            assert (await house.notifier.read(gap.value.cursor, 50))[0] == new
+        await house.restart()
+        assert await house.all() == feed
+        undone, kept = new, feed[: len(kept)]
+        backup = {name: list(events) for name, events in house.shelf.events.items()}
+        backup["campaign/sales"] = backup["campaign/sales"][: len(opening("sales"))]
+        backup["feed"] = backup["feed"][: len(backup["feed"]) - 1]
+    await house.notifier.stop()
