@@ -321,6 +321,10 @@ class Feed(Announcer, Protocol):
 
     def lanes(self, webhook: str) -> Sequence[Lane]: ...
 
+    def report(self, webhook: str) -> WebhookReport | None:
+        """How far one is; None where it isn't served yet."""
+        ...
+
     def reports(self) -> Mapping[str, WebhookReport]:
         """How far each webhook is, by its id."""
         ...

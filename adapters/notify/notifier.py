@@ -129,6 +129,10 @@ class Notifier:
         known = self._dispatch.webhooks.get(webhook)
         return known.reports() if known is not None else ()
 
+    def report(self, webhook: str) -> WebhookReport | None:
+        known = self._dispatch.webhooks.get(webhook)
+        return known.report() if known is not None else None
+
     def reports(self) -> Mapping[str, WebhookReport]:
         return {id_: one.report() for id_, one in self._dispatch.webhooks.items()}
 

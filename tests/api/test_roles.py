@@ -291,3 +291,22 @@ async def test_a_monitoring_token_reads_figures_and_names_nothing(service: World
     health = (await ask(service, "GET", "/v1/health", token=token)).body
     assert (health["ready"], health["campaigns"]) == (True, [])
     assert len((await ask(service, "GET", "/v1/health")).body["campaigns"]) == 1
+
+
+@pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM])
+async def test_a_token_that_names_campaigns_hears_of_those_alone_whatever_its_role(service: World, role: Role) -> None:
+    """Neither by the feed, nor by a ticket for it, nor by a webhook: those hear of every campaign."""
+    for ref in ("spring", "summer"):
+        await service.campaign(ref, [])
+        await service.told(ref, "campaign.created")
+    bound = token_of(service, role, "somebody", "spring")
+    own = (await ask(service, "GET", "/v1/events?after=&campaign=spring", token=bound)).body["events"]
+    assert {one["campaign"] for one in own} == {"spring"}
+    for other in ("", "&campaign=summer", "&campaign=winter"):
+        problem(await ask(service, "GET", f"/v1/events?after={other}", token=bound), 403, "forbidden")
+    for body in ({}, {"campaign": "summer"}):
+        problem(await ask(service, "POST", "/v1/events/tickets", body, token=bound), 403, "forbidden")
+    await ask(service, "PUT", "/v1/webhooks/crm", {"url": "http://127.0.0.1:9/"})
+    for method, path in (("GET", ""), ("GET", "/crm"), ("PUT", "/crm"), ("DELETE", "/crm"), ("POST", "/crm/ping")):
+        put = {"url": "http://127.0.0.1:9/"} if method == "PUT" else {}
+        problem(await ask(service, method, f"/v1/webhooks{path}", put, token=bound), 403, "forbidden")
