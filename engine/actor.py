@@ -126,6 +126,8 @@ class Actor:
             events, effects, answers = self._decide_on(batch)
             if events:
                 self._committed(self.log.name, await self._write(events))
+            if effects:
+                await self.log.hold()  # a commit may take longer than a lease, and whoever came then has settled it all
         except BaseException as error:
             for _, answer in batch:
                 if answer is not None and not answer.done():

@@ -147,7 +147,7 @@ class Engine:
                 if running.book.campaign.status is Status.DELETED:
                     await self._retire(ref)  # a crash came between
         await self._remember_attempts()
-        await self._telephony.start(self.hear)
+        await self._telephony.start(self.hear, self._may_act)
 
     async def _remember_attempts(self) -> None:
         """Caps count the attempts of campaigns that are gone too, and so do cool-downs as they are set now."""
@@ -456,6 +456,11 @@ class Engine:
                 self._hang_up_stranger(leg)
                 return
         log.warning("a leg that nobody knows", leg=leg, hung_up=False)
+
+    def _may_act(self, leg: str) -> bool:
+        """Who was frozen on the way from a commit to the PBX must not do what its successor has settled meanwhile."""
+        running = self.campaigns.get(self.claims.legs.get(leg, ""))
+        return self._holds_all() if running is None else running.actor.lost is None and running.actor.log.holds
 
     def _holds_all(self) -> bool:
         actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]

@@ -97,6 +97,10 @@ class EventLog(Protocol):
         """
         ...
 
+    async def hold(self) -> None:
+        """Returns when `holds` is true, at once where it is; the lease is renewed otherwise. Raises Fenced."""
+        ...
+
     def version(self, stream: str) -> int:
         """Version of a stream, accepted appends included; 0 when it doesn't exist."""
         ...
@@ -387,13 +391,22 @@ class Chance(Protocol):
 
 
 Sink = Callable[[LegObservation | PbxObservation], None]
+MayAct = Callable[[str], bool]
+"""Whether this process still owns the campaign of a leg."""
+
+
+def always(_leg: str) -> bool:
+    return True
 
 
 class Telephony(Protocol):
     """A PBX. Nothing here blocks or raises: results come back as observations through the sink, in order per leg."""
 
-    async def start(self, sink: Sink) -> None:
-        """Begin to connect and stay connected. Raises only for what no retry can mend (a wrong secret)."""
+    async def start(self, sink: Sink, may_act: MayAct = always) -> None:
+        """Begin to connect and stay connected. Raises only for what no retry can mend (a wrong secret).
+
+        `may_act` is asked for the leg when an effect's turn to be sent has come: what waited too long is not sent.
+        """
         ...
 
     def perform(self, effect: TelephonyEffect) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
@@ -30,6 +30,7 @@ PAGE_SEGMENTS = 64
 SETTLE_WITHIN_S = 30
 """How long an unknown outcome is asked after; then the owner gives up, for it no longer knows its own log."""
 HASH_BYTES = 16
+HOLD_RETRY_S = 0.2
 
 
 class Group:
@@ -72,7 +73,7 @@ class Log:
         self._measures = measures
         self.epoch = head.epoch
         self._held_until_s = asked_at_s + ttl_ms / 1_000
-        """By the monotonic clock, and from before the store was asked: earlier than the lease ends there."""
+        """By the loop's clock, and from before the store was asked: earlier than the lease ends there."""
         self._store, self._codec, self._ttl_ms = store, codec, ttl_ms
         self._seq, self._pos, self._hash = head.seq, head.pos, head.hash
         self._next_pos = head.pos + 1
@@ -95,7 +96,7 @@ class Log:
         measures: Measures | None = None,
     ) -> "Log":
         """Take the log over. Raises StoreUnavailable while another owner's lease is live, or the store away."""
-        asked_at_s = time.monotonic()
+        asked_at_s = asyncio.get_running_loop().time()
         head = await store.acquire(name, owner, ttl_ms)
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
@@ -126,7 +127,17 @@ class Log:
 
     @property
     def holds(self) -> bool:
-        return self._lost is None and time.monotonic() < self._held_until_s
+        return self._lost is None and asyncio.get_running_loop().time() < self._held_until_s
+
+    async def hold(self) -> None:
+        """Renews at once, not when its time has come. Raises Fenced."""
+        while not self.holds:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                await self._renew()
+            except Disconnected:
+                await asyncio.sleep(HOLD_RETRY_S)
 
     def version(self, stream: str) -> int:
         return self._versions.get(stream, 0)
@@ -232,9 +243,11 @@ class Log:
 
         So what a refusal means is seen at the head: our segment is there, or another owner is.
         """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + SETTLE_WITHIN_S
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
-            stop=stop_after_delay(SETTLE_WITHIN_S),
+            stop=lambda _: loop.time() >= until_s,
             wait=wait_random_exponential(multiplier=0.02, max=1),
             reraise=True,
         )
@@ -257,12 +270,15 @@ class Log:
         """Renew at a third of the lease's time. A store that is away doesn't end it: the append's condition does."""
         while self._lost is None:
             await asyncio.sleep(self._ttl_ms / 3_000)
-            asked_at_s = time.monotonic()
             with contextlib.suppress(Disconnected):
-                if await self._store.renew(self.name, self.epoch, self._ttl_ms):
-                    self._held_until_s = asked_at_s + self._ttl_ms / 1_000
-                else:
-                    self._give_up(Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}"))
+                await self._renew()
+
+    async def _renew(self) -> None:
+        asked_at_s = asyncio.get_running_loop().time()
+        if await self._store.renew(self.name, self.epoch, self._ttl_ms):
+            self._held_until_s = max(self._held_until_s, asked_at_s + self._ttl_ms / 1_000)
+        else:
+            self._give_up(Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}"))
 
     def _give_up(self, error: BaseException) -> Exception:
         """Refuse whatever waits and whatever comes. A group that is being written learns its own outcome."""

@@ -1,6 +1,6 @@
 """The reference store: what the others must do, in dictionaries. Nothing outlives the process."""
 
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -30,7 +30,7 @@ class MemoryStore:
 
     async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
         lease = self._leases.get(log)
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if lease is not None and lease.until > now and lease.owner != owner:
             return None
         before = lease.head if lease else Head(0, 0, 0, b"")
@@ -43,13 +43,18 @@ class MemoryStore:
         lease = self._leases[log]
         if lease.head.epoch != epoch:
             return False
-        lease.until = time.monotonic() + ttl_ms / 1_000
+        lease.until = asyncio.get_running_loop().time() + ttl_ms / 1_000
         return True
 
     async def release(self, log: str, epoch: int) -> None:
         lease = self._leases[log]
         if lease.head.epoch == epoch:
             lease.until = 0
+
+    def owner(self, log: str) -> str:
+        """Whose lease is live; nobody's is the empty name."""
+        lease = self._leases[log]
+        return lease.owner if lease.until > asyncio.get_running_loop().time() else ""
 
     async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
         lease = self._leases[log]

@@ -40,7 +40,7 @@ from engine.core.telephony import (
     Settle,
     TelephonyEffect,
 )
-from engine.ports import Sink
+from engine.ports import MayAct, Sink, always
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +64,7 @@ class AmiTelephony:
         self._measures = measures or Measures()
         self._now_ms = now_ms
         self._sink: Sink | None = None
+        self._may_act: MayAct = always
         self._tracker = LegTracker()
         self._outbox = Outbox(settings.max_originates_per_second, settings.max_pending_actions)
         self._settlement = Settlement(settings.cel_path, self._tracker, self._emit, now_ms)
@@ -85,9 +86,9 @@ class AmiTelephony:
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
-    async def start(self, sink: Sink) -> None:
+    async def start(self, sink: Sink, may_act: MayAct = always) -> None:
         """Returns when the first attempt has succeeded or failed; trying goes on behind. Raises AmiLoginRefused."""
-        self._sink = sink
+        self._sink, self._may_act = sink, may_act
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._supervisor = asyncio.create_task(self._stay_connected(first), name="ami")
         await first
@@ -299,6 +300,9 @@ class AmiTelephony:
             effect = self._outbox.take(loop.time())
             if effect is None:
                 break
+            if not self._may_act(effect.leg):
+                self._not_sent(effect, "not-owner")
+                continue
             try:
                 self._send(effect)
             except (NotConnected, FieldRefused) as refused:

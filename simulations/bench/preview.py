@@ -29,7 +29,7 @@ from engine.core.message import AddContacts, Allocate, Next, Release
 from engine.core.personal import Details, Person
 from engine.core.reservation import ContactReleased, Reservation
 from engine.core.telephony import PbxUp, TelephonyEffect
-from engine.ports import Recorded, Sink
+from engine.ports import MayAct, Recorded, Sink, always
 from engine.recovery import SNAPSHOT
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, Store, open_store
@@ -48,7 +48,7 @@ PATIENCE_S = 600.0
 class NoTelephony:
     """A PBX on which nothing is ever dialled."""
 
-    async def start(self, sink: Sink) -> None:
+    async def start(self, sink: Sink, _may_act: MayAct = always) -> None:
         sink(PbxUp(at=0, legs=(), restarted=False))
 
     def perform(self, effect: TelephonyEffect) -> None:

@@ -16,7 +16,7 @@ from engine.core.message import AddContacts, Allocate, Dial, Next
 from engine.core.personal import Details, Person
 from engine.core.reservation import Reservation
 from engine.core.telephony import LegReady, LegSeen, LegState, PbxUp, TelephonyEffect
-from engine.ports import Sink
+from engine.ports import MayAct, Sink, always
 from eventstore import Codec, Store, open_store
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class ScriptedTelephony:
         self.sink: Sink | None = None
         self.stopped = False
 
-    async def start(self, sink: Sink) -> None:
+    async def start(self, sink: Sink, _may_act: MayAct = always) -> None:
         self.sink = sink
 
     def perform(self, effect: TelephonyEffect) -> None:

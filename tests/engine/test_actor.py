@@ -28,6 +28,10 @@ class ScriptedLog:
         self.let.set()
         self.holds = True
 
+    async def hold(self) -> None:
+        if not self.holds:
+            raise Fenced("another owner")
+
     @property
     def position(self) -> int:
         return len(self.recorded)
@@ -198,6 +202,20 @@ async def test_a_store_that_is_away_loses_nothing_and_keeps_the_order() -> None:
         await asyncio.gather(*asked)
         assert [one.event for one in shop.log.recorded] == ["a:0", "a:1", "a:2", "a:3"]
         assert [leg for leg, _ in shop.performed] == ["a:0", "a:1", "a:2", "a:3"]
+
+
+async def test_EX_02_who_no_longer_holds_the_log_when_a_commit_is_through_does_nothing() -> None:
+    shop = Shop()
+    shop.log.holds = False
+    loop = asyncio.ensure_future(shop.actor.run())
+
+    with pytest.raises(NotOwner):
+        await shop.actor.submit("a:1")
+    await loop
+
+    assert [one.event for one in shop.log.recorded] == ["a:1"]  # durable: its successor reads it, and asks the PBX
+    assert shop.performed == []
+    assert isinstance(shop.actor.lost, Fenced)
 
 
 async def test_EX_02_an_owner_who_was_fenced_does_nothing_any_more_and_says_so() -> None:

@@ -399,6 +399,32 @@ async def test_a_renewal_counts_from_when_it_was_asked_for() -> None:
     await log.close()
 
 
+async def test_EX_02_to_hold_a_log_renews_a_lease_that_ran_out_and_fails_where_another_has_come() -> None:
+    # given a lease that ran out while the store was away
+    store = Cut()
+    log = await own(store, SHORT_TTL_MS)
+    store.cut = True
+    assert not await held_for(log, 5)
+
+    # then holding waits for the store
+    holding = asyncio.ensure_future(log.hold())
+    await asyncio.sleep(SHORT_TTL_MS / 1_000)
+    assert not holding.done()
+    store.cut = False
+    await holding
+    assert log.holds
+
+    # and where another has come it fails
+    store.cut = True
+    assert not await held_for(log, 5)
+    other = await own(store, owner="other")
+    store.cut = False
+    with pytest.raises(Fenced):
+        await log.hold()
+    await log.close()
+    await other.close()
+
+
 async def test_a_fenced_log_is_not_held() -> None:
     store = MemoryStore()
     stale = await own(store)

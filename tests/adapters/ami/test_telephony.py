@@ -207,6 +207,24 @@ async def test_what_waits_unsent_when_the_connection_ends_is_rejected(peer: Peer
     await telephony.stop()
 
 
+async def test_EX_02_what_may_no_longer_be_done_when_its_turn_comes_is_not_sent(peer: Peer, engine: Engine) -> None:
+    telephony = AmiTelephony(peer.settings(max_originates_per_second=1))
+    lost: set[str] = set()
+    await telephony.start(engine.seen.append, lambda leg: leg not in lost)
+    telephony.perform(dial())
+    telephony.perform(dial(OTHER))
+    await soon(lambda: peer.of("Originate"))
+
+    lost |= {LEG, OTHER}
+    telephony.perform(HangUp(leg=LEG))
+    await soon(lambda: engine.of(OriginateRejected))
+
+    assert [(seen.leg, getattr(seen, "reason", "")) for seen in engine.legs()] == [(OTHER, "not-owner")]
+    assert [asked["ChannelId"] for asked in peer.of("Originate")] == [LEG]
+    assert peer.of("Hangup") == []
+    await telephony.stop()
+
+
 async def test_while_down_an_originate_is_rejected(peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
     peer.refuse()
     await soon(lambda: engine.of(PbxDown))

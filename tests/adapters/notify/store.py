@@ -21,6 +21,9 @@ class ShelfLog:
     def position(self) -> int:
         return len(self._store.events[self.name])
 
+    async def hold(self) -> None:
+        assert self.holds
+
     def version(self, stream: str) -> int:
         return sum(one.stream == stream for one in self._store.events[self.name])
 
