@@ -4,6 +4,7 @@
 UV_VERSION := 0.13.9
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 300
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -11,7 +12,7 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements bench lock format clean \
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
@@ -56,6 +57,9 @@ check-rules: $(VENV_STAMP)
 
 requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 	@$(BIN)/python -m simulations requirements $(ARGS)
+
+proof: $(VENV_STAMP) ## many simulated worlds full of faults, nothing lost or doubled: SEEDS=10000 is the long one
+	@$(BIN)/python -m simulations proof --seeds $(SEEDS) $(ARGS)
 
 bench: $(VENV_STAMP) ## benchmarks on this machine
 	@$(BIN)/python -m simulations bench $(ARGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class SimulatedPbx:
         self._sessions: list[Session] = []
         self._accepting = True
         self.actions: dict[str, int] = {}
+        self.cuts_made = Counter[str]()
+        """Planned cuts that came, by action and phase."""
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -176,6 +178,11 @@ class SimulatedPbx:
         self._lagging.clear()
         self.exchange.restart()
 
+    def spare(self) -> None:
+        """Forget the cuts and failures that were planned and haven't come yet."""
+        self._cuts.clear()
+        self.exchange.failing = 0
+
     def fail_originates(self, count: int) -> None:
         """The next originates fail as they do when the PBX has no resources left: queued, then Failure, no channel."""
         self.exchange.failing += count
@@ -233,6 +240,10 @@ class SimulatedPbx:
     def _planned_cut(self, action: str) -> Cut | None:
         cut = next((cut for cut in self._cuts if cut.action == action), None)
         if cut is not None:
+            phase = (
+                "not performed" if not cut.performed else "before response" if cut.before_response else "after response"
+            )
+            self.cuts_made[f"{action} {phase}"] += 1
             cut.times -= 1
             if cut.times == 0:
                 self._cuts.remove(cut)

@@ -11,9 +11,15 @@ from engine.core.outcome import Outcome
 from simulations.pbx import Dialled
 
 
-def violations(events: Sequence[Any], dialled: Sequence[Dialled], book: Book) -> list[str]:
-    """One line each; none where all is well. `events` is the campaign's whole log, `book` what the engine made of it."""
+def violations(
+    events: Sequence[Any], durable_at_s: Sequence[float], dialled: Sequence[Dialled], book: Book
+) -> list[str]:
+    """One line each; none where all is well.
+
+    `events` is the campaign's whole log, `durable_at_s` when each of them became so, `book` what the engine made of it.
+    """
     return [
+        *_in_time(events, durable_at_s, dialled),
         *_intents(events, [one for one in dialled if one.number]),
         *_one_at_a_time(events),
         *_stopped(events),
@@ -38,6 +44,18 @@ def _intents(events: Sequence[Any], dialled: Sequence[Dialled]) -> Iterable[str]
     for call, outcome in outcomes.items():
         if outcome is Outcome.ANSWERED and call not in reached:
             yield f"2: call {call} was answered and never dialled"
+
+
+def _in_time(events: Sequence[Any], durable_at_s: Sequence[float], dialled: Sequence[Dialled]) -> Iterable[str]:
+    """2: nothing is dialled before its intent is durable, or after its end is."""
+    if len(events) != len(durable_at_s):
+        yield f"2: {len(events)} events in the log, {len(durable_at_s)} became durable"
+    begun = {one.call: at for one, at in zip(events, durable_at_s, strict=False) if isinstance(one, CallRequested)}
+    ended = {one.call: at for one, at in zip(events, durable_at_s, strict=False) if isinstance(one, CallEnded)}
+    for one in dialled:
+        begun_s, ended_s = begun.get(one.leg, 0.0), ended.get(one.leg, one.at)
+        if one.number and not begun_s <= one.at <= ended_s:
+            yield f"2: call {one.leg} was dialled at {one.at:.3f} s, and live from {begun_s:.3f} to {ended_s:.3f} s"
 
 
 def _one_at_a_time(events: Sequence[Any]) -> Iterable[str]:

@@ -22,6 +22,9 @@ TASKS_KEPT = 4_096
 life: ContextVar[int] = ContextVar("life", default=0)
 
 
+Held = tuple[Context, Callable[..., Any], tuple[Any, ...], asyncio.Handle | None]
+
+
 class Stalled(Exception):
     """Everybody waits for somebody else, and no timer is set."""
 
@@ -54,7 +57,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._selector = Clockwork()
         self._clock_resolution = TIMER_RESOLUTION_S
         self._timers = 0
+        self.before_turn: Callable[[], None] | None = None
+        """Called before each turn of a life other than the world's own."""
         self._dead: set[int] = set()
+        self.frozen: dict[int, list[Held]] = {}
         self._listeners: dict[int, Listener] = {}
         self._ports = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -71,6 +77,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._dead.add(which)
         for listener in self._listeners.values():
             listener.break_all(lambda context: context.get(life) == which)
+
+    def is_dead(self, which: int) -> bool:
+        return which in self._dead
+
+    def freeze(self, which: int) -> None:
+        """Nothing of this life runs until it thaws: a process that was stopped, or a machine that was suspended."""
+        self.frozen.setdefault(which, [])
+
+    def thaw(self, which: int) -> None:
+        for context, callback, args, timer in self.frozen.pop(which, []):
+            self.call_soon(self._thawed, callback, args, timer, context=context)
+
+    def _thawed(self, callback: Callable[..., Any], args: tuple[Any, ...], timer: asyncio.Handle | None) -> None:
+        if timer is None or not timer.cancelled():  # by what ran before it since
+            callback(*args)
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> asyncio.Task[Any]:
         # A dead life's tasks are kept: collected, they would run their `finally` after all.
@@ -89,20 +110,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = copy_context() if context is None else context  # an empty one is false
-        timer = Timer(when, self._alive, (context, callback, args), self, context)
+        timer = Timer(when, self._alive, (), self, context)
         self._timers += 1
         timer.order = self._timers
+        timer._args = (context, callback, args, timer)  # noqa: SLF001
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as BaseEventLoop.call_at does
         timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001
         return timer
 
-    def _alive(self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        if context.get(life, 0) not in self._dead:
+    def _alive(
+        self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...], timer: asyncio.Handle | None = None
+    ) -> None:
+        whose = context.get(life, 0)
+        if whose and self.before_turn is not None:
+            self.before_turn()
+        if whose in self.frozen:
+            self.frozen[whose].append((context, callback, args, timer))
+        elif whose not in self._dead:
             callback(*args)
 
     async def bury(self) -> None:
         """End whatever is left, the dead too: only when nothing that they do in their `finally` matters any more."""
         self._dead.clear()
+        for which in list(self.frozen):
+            self.thaw(which)
         left = [one for one in self._tasks if not one.done() and one is not asyncio.current_task()]
         for task in left:
             task.cancel()

@@ -13,7 +13,7 @@ Hour = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3])$")]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
 
-class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=500)] = 5
     preview_s: Seconds = 10
     """How long an agent looks at a contact before dialling, on average; so too below."""
@@ -26,7 +26,7 @@ class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Given to the agents in turn: `08:00-12:00 13:00-17:00`, where 08:00 is when the world begins. None: always there."""
 
 
-class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     answer: Share = 0.35
     answer_by_hour: dict[Hour, Share] = {}
     """Instead of `answer`, in the hours of the day that are given: `"09" = 0.2`."""
@@ -38,19 +38,35 @@ class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     talk_s: Seconds = 60
 
 
-class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often each happens, per hour, at random moments."""
+class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How often each strikes, per hour, at random moments. simulations/world/fault.py says what each does."""
 
     crashes: PerHour = 0
-    """The engine is killed, and started again over the same logs."""
+    """The engine is killed at any step of any of its tasks, and started again over the same logs; so too the next two."""
+    crashes_at_commit: PerHour = 0
+    crashes_at_effect: PerHour = 0
+    freezes: PerHour = 0
+    """The engine stands still while another starts, and wakes up believing that nothing has happened."""
+    clock_steps: PerHour = 0
+    broken_appends: PerHour = 0
+    """The store's connection breaks before a commit or after it."""
+    store_outages: PerHour = 0
+    slow_stores: PerHour = 0
     cuts: PerHour = 0
     """The connection to the PBX breaks."""
     cut_originates: PerHour = 0
     """It breaks at the next Originate: before or after the response, dialled or not."""
+    half_open: PerHour = 0
+    """It is dead, and nobody says so."""
+    deaf_spells: PerHour = 0
+    outages: PerHour = 0
+    """The PBX can't be reached for a while, and calls end meanwhile."""
     pbx_restarts: PerHour = 0
+    failure_storms: PerHour = 0
+    vanishing_agents: PerHour = 0
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     name: str
     hours: Annotated[float, msgspec.Meta(gt=0, le=24)] = 1
     contacts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200

@@ -84,7 +84,7 @@ def sample(world: "World") -> Sample:
         live_legs=len(world.pbx.live),
         calls=sum(bool(one.number) for one in world.pbx.originates),
         final=sum(book.contacts.counts[ContactStatus.FINAL] for book in books),
-        faults=sum(world.done.values()),
+        faults=world.storm.counts.total(),
         is_away=not books,
     )
 
@@ -104,5 +104,5 @@ def _picture(now: Sample, world: "World", passed_s: float) -> Table:
     table.add_row("agents", "  ".join(f"{state} {count}" for state, count in sorted(now.agents.items())))
     table.add_row("calls", f"{now.calls:,} dialled, {now.live_legs} legs live")
     table.add_row("contacts", f"{now.final:,} of {world.scenario.contacts:,} final")
-    table.add_row("faults", "  ".join(f"{what} {count}" for what, count in world.done.items()))
+    table.add_row("faults", "  ".join(f"{what} {count}" for what, count in sorted(world.storm.counts.items())))
     return table

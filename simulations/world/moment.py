@@ -1,0 +1,72 @@
+"""Moments at which the engine can be killed: around every commit, around every effect, and between any two turns of its loop.
+
+They are counted, so that a run can be had again with a death at the n-th of them.
+"""
+
+import asyncio
+from collections import Counter
+from enum import StrEnum
+
+import msgspec
+
+from simulations.world.loop import VirtualLoop, life
+
+
+class Moment(StrEnum):
+    BEFORE_COMMIT = "before commit"
+    AFTER_COMMIT = "after commit"  # durable, and nobody was told
+    BEFORE_EFFECT = "before effect"
+    AFTER_EFFECT = "after effect"
+    TURN = "turn"  # any step of any task of the engine
+
+
+class Death(msgspec.Struct, frozen=True):
+    """Of the engine, at the count-th such moment."""
+
+    moment: Moment
+    count: int
+
+
+class Moments:
+    """Counts them as they pass; kills the life that comes to the one that was asked for."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.passed = Counter[Moment]()
+        self.struck = Counter[Moment]()
+        self._loop = loop
+        self._wanted: tuple[Moment, int] | None = None
+        self._strike = loop.kill
+        self._died: asyncio.Future[None] | None = None
+        loop.before_turn = self._turn
+
+    async def death_at(self, moment: Moment, count: int = 1, freeze: bool = False) -> None:
+        """Returns once a life has died there, or is frozen: at the count-th such moment from now."""
+        self._strike = self._loop.freeze if freeze else self._loop.kill
+        self._wanted, self._died = (moment, self.passed[moment] + count), self._loop.create_future()
+        try:
+            await self._died
+        finally:
+            self._wanted = None
+
+    def dies_at(self, moment: Moment) -> bool:
+        """Whether the life that comes here is dead: since now, or before. What it does after is nobody's concern."""
+        self.passed[moment] += 1
+        if self._wanted is not None and self._wanted[0] is moment and self.passed[moment] >= self._wanted[1]:
+            self._wanted = None
+            if self._strike == self._loop.kill:
+                self.struck[moment] += 1
+            self._strike(life.get())
+            if self._died is not None and not self._died.done():
+                self._died.set_result(None)
+        return self._loop.is_dead(life.get())
+
+    async def suspend_at(self, moment: Moment) -> None:
+        """The same for a coroutine: if it is dead it never goes on."""
+        if self.dies_at(moment):
+            await self._loop.create_future()
+        elif life.get() in self._loop.frozen:
+            await asyncio.sleep(0)  # here it stands still until it thaws
+
+    def _turn(self) -> None:
+        if not self._loop.is_dead(life.get()):
+            self.dies_at(Moment.TURN)
