@@ -17,7 +17,7 @@ from api.route import EVERYBODY, REF, Answer, Call, Media, Page, Route, reply, r
 from api.ticket import Ticket
 from api.token import Role
 from engine.core.call import CallStatus
-from engine.ports import BadCursor, FeedGap, Notification, StoreUnavailable
+from engine.ports import BadCursor, FeedGap, FeedUndone, Notification, StoreUnavailable
 
 EVENTS = "/v1/events"
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
@@ -92,7 +92,7 @@ async def events(call: Call) -> web.StreamResponse:
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
         except FeedGap as gap:
-            raise Problem(410, "feed-gap", str(gap), headers={"Ringfold-Cursor": gap.cursor}) from None
+            raise _gone(gap) from None
     return reply(Notifications(events=found, cursor=cursor))
 
 
@@ -168,7 +168,8 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
             with contextlib.suppress(ConnectionResetError, TimeoutError, StoreUnavailable):
                 while response.is_connected() and _still_good(call, campaign) and not call.service.stopping.is_set():
                     if gap is not None:
-                        await response.send(msgspec.json.encode({"detail": str(gap)}).decode(), id=cursor, event="gap")
+                        detail = msgspec.json.encode({"detail": str(gap)}).decode()
+                        await response.send(detail, id=cursor, event="restored" if _is_undone(gap) else "gap")
                     for one in found:
                         await response.send(_text(one), id=one.cursor)
                     left_ms = call.principal.expires_at - call.at
@@ -179,6 +180,15 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
                     except FeedGap as met:
                         gap, cursor = met, met.cursor
     return response
+
+
+def _is_undone(gap: FeedGap) -> bool:
+    return isinstance(gap, FeedUndone)
+
+
+def _gone(gap: FeedGap) -> Problem:
+    code = "feed-restored" if _is_undone(gap) else "feed-gap"
+    return Problem(410, code, str(gap), headers={"Ringfold-Cursor": gap.cursor})
 
 
 def _still_good(call: Call, campaign: str) -> bool:
@@ -215,7 +225,7 @@ async def of_call(call: Call) -> web.Response:
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
         except FeedGap as gap:
-            raise Problem(410, "feed-gap", str(gap), headers={"Ringfold-Cursor": gap.cursor}) from None
+            raise _gone(gap) from None
     record = running.book.calls[name]
     return reply(CallNotifications(call=name, status=record.status, events=told, cursor=after))
 
@@ -229,7 +239,7 @@ ROUTES = [
         "Read the feed",
         {200: (Answer(Notifications), Answer(Media(("text/event-stream",))))},
         query=Following,
-        problems=("too-many-streams", "feed-gap"),
+        problems=("too-many-streams", "feed-gap", "feed-restored"),
     ),
     Route(
         "POST",
@@ -248,6 +258,6 @@ ROUTES = [
         "Read what is told of a call",
         {200: CallNotifications},
         query=Waiting,
-        problems=("unknown-call", "too-many-streams", "feed-gap"),
+        problems=("unknown-call", "too-many-streams", "feed-gap", "feed-restored"),
     ),
 ]

@@ -262,8 +262,14 @@ CATALOGUE: dict[str, Entry] = {
     "too-many-exports": Entry(503, "Too many exports are under way", "Try again when one is over."),
     "feed-gap": Entry(
         410,
-        "What comes next in the feed was archived, or a restore has undone what came before",
+        "What comes next in the feed was archived",
         "Go on with the cursor in the header Ringfold-Cursor, and see what the list of campaigns says now.",
+    ),
+    "feed-restored": Entry(
+        410,
+        "A restore of the service has undone what was told before this cursor",
+        "Forget what you were told, read the feed anew from its beginning, or go on with the cursor in the header"
+        " Ringfold-Cursor where you can forget a part: what was told behind that.",
     ),
     "too-many-streams": Entry(503, "Too many event streams are open", "Close some, or try again later."),
 }

@@ -286,11 +286,15 @@ class WebhookReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedGap(Exception):
-    """What comes next left the store, or was undone by a restore. Whoever goes on at `cursor` has missed that alone."""
+    """What comes next left the store. `cursor` is behind it: whoever goes on there has missed that, and nothing else."""
 
     def __init__(self, what: str, cursor: str) -> None:
         super().__init__(what)
         self.cursor = cursor
+
+
+class FeedUndone(FeedGap):
+    """A restore undid what was told before the cursor. What is told at `cursor` and behind it takes its place."""
 
 
 class BadCursor(Exception):

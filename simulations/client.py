@@ -26,6 +26,10 @@ class Problem(Exception):
         return str(self.body.get("type", "")).rpartition("/")[2]
 
 
+class Restored(Exception):
+    """The service was restored from a backup: it knows nothing of the last that it told."""
+
+
 class Client:
     """One principal's view of the service: `base` such as http://127.0.0.1:8080, and their token."""
 
@@ -57,28 +61,44 @@ class Client:
             return await _decoded(answer)
 
     async def events(self, query: str) -> AsyncIterator[dict[str, Any]]:
-        """Notifications by SSE, until the server or the caller closes."""
+        """Notifications by SSE, until the server or the caller closes.
+
+        Beside them `gap` and `restored`, with `detail` and the `cursor` behind it: see docs/notifications.md.
+        """
         headers = {**self._headers, "Accept": "text/event-stream"}
         no_limit = aiohttp.ClientTimeout(total=None, sock_read=60)
         async with self._session.get(f"{self._base}/v1/events?{query}", headers=headers, timeout=no_limit) as answer:
             if answer.status != 200:
                 await _decoded(answer)
             data: list[str] = []
+            name = cursor = ""
             async for line in answer.content:
-                text = line.decode().rstrip("\r\n")
-                if text.startswith("data:"):
-                    data.append(text[5:].lstrip())
-                elif not text and data:
-                    yield json.loads("\n".join(data))
-                    data = []
+                field, _, value = line.decode().rstrip("\r\n").partition(":")
+                match field:
+                    case "data":
+                        data.append(value.lstrip())
+                    case "event":
+                        name = value.strip()
+                    case "id":
+                        cursor = value.strip()
+                    case "" if not value and data:  # else a comment: the heartbeat
+                        told = json.loads("\n".join(data))
+                        yield told | {"gap": name, "cursor": cursor} if name else told
+                        data, name = [], ""
 
     async def follow(self, query: str, after: str = "") -> AsyncIterator[dict[str, Any]]:
-        """Notifications behind a cursor, across restarts of the service: from the last one seen, none left out."""
+        """Notifications behind a cursor, across restarts of the service: from the last one seen, none left out.
+
+        What left the service's store is passed over. Raises Restored: what was told is undone, begin anew.
+        """
         while True:
             try:
                 async for event in self.events(f"after={after}&{query}"):
                     after = event["cursor"]
-                    yield event
+                    if event.get("gap") == "restored":
+                        raise Restored(event["detail"])
+                    if "gap" not in event:
+                        yield event
             except LOST:
                 pass
             except Problem as problem:

@@ -10,7 +10,7 @@ from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing
 from adapters.notify.notification import AgentName, Fact, completed, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
-from engine.ports import BadCursor, EventStore, FeedGap, LogArchived, Notification, StoreUnavailable
+from engine.ports import BadCursor, EventStore, FeedGap, FeedUndone, LogArchived, Notification, StoreUnavailable
 
 BEGINNING, NOW = "", "now"
 MERGED_WITHIN_MS = 60_000
@@ -64,7 +64,7 @@ class FeedReader:
         )
 
     def position_of(self, cursor: str) -> int:
-        """Raises BadCursor; FeedGap where a restore undid what the cursor stands behind."""
+        """Raises BadCursor; FeedUndone where a restore undid what the cursor stands behind."""
         if cursor == BEGINNING:
             return 0
         if cursor == NOW:
@@ -73,7 +73,7 @@ class FeedReader:
             n = self._merger.cursors.read(cursor)
         except Superseded as undone:
             what = "the service was restored from a backup: what was told behind this cursor is so no more"
-            raise FeedGap(what, self._merger.cursors.write(undone.kept)) from None
+            raise FeedUndone(what, self._merger.cursors.write(undone.kept)) from None
         if n > self.order.position:
             raise BadCursor(cursor)
         return n

@@ -22,7 +22,7 @@ from engine.ports import (
     Clock,
     Delivery,
     EventStore,
-    FeedGap,
+    FeedUndone,
     Lane,
     Notification,
     NotificationType,
@@ -146,7 +146,7 @@ class Notifier:
     async def replay(self, webhook: str, after: str) -> None:
         try:
             n = self._feed.position_of(after)
-        except FeedGap as undone:  # by a restore: everything since is behind the cursor too
+        except FeedUndone as undone:  # by a restore: everything since is behind the cursor too
             n = self._feed.position_of(undone.cursor)
         known = self._dispatch.webhooks.get(webhook)
         if known is not None:

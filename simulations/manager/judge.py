@@ -1,6 +1,7 @@
 """What notifications promise, held against those that come: it knows the requirements, and no code of the dialer."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from simulations.manager.overview import Notification, Overview, Row
@@ -24,9 +25,10 @@ AT_WORK = ("available", "paused", "previewing", "busy", "wrapup")
 class Judge:
     """Takes notifications as a receiver gets them; `faults` says which line of the requirements each broken promise is of."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Iterable[str] = ()) -> None:
+        """`faults`: those that were found before."""
         self.overview = Overview()
-        self.faults: list[str] = []
+        self.faults = list(faults)
         self.news = 0
         self.states: Counter[str] = Counter()
         """How often each state of a campaign was told."""

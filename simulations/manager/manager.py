@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from simulations.client import Client, Problem
+from simulations.client import Client, Problem, Restored
 from simulations.manager.judge import Judge
 from simulations.manager.overview import Row
 
@@ -24,11 +24,15 @@ class CampaignManager:
         return self.judge.overview.rows
 
     async def follow(self) -> None:
-        """The feed from where the table ends, across restarts of the service."""
-        async for told in self._client.follow("", after=self.judge.overview.cursor):
-            self.judge.take(told)
-            async with self._told:
-                self._told.notify_all()
+        """The feed from where the table ends, across restarts of the service; after a restore from the beginning."""
+        while True:
+            try:
+                async for told in self._client.follow("", after=self.judge.overview.cursor):
+                    self.judge.take(told)
+                    async with self._told:
+                        self._told.notify_all()
+            except Restored:
+                self.judge = Judge(self.judge.faults)
 
     # -- clicks -------------------------------------------------------------------------------------------------------
 

@@ -293,3 +293,8 @@ async def test_whose_file_is_gone_is_a_gap_in_the_feed_and_the_rest_is_told(
             assert [one["detail"] for one in told if "detail" in one] == [gone.value.body["detail"]]
             assert OLD not in {one.get("campaign") for one in told}
             assert {one["campaign"] for one in told if "campaign" in one} == {YOUNG, LIVE}
+            async with asyncio.timeout(PATIENCE_S):  # whoever follows passes over what is no notification, and goes on
+                async for one in client.follow("", after=""):
+                    assert one["campaign"] in (YOUNG, LIVE)
+                    if one["campaign"] == YOUNG:
+                        break

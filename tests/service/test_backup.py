@@ -15,11 +15,12 @@ import asyncpg
 import pytest
 
 from api.token import Role
-from simulations.client import Problem
+from simulations.client import Problem, Restored
 from simulations.engine_process import EngineProcess
 from simulations.pbx import Script, SimulatedPbx
 from tests.service.past import created, days_ago, listed, ran, write
 from tests.service.test_crash import CAMPAIGN, Floor, floor
+from tests.service.test_manager import at_work
 from tests.service.test_preview import act
 
 CONTACTS = [[f"1555{place:04}"] for place in range(300)]
@@ -84,12 +85,18 @@ async def _are_told_apart(place: Floor, story: list[dict[str, Any]], known: list
     assert known[anew]["seq"] == story[anew]["seq"]
     with pytest.raises(Problem) as refused:
         await place.admin.call("GET", f"/v1/events?after={story[-1]['cursor']}")
-    assert (refused.value.status, refused.value.code) == (410, "feed-gap")
+    assert (refused.value.status, refused.value.code) == (410, "feed-restored")
     headers = {"Authorization": f"Bearer {place.engine.token(Role.ADMINISTRATOR, 'operator')}"}
     async with place.session.get(f"{place.engine.base}/v1/events?after={story[-1]['cursor']}", headers=headers) as gap:
         cursor = gap.headers["Ringfold-Cursor"]
     page = await place.admin.call("GET", f"/v1/events?after={cursor}&campaign={CAMPAIGN}&limit=1000")
     assert page["events"] == known[anew:]
+    with pytest.raises(Restored, match="restored from a backup"):
+        await anext(place.admin.follow("", after=story[-1]["cursor"]))
+    async with at_work(place.admin, after=story[-1]) as manager:
+        await manager.until(CAMPAIGN, lambda row: row.seq == known[-1]["seq"])
+        assert manager.judge.faults == []
+        assert await manager.differences() == []
 
 
 async def test_a_backup_under_load_is_restored_to_the_very_state_and_its_campaigns_wait_to_be_started(

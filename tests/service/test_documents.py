@@ -19,6 +19,7 @@ import pytest
 from adapters.notify.catalogue import CATALOGUE
 from api.token import Role
 from config.settings import InvalidSettings, Settings, load
+from engine.ports import LogArchived
 from simulations.pbx import SimulatedPbx
 from tests.adapters.importer.files import CHECKED, csv_of, reached
 from tests.api.asking import ask, token_of
@@ -289,3 +290,25 @@ async def test_a_wrong_example_is_noticed(world: World, tmp_path: Path) -> None:
     for one in wrong:
         with pytest.raises((AssertionError, msgspec.ValidationError, InvalidSettings)):
             await RUN[one.kind](one, world, tmp_path)
+
+
+async def test_TF_38_the_quick_starts_manager_goes_on_behind_what_was_archived(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a feed that begins with an archived campaign, when the program follows from the beginning, then it gets on."""
+    await world.campaign("old", [], agents=())
+    await world.told("old", "campaign.created")
+    feed = world.service.notifier._feed
+    page, met = feed._page, 0
+
+    async def archived(n: int, head: int, campaign: str) -> Any:
+        nonlocal met
+        if feed.order.at_n(n + 1).log == "campaign/old":
+            met += 1
+            raise LogArchived("log 'campaign/old' was archived, and no archive's folder is set")
+        return await page(n, head, campaign)
+
+    monkeypatch.setattr(feed, "_page", archived)
+    (block,) = (one for one in BLOCKS if one.place.startswith("docs/quickstart.md") and one.kind == "python")
+    await program(block, world, tmp_path)
+    assert met == 1

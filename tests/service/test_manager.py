@@ -28,8 +28,11 @@ FAR = [[f"1555{place:04}"] for place in range(40)]
 
 
 @asynccontextmanager
-async def at_work(client: Client) -> AsyncIterator[CampaignManager]:
+async def at_work(client: Client, after: dict[str, Any] | None = None) -> AsyncIterator[CampaignManager]:
+    """`after`: the last that it was told, by which its table and its cursor stand."""
     manager = CampaignManager(client)
+    if after is not None:
+        manager.judge.overview.take(after)
     following = asyncio.create_task(manager.follow(), name="following")
     try:
         yield manager

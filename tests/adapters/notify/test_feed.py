@@ -15,7 +15,7 @@ from adapters.notify.parcel import encoded
 from engine.core.book import Book, Event
 from engine.core.campaign import CampaignDeleted
 from engine.core.personal import Person
-from engine.ports import ANY, Append, BadCursor, FeedGap, Notification, Recorded, StoreUnavailable
+from engine.ports import ANY, Append, BadCursor, FeedUndone, Notification, Recorded, StoreUnavailable
 from tests.adapters.notify.house import PATIENCE_S, QUICK, House, opening, status, talk, until
 from tests.adapters.notify.store import Shelf
 
@@ -397,7 +397,7 @@ async def test_after_a_restore_ids_are_new_and_a_cursor_of_what_was_undone_leads
         assert (await house.notifier.read(kept[1].cursor, 50))[0] == feed[2:]
         assert (await house.notifier.read(kept[-1].cursor, 50))[0] == new
         for one in undone:
-            with pytest.raises(FeedGap, match="restored from a backup") as gap:
+            with pytest.raises(FeedUndone, match="restored from a backup") as gap:
                 await house.notifier.read(one.cursor, 50)
             assert (await house.notifier.read(gap.value.cursor, 50))[0] == new
         await house.restart()
