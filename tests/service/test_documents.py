@@ -207,10 +207,20 @@ async def shell(block: Block, world: World, folder: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
-        told, _ = await child.communicate()
+    sys.stdout.write(await printed(child))
+
+
+async def printed(child: asyncio.subprocess.Process) -> str:
+    """What it prints until it ends well; one that doesn't end is ended."""
+    try:
+        async with asyncio.timeout(60):
+            told, _ = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
     assert child.returncode == 0, told.decode()
-    sys.stdout.write(told.decode())
+    return told.decode()
 
 
 async def program(block: Block, world: World, folder: Path) -> None:
@@ -225,11 +235,9 @@ async def program(block: Block, world: World, folder: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
-        told, _ = await child.communicate()
-    assert child.returncode == 0, told.decode()
-    assert "'state': 'running'" in told.decode()
-    assert "'state': 'deleted'" in told.decode()
+    told = await printed(child)
+    assert "'state': 'running'" in told
+    assert "'state': 'deleted'" in told
 
 
 async def targets(block: Block, world: World, folder: Path) -> None:
