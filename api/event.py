@@ -187,8 +187,10 @@ def _is_undone(gap: FeedGap) -> bool:
 
 
 def _gone(gap: FeedGap) -> Problem:
-    code = "feed-restored" if _is_undone(gap) else "feed-gap"
-    return Problem(410, code, str(gap), headers={"Ringfold-Cursor": gap.cursor})
+    behind = {"Ringfold-Cursor": gap.cursor}
+    if _is_undone(gap):
+        return Problem(410, "feed-restored", str(gap), headers=behind)
+    return Problem(410, "feed-gap", str(gap), headers=behind)
 
 
 def _still_good(call: Call, campaign: str) -> bool:
