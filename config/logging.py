@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "***"
@@ -63,6 +65,15 @@ def configure(level: Literal["debug", "info", "warning", "error"], json: bool) -
         )
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
+    logging.getLogger("aiohttp.server").addFilter(is_ours)
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Not what a client sent that is no HTTP, or not packed as it says. It is answered 400, and anybody can send it, without
+    a token and as often as they like: a traceback of each would let strangers fill the disk."""
+    error = record.exc_info[1] if record.exc_info else None
+    theirs = isinstance(error, HttpProcessingError | RequestPayloadError)
+    return not theirs or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,15 +1,17 @@
 """Logging: given facts with secrets and numbers in them, when they are logged, then neither is in the line."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 import structlog
+from aiohttp import web
 
-from config.logging import MAX_DEPTH, REDACTED, configure, redact
+from config.logging import MAX_DEPTH, REDACTED, configure, is_ours, redact
 
 PASETO = "v4.public.eyJzdWIiOiJhZ2VudC03In0xyz_-AbC.eyJraWQiOiJrMSJ9"
 NUMBER = "+573105822141"
@@ -26,6 +28,7 @@ def logging_restored() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     structlog.reset_defaults()
+    logging.getLogger("aiohttp.server").removeFilter(is_ours)
     root.handlers[:], root.level = handlers, level
 
 
@@ -110,3 +113,56 @@ def test_tracebacks_and_library_loggers_are_redacted_too(capfd: pytest.CaptureFi
     assert "ValueError" in written
     assert "5731058221" not in written
     assert "not shown" not in written
+
+
+BROKEN = (
+    b"GARBAGE\r\n\r\n",
+    b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_strangers_fill_no_disk_with_tracebacks_of_broken_requests(
+    level: Literal["info", "debug"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a server that logs as the service does, when what is sent is no HTTP, then it is told in debug alone; our own
+    faults are told in any case."""
+
+    async def take(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            raise RuntimeError("our fault")
+        try:
+            await request.read()
+        except web.RequestPayloadError:
+            return web.Response(status=400)
+        return web.Response()
+
+    configure(level, json=False)
+    app = web.Application()
+    app.router.add_route("*", "/", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    try:
+        for broken in BROKEN:
+            assert b" 400 " in await asked(port, broken)
+        broken_told = capsys.readouterr().err.count("Traceback")
+        assert (broken_told > 0) == (level == "debug")
+        assert b" 500 " in await asked(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "our fault" in capsys.readouterr().err
+    finally:
+        await runner.cleanup()
+
+
+async def asked(port: int, raw: bytes) -> bytes:
+    """The first line of the answer."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(raw)
+        line = await reader.readline()
+        writer.close()
+        return line
