@@ -237,6 +237,7 @@ CATALOGUE: dict[str, Entry] = {
     "too-many-revoked": Entry(
         409, "As many tokens are revoked as may be", "Revoke subjects, or exchange the key: `ringfold key`."
     ),
+    "too-many-webhooks": Entry(409, "There are as many webhooks as there may be", "Remove some first."),
     "too-many-tags": Entry(409, "There are as many tags as there may be", "Remove some first."),
     "too-many-mappings": Entry(409, "There are as many column mappings as there may be", "Remove some first."),
     "phone-taken": Entry(409, "The phone is another agent's", "Give each agent a phone of their own."),

@@ -332,7 +332,16 @@ WEBHOOK = "/v1/webhooks/{webhook}"
 UNKNOWN = ("unknown-webhook",)
 ROUTES = [
     Route("GET", "/v1/webhooks", listing, MANAGERS, "List webhooks", {200: Webhooks}),
-    Route("PUT", WEBHOOK, put, MANAGERS, "Put a webhook", {201: WebhookShown, 200: WebhookShown}, Endpoint),
+    Route(
+        "PUT",
+        WEBHOOK,
+        put,
+        MANAGERS,
+        "Put a webhook",
+        {201: WebhookShown, 200: WebhookShown},
+        Endpoint,
+        problems=("too-many-webhooks",),
+    ),
     Route("GET", WEBHOOK, show, MANAGERS, "Show a webhook", {200: WebhookShown}, problems=UNKNOWN),
     Route("DELETE", WEBHOOK, delete, MANAGERS, "Remove a webhook", {204: None}, problems=UNKNOWN),
     Route(

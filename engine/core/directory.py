@@ -395,7 +395,7 @@ def decide(state: Directory, command: DirectoryCommand) -> tuple[list[DirectoryE
         case UseContactRefs():
             return _use_contact_refs(state, command)
         case PutWebhook():
-            events, given = webhook.put(state.webhooks.get(command.id), command)
+            events, given = webhook.put(state.webhooks, command)
             return list(events), given
         case RotateWebhook():
             return list(webhook.rotate(state.webhooks.get(command.id), command)), None

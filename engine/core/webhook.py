@@ -4,10 +4,15 @@ The secrets are sealed as a person's data is: their key stands beside the log an
 they are rotated: what is sent is signed with both until the former one ends.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from engine.core.personal import Details, Person
-from engine.core.refusal import absent
+from engine.core.refusal import absent, against_rule
+
+MAX_WEBHOOKS = 1_000
+"""Each has its lanes, and is shown in one list with the others."""
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,8 +117,11 @@ class RemoveWebhook(msgspec.Struct, frozen=True, kw_only=True):
 WebhookCommand = PutWebhook | RotateWebhook | RemoveWebhook
 
 
-def put(known: WebhookPut | None, command: PutWebhook) -> tuple[list[WebhookEvent], bool]:
+def put(webhooks: Mapping[str, WebhookPut], command: PutWebhook) -> tuple[list[WebhookEvent], bool]:
     """Put again as it is, it is no news. Another secret takes the place of all that there are."""
+    known = webhooks.get(command.id)
+    if known is None and len(webhooks) >= MAX_WEBHOOKS:
+        raise against_rule("too-many-webhooks", f"{MAX_WEBHOOKS} webhooks are there: remove some first")
     had = secrets_in(known) if known is not None else Secrets()
     given = not command.secret and not had.secret
     secret = command.secret or had.secret or command.new_secret

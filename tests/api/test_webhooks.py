@@ -223,3 +223,16 @@ async def test_a_replay_from_a_time(service: World, receiver: Receiver) -> None:
     assert (await ask(service, "POST", f"{HOOK}/replay", {"since": "2020-01-01T00:00:00Z"})).status == 202
     await service.until(lambda: len(receiver.got) == 2)
     assert receiver.got[0] == receiver.got[1]
+
+
+async def test_webhooks_are_bounded_and_those_that_are_there_can_still_be_changed(
+    service: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.core.webhook.MAX_WEBHOOKS", 2)
+    url = {"url": "http://127.0.0.1:9/"}
+    for name in ("one", "two"):
+        assert (await ask(service, "PUT", f"/v1/webhooks/{name}", url)).status == 201
+    problem(await ask(service, "PUT", "/v1/webhooks/three", url), 409, "too-many-webhooks")
+    assert (await ask(service, "PUT", "/v1/webhooks/two", url | {"types": ["call.ended"]})).status == 200
+    assert (await ask(service, "DELETE", "/v1/webhooks/one")).status == 204
+    assert (await ask(service, "PUT", "/v1/webhooks/three", url)).status == 201
