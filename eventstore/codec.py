@@ -31,6 +31,10 @@ class UnknownEvent(Unreadable):
     """A log holds an event that this program doesn't know: it was written by a newer one."""
 
 
+class DamagedSegment(Unreadable):
+    """Stored bytes that are no segment: a frame whose checksum is wrong, a line that is cut, no JSON or no UTF-8."""
+
+
 class UnencodableEvent(Exception):
     """An event holds what can't be stored (a lone surrogate, an unknown type): a fault of the program that made it."""
 
@@ -120,7 +124,7 @@ class Codec:
         self._sealed: list[str] = []
         self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
-        self._compressor = zstandard.ZstdCompressor(level=1)
+        self._compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)  # an altered frame is noticed
         self._decompressor = zstandard.ZstdDecompressor()
 
     # -- segments -----------------------------------------------------------------------------------------------------
@@ -139,24 +143,41 @@ class Codec:
         return ZSTD, self._compressor.compress(lines)
 
     def unpack(self, codec: int, data: bytes) -> bytes:
-        return self._decompressor.decompress(data) if codec == ZSTD else data
+        """Lines again. Raises DamagedSegment, also where the codec is none of ours."""
+        if codec == PLAIN:
+            return data
+        if codec != ZSTD:
+            raise DamagedSegment(f"a segment is packed by the unknown codec {codec}")
+        try:
+            return self._decompressor.decompress(data)
+        except zstandard.ZstdError as error:
+            raise DamagedSegment(f"a packed segment of {len(data)} bytes doesn't unpack: {error}") from error
 
     def subjects(self, lines: bytes) -> list[str]:
-        """Whose personal data the lines hold, so that their keys can be fetched before decoding."""
-        return [part.split(b'"', 1)[0].decode() for part in lines.split(_MARK)[1:]]
+        """Whose personal data the lines hold, so that their keys can be fetched before decoding. Raises DamagedSegment."""
+        try:
+            return [part.split(b'"', 1)[0].decode() for part in lines.split(_MARK)[1:]]
+        except UnicodeDecodeError as error:
+            raise DamagedSegment(f"whose personal data is sealed is no UTF-8: {error.reason}") from error
 
     def versions(self, lines: bytes) -> dict[str, int]:
-        """The version that each stream in the lines reaches. Needs no keys, and knows any event."""
-        return {line.stream: line.version for line in self._places.decode_lines(lines)}
+        """The version that each stream in the lines reaches. Needs no keys, and knows any event. Raises DamagedSegment."""
+        try:
+            return {line.stream: line.version for line in self._places.decode_lines(lines)}
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DamagedSegment(f"a line without stream and version: {error}") from error
 
     def decode(self, lines: bytes, log: str, first_pos: int) -> list[Recorded]:
-        """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal."""
+        """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal,
+        DamagedSegment."""
         found: list[Recorded] = []
         for offset, raw in enumerate(lines.splitlines()):
             try:
                 line = self._line(raw, log, first_pos + offset)
             except BrokenSeal as error:
                 raise BrokenSeal(f"log {log!r}, position {first_pos + offset}: {error}") from error
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise DamagedSegment(f"log {log!r}, position {first_pos + offset}: {error}") from error
             found.append(Recorded(first_pos + offset, line.stream, line.version, line.event))
         return found
 
@@ -209,12 +230,15 @@ class Codec:
     def _open(self, type_: Any, value: Any) -> Any:
         if type_ is not Person:
             raise NotImplementedError(type_)
-        subject = str(value[_SUBJECT])
-        key = self.keys.opening(subject)
-        if key is None or not value["box"]:
+        match value:
+            case {"sealed_for": str(subject), "box": str(sealed)}:
+                key = self.keys.opening(subject)
+            case _:
+                raise BrokenSeal("sealed personal data has lost its subject or its box")
+        if key is None or not sealed:
             return Person(subject, None)
         try:
-            box = base64.b64decode(value["box"], validate=True)
+            box = base64.b64decode(sealed, validate=True)
             plain = AESGCM(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], subject.encode())
         except (InvalidTag, ValueError) as error:
             raise BrokenSeal(f"the personal data of {subject!r} doesn't open with its key") from error

@@ -1,0 +1,107 @@
+"""Damaged storage: what can't be read is an error by name, and a packed segment never reads as other events."""
+
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.ports import Recorded, Unreadable
+from engine.service import LogEvent
+from eventstore import BrokenSeal, Codec, DamagedSegment
+from eventstore.codec import PLAIN, ZSTD
+from tests.eventstore.events import Counted, TestEvent, met
+
+GOLDEN = (Path(__file__).parents[1] / "golden" / "events.ndjson").read_bytes()
+CODEC = Codec(TestEvent)
+EVENTS = [
+    Recorded(1, "s", 1, Counted(n=7)),
+    Recorded(2, "s", 2, met("c-1", "Zoë")),
+    Recorded(3, "t", 1, Counted(n=-1, at=2**53)),
+]
+LINES = CODEC.encode(EVENTS)[0]
+PACKED = CODEC.pack(LINES)[1]
+
+
+def everything_read(codec: Codec, packing: int, data: bytes) -> list[Recorded] | None:
+    """All that a boot reads of a segment; None where it was refused by name. Any other error is a bug."""
+    try:
+        lines = codec.unpack(packing, data)
+        codec.versions(lines)
+        codec.subjects(lines)
+        return codec.decode(lines, "log", 1)
+    except Unreadable:
+        return None
+
+
+@given(at=st.integers(0, len(PACKED) - 1), flipped=st.integers(1, 255))
+@settings(deadline=None, max_examples=400)
+def test_a_packed_segment_with_an_altered_byte_never_reads_as_other_events(at: int, flipped: int) -> None:
+    damaged = bytearray(PACKED)
+    damaged[at] ^= flipped
+
+    read = everything_read(CODEC, ZSTD, bytes(damaged))
+
+    assert read in (None, EVENTS)
+
+
+@given(st.integers(0, len(PACKED) - 1))
+@settings(deadline=None)
+def test_a_packed_segment_that_is_cut_short_is_refused(length: int) -> None:
+    assert everything_read(CODEC, ZSTD, PACKED[:length]) is None
+
+
+@given(
+    source=st.sampled_from(GOLDEN.splitlines()),
+    start=st.integers(0, 400),
+    length=st.integers(0, 40),
+    noise=st.binary(max_size=12),
+)
+@settings(deadline=None, max_examples=500)
+def test_damaged_lines_of_every_event_are_read_or_refused_by_name(
+    source: bytes, start: int, length: int, noise: bytes
+) -> None:
+    start %= len(source)
+
+    everything_read(Codec(LogEvent), PLAIN, source[:start] + noise + source[start + length :])
+
+
+@given(st.integers(0, 255), st.binary(max_size=200))
+@settings(deadline=None)
+def test_arbitrary_bytes_under_any_packing_are_read_or_refused_by_name(packing: int, data: bytes) -> None:
+    everything_read(CODEC, packing, data)
+
+
+@given(n=st.integers(-(2**63), 2**64 - 1), stream=st.text(st.characters(exclude_categories=["Cs"])))
+@settings(deadline=None)
+def test_what_is_packed_comes_back_as_it_was(n: int, stream: str) -> None:
+    events = [Recorded(1, stream, 1, Counted(n=n))]
+
+    assert everything_read(CODEC, *CODEC.pack(CODEC.encode(events)[0])) == events
+
+
+def test_damage_is_told_with_log_and_position() -> None:
+    cut_line = LINES.splitlines()[0] + b"\n" + b'["s",2,{"type":"test.coun'
+
+    with pytest.raises(DamagedSegment, match=r"log 'calls', position 42: "):
+        CODEC.decode(cut_line, "calls", 41)
+
+
+def test_a_packing_of_no_known_kind_is_refused_and_not_taken_for_plain_lines() -> None:
+    with pytest.raises(DamagedSegment, match="codec 9"):
+        CODEC.unpack(9, LINES)
+
+
+@pytest.mark.parametrize("box", [b'{"sealed_for":"c-1"}', b'{"box":"AA=="}', b"7", b'{"sealed_for":"c-1","box":7}'])
+def test_sealed_data_without_subject_or_box_is_a_broken_seal_and_not_an_erased_person(box: bytes) -> None:
+    with pytest.raises(BrokenSeal):
+        CODEC.decode(b'["s",1,{"type":"test.met.v1","person":' + box + b"}]", "log", 1)
+
+
+def test_segments_packed_before_the_checksum_still_read() -> None:
+    packed = zstandard.ZstdCompressor(level=1).compress(LINES)
+
+    read = CODEC.decode(CODEC.unpack(ZSTD, packed), "log", 1)
+
+    assert read == EVENTS
