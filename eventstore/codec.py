@@ -149,8 +149,8 @@ class Codec:
         if codec != ZSTD:
             raise DamagedSegment(f"a segment is packed by the unknown codec {codec}")
         try:
-            return self._decompressor.decompress(data)
-        except zstandard.ZstdError as error:
+            return self._decompressor.decompress(data, allow_extra_data=False)  # else a cleared flag hides the checksum
+        except (zstandard.ZstdError, MemoryError) as error:  # an altered header may claim any size
             raise DamagedSegment(f"a packed segment of {len(data)} bytes doesn't unpack: {error}") from error
 
     def subjects(self, lines: bytes) -> list[str]:

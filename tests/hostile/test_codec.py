@@ -35,15 +35,13 @@ def everything_read(codec: Codec, packing: int, data: bytes) -> list[Recorded] |
         return None
 
 
-@given(at=st.integers(0, len(PACKED) - 1), flipped=st.integers(1, 255))
-@settings(deadline=None, max_examples=400)
-def test_a_packed_segment_with_an_altered_byte_never_reads_as_other_events(at: int, flipped: int) -> None:
-    damaged = bytearray(PACKED)
-    damaged[at] ^= flipped
+def test_a_packed_segment_with_one_altered_bit_anywhere_never_reads_as_other_events() -> None:
+    for at in range(len(PACKED)):
+        for bit in range(8):
+            damaged = bytearray(PACKED)
+            damaged[at] ^= 1 << bit
 
-    read = everything_read(CODEC, ZSTD, bytes(damaged))
-
-    assert read in (None, EVENTS)
+            assert everything_read(CODEC, ZSTD, bytes(damaged)) in (None, EVENTS), (at, bit)
 
 
 @given(st.integers(0, len(PACKED) - 1))
