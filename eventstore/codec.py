@@ -149,9 +149,14 @@ class Codec:
         if codec != ZSTD:
             raise DamagedSegment(f"a segment is packed by the unknown codec {codec}")
         try:
-            return self._decompressor.decompress(data, allow_extra_data=False)  # else a cleared flag hides the checksum
+            lines = self._decompressor.decompress(
+                data, allow_extra_data=False
+            )  # else a cleared flag hides the checksum
         except (zstandard.ZstdError, MemoryError) as error:  # an altered header may claim any size
             raise DamagedSegment(f"a packed segment of {len(data)} bytes doesn't unpack: {error}") from error
+        if not lines:
+            raise DamagedSegment(f"a packed segment of {len(data)} bytes holds nothing")  # none is written empty
+        return lines
 
     def subjects(self, lines: bytes) -> list[str]:
         """Whose personal data the lines hold, so that their keys can be fetched before decoding. Raises DamagedSegment."""
