@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.route import EVERYBODY
 from api.token import Role, keyfile
 from engine.core.revocation import Revocations, RevokeToken
 from tests.api.asking import Answer, ask, problem, token_of
@@ -24,7 +25,7 @@ async def campaigns(service: World, token: str) -> Answer:
     return await ask(service, "GET", "/v1/campaigns", token=token)
 
 
-@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("role", sorted(EVERYBODY))
 async def test_a_session_may_what_its_token_may(service: World, role: Role) -> None:
     """Given a token bound in every way, when a session is opened with it, then it is the same principal, and unreadable."""
     keys = service.service.keys
@@ -38,6 +39,11 @@ async def test_a_session_may_what_its_token_may(service: World, role: Role) -> N
     assert (await campaigns(service, session)).status == 200
     forbidden = await ask(service, "GET", "/v1/tokens/revoked", token=session)
     assert forbidden.status == 403
+
+
+async def test_a_scraper_opens_no_session(service: World) -> None:
+    """Given a token that may read metrics alone, then it opens nothing that lives on without it."""
+    problem(await ask(service, "POST", SESSIONS, {}, token=token_of(service, Role.METRICS)), 403, "forbidden")
 
 
 async def test_a_session_ends_no_later_than_its_token(service: World) -> None:
