@@ -22,6 +22,10 @@ EPOCH_S = 1_800_000_000
 """Where the simulated wall clock stands when the loop's clock is 0: ids and dates must not depend on the day."""
 
 
+Witness = Callable[[Leg, str], None]
+"""Told of each leg what happens to it, at that instant: `CHAN_START`, `ANSWER`, `HANGUP`, or `LOST` with the PBX."""
+
+
 class Dialled(msgspec.Struct, frozen=True):
     """One attempt that reached a far end. `phone` is an agent's phone, else `number` and `trunk` are set.
 
@@ -57,6 +61,7 @@ class Exchange:
         self.peak_channels = 0
         self.function_writes: list[tuple[str, str, str]] = []
         self.failing = 0
+        self.witness: Witness | None = None
         self._seed = seed
         self._cel = cel
         self._loop = asyncio.get_running_loop()
@@ -88,6 +93,11 @@ class Exchange:
 
     def record(self, leg: Leg, event: str, /, **extra: str | int) -> None:
         self._cel.write(leg.uid, event, self.now_s(), leg.name, **extra)
+        self._tell_witness(leg, event)
+
+    def _tell_witness(self, leg: Leg, event: str) -> None:
+        if self.witness is not None:
+            self.witness(leg, event)
 
     def gone(self, leg: Leg) -> None:
         self.recordings.stop(leg.uid)
@@ -132,6 +142,7 @@ class Exchange:
         """The process died and is back: nothing of what was lives, and nobody was told."""
         for leg in self.legs:
             leg.vanish()
+            self._tell_witness(leg, "LOST")
         self.recordings.lose()
         self._legs.clear()
         self._by_name.clear()

@@ -21,6 +21,10 @@ ANSWER_WITHIN_S = 5
 """After so long without an answer from the engine a client asks again: it may have been killed."""
 
 
+OUT_OF_REACH = ("no-number-left", "dial-forbidden", "number-in-call")
+"""Refusals of a call that no patience of a minute mends."""
+
+
 class Desk(Protocol):
     """What an agent needs of the world."""
 
@@ -41,6 +45,9 @@ class Agent:
         patience_s = FIRST_PATIENCE_S
         while True:
             try:
+                held = self.desk.held(self.name)
+                if held is not None and held.phase is Phase.WRAPUP:  # also of a campaign that has stopped since
+                    await self._treat(held)
                 await self._go_home_till_the_next_spell()
                 given = await self._given()
                 patience_s = FIRST_PATIENCE_S
@@ -92,7 +99,7 @@ class Agent:
             try:
                 await self._dial(given)
             except Refused as no:
-                if no.code != "no-number-left":
+                if no.code not in OUT_OF_REACH:
                     raise
                 await self._give_up(given)
                 return

@@ -62,6 +62,8 @@ class Storm:
         world.pbx.refuse_connections(False)
         world.pbx.stall(False)
         world.pbx.spare()
+        for which in range(1, world.lives):  # one that woke up may own the campaign, and would keep it
+            world.loop.kill(which)
         for which in list(world.loop.frozen):
             world.loop.kill(which)
             world.loop.thaw(which)

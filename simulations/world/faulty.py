@@ -1,7 +1,7 @@
 """The engine's store and telephony, as it would have them, with moments at which it may die or be let down."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -21,14 +21,19 @@ class FaultyStore:
 
     kind = "memory"
 
-    def __init__(self, inner: MemoryStore, now_s: Callable[[], float], chance: Random, moments: Moments) -> None:
-        self.inner, self.moments = inner, moments
+    def __init__(
+        self,
+        inner: MemoryStore,
+        now_s: Callable[[], float],
+        chance: Random,
+        moments: Moments,
+        durable: Callable[[str, Segment], Awaitable[None]],
+    ) -> None:
+        self.inner, self.moments, self._durable = inner, moments, durable
         self._now_s, self._chance = now_s, chance
         self.down_until_s = self.slow_until_s = 0.0
         self.lose_before = self.lose_after = 0
         """How many of the next appends break off before, and after, they are durable."""
-        self.durable_at_s: dict[str, list[float]] = {}
-        """When the log's events became so, by their positions from 0."""
         self.unknown = self.refused = 0
         """Appends whose answer was lost: durable ones, and others."""
 
@@ -50,7 +55,7 @@ class FaultyStore:
             raise Disconnected("the connection broke before the commit")
         done = await self.inner.append(log, segment, keys)
         if done:
-            self.durable_at_s.setdefault(log, []).extend([self._now_s()] * segment.n)
+            await self._durable(log, segment)
         await self.moments.suspend_at(Moment.AFTER_COMMIT)
         if self.lose_after:
             self.lose_after -= 1

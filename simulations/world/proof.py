@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from simulations.world.moment import Death, Moment
-from simulations.world.scenario import Agents, Callees, Faults, Scenario
+from simulations.world.scenario import Agents, Callees, Faults, Rules, Scenario
 from simulations.world.shrink import smaller
 from simulations.world.world import Result, run
 
@@ -93,9 +93,25 @@ def drawn(seed: int) -> Case:
         contacts=chance.choice((10, 50, 200)),
         agents=agents,
         callees=callees,
+        rules=_rules(chance),
         faults=Faults() if is_quiet else _faults(chance),
     )
     return Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
+
+
+def _rules(chance: Random) -> Rules:
+    """Some leave everything to be called at once; others are in each other's way, and end within the world's hours."""
+    return Rules(
+        lines=chance.choice((0, 0, 1, 3)),
+        in_setup=chance.choice((50, 1, 2)),
+        per_contact=chance.choice((4, 2, 0)),
+        per_number_a_day=chance.choice((0, 3)),
+        window=chance.choice(("", "", "08:05-08:15", "07:00-17:00")),
+        zones=chance.choice((("UTC",), ("UTC", "Europe/Athens", "America/Lima"))),
+        retry_s=chance.choice((5, 60)),
+        shared_numbers=chance.choice((0, 0.5)),
+        listed=chance.choice((0, 0, 60)),
+    )
 
 
 def _faults(chance: Random) -> Faults:

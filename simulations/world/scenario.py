@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.zones import is_zone
 from simulations.world.shift import read_shift
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -36,6 +37,30 @@ class Callees(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ring_s: tuple[Seconds, Seconds, Seconds] = (1.5, 6, 25)
     """The shortest, the most frequent and the longest time to an answer, or to giving up."""
     talk_s: Seconds = 60
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the campaign sets to whom it calls, when and how much."""
+
+    lines: Annotated[int, msgspec.Meta(ge=0, le=500)] = 0
+    """Calls at a time. 0: as many as agents."""
+    in_setup: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    """Calls not answered yet, at a time."""
+    per_contact: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 4
+    """Attempts on a contact. 0: no limit, here and below."""
+    per_number_a_day: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    window: Annotated[str, msgspec.Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")] = (
+        ""
+    )
+    """When calls may be made, by the callee's clock: `09:00-17:00`. Empty: at any time."""
+    zones: tuple[str, ...] = ("UTC",)
+    """Given to the contacts in turn."""
+    retry_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """When a contact comes back that was busy."""
+    shared_numbers: Share = 0
+    """How many contacts have the number of the one before them."""
+    listed: PerHour = 0
+    """How many numbers of contacts a CRM puts on a do-not-call list while calls are made."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -72,6 +97,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     contacts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
     agents: Agents = Agents()
     callees: Callees = Callees()
+    rules: Rules = Rules()
     faults: Faults = Faults()
 
 
@@ -83,6 +109,14 @@ def read_scenario(path: Path) -> Scenario:
         raise msgspec.ValidationError("answer, busy and invalid are more than 1 together - at `$.callees`")
     if list(callees.ring_s) != sorted(callees.ring_s):
         raise msgspec.ValidationError("shortest, usual, longest: in this order - at `$.callees.ring_s`")
+    start, _, end = scenario.rules.window.partition("-")
+    if end and start >= end:
+        raise msgspec.ValidationError(f"{end} isn't after {start} - at `$.rules.window`")
+    for place, zone in enumerate(scenario.rules.zones):
+        if not is_zone(zone):
+            raise msgspec.ValidationError(f"{zone!r} is no time zone - at `$.rules.zones[{place}]`")
+    if not scenario.rules.zones:
+        raise msgspec.ValidationError("one at least - at `$.rules.zones`")
     for place, text in enumerate(scenario.agents.shifts):
         try:
             read_shift(text)

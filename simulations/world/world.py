@@ -11,15 +11,16 @@ import msgspec
 import structlog
 
 from adapters.ami.settings import AmiSettings
+from adapters.zones import PhoneZones
 from engine.actor import NotOwner
 from engine.app import Engine, Limits, log_of
 from engine.core.agent import DefaultState, Line
 from engine.core.book import Event
 from engine.core.call import CallEnded
-from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop
+from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
 from engine.core.contact import NewContact
-from engine.core.directory import DirectoryEvent
-from engine.core.message import AddContacts, Allocate
+from engine.core.directory import DirectoryEvent, ListNumbers
+from engine.core.message import AddContacts, Allocate, Dial
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
@@ -27,11 +28,15 @@ from engine.core.reservation import Reservation
 from engine.core.telephony import Settle, TelephonyEffect
 from engine.ports import Recorded
 from eventstore import Codec, Store
+from eventstore.log import learn_keys
 from eventstore.memory import MemoryStore
+from eventstore.store import Segment
 from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
+from simulations.pbx.leg import Leg
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
-from simulations.world.checker import violations
+from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone
+from simulations.world.checker.replay import disagreements
 from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
 from simulations.world.loop import Stalled, VirtualLoop, life
@@ -44,11 +49,17 @@ from simulations.world.watch import Watcher
 REF = "spring"
 CALM_WITHIN_S = 2 * 3_600
 """How long, at most, the campaign takes to stop once faults are over: the longest talk is an hour."""
+CLOSED_WITHIN_S = 3_600
+"""How long, at most, agents then take to close what they have in hand: one may be away for half an hour."""
 LEASE_MS = 10_000
 BOOT_WITHIN_S = 120
+MOST_BOOTS = 1_000
+"""Without one that ends well: then the engine is broken, and no fault of the world."""
 RESTART_S = 2
 """What a supervisor waits before it starts a process again."""
 CONTACTS_PER_COMMAND = 1_000
+SNAPSHOT_EVERY_EVENTS = 250
+"""Often enough that those who are started again begin from one."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +97,15 @@ class World:
         self.clock_step_ms = 0
         self.crew: dict[str, asyncio.Task[None]] = {}
         self.away: set[asyncio.Task[None]] = set()
-        self.fenced: list[str] = []
         self.moments = Moments(loop)
-        self.store = FaultyStore(MemoryStore(), loop.time, Random(f"{seed}/store"), self.moments)
+        rules = scenario.rules
+        self.lines = rules.lines or scenario.agents.count
+        self.checkers = Checkers(self.lines, rules.in_setup)
+        self.logged: dict[str, list[Any]] = {}
+        """Events by log, as they became durable."""
+        self._codec = Codec(Event | DirectoryEvent)
+        inner = MemoryStore()
+        self.store = FaultyStore(inner, loop.time, Random(f"{seed}/store"), self.moments, self._durable)
         self.storm = Storm(self, death)
         self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
 
@@ -105,6 +122,8 @@ class World:
         return f"{self.ids:032x}"
 
     async def submit(self, command: Any) -> Any:
+        if isinstance(command, Dial):
+            self.checkers.see(Asked(command.call, command.at, self.loop.time()))
         return await self.engine.submit(REF, command)
 
     def held(self, agent: str) -> Reservation | None:
@@ -123,13 +142,24 @@ class World:
             store = Store(self.store, Codec(Event | DirectoryEvent), f"life {self.lives}", LEASE_MS)
             ami = AmiSettings(port=self.pbx.port, username=self.pbx.username, secret=self.pbx.secret)
             telephony = FaultyTelephony(ami, self.now_ms, self.moments, self._told(self.lives))
-            self.engine = Engine(store, telephony, self, self, Limits())
-            starting = self.loop.create_task(self.engine.start(), name="boot")
+            limits = Limits(
+                max_calls_in_setup=self.scenario.rules.in_setup,
+                snapshot_every_events=SNAPSHOT_EVERY_EVENTS,
+            )
+            self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
+            starting = self.loop.create_task(self._start(self.engine), name="boot")
         finally:
             life.reset(before)
         await asyncio.wait([starting], timeout=BOOT_WITHIN_S)  # a life that dies before it has started never returns
         if starting.done() and starting.exception() is not None:  # the store was away: the process ends
             self.loop.kill(self.lives)
+
+    async def _start(self, engine: Engine) -> None:
+        await engine.start()
+        assert engine.failed is not None
+        engine.failed.add_done_callback(
+            asyncio.Future.exception
+        )  # a process would end: this one goes on, which is worse
 
     async def _inside(self, work: Coroutine[Any, Any, Any]) -> None:
         """What begins tasks that belong to the engine's process must be begun in it."""
@@ -142,7 +172,10 @@ class World:
 
     async def revive(self) -> None:
         """Whatever became of the last one: an engine lives and has started."""
+        boots = 0
         while self.loop.is_dead(self.lives) or not self.has_started:
+            boots += 1
+            assert boots < MOST_BOOTS, f"seed {self.seed}: the engine doesn't start"
             self.loop.kill(self.lives)
             await asyncio.sleep(RESTART_S)
             await self.boot()
@@ -158,27 +191,51 @@ class World:
             owner = self.store.inner.owner(log_of(REF))
             if owner not in (f"life {which}", "") and not isinstance(effect, Settle):  # that one only asks
                 what, at_s = type(effect).__name__, self.loop.time()
-                self.fenced.append(f"2: life {which} performed {what} at {at_s:.3f} s, {owner} was the owner")
+                self.checkers.tell(f"2: life {which} performed {what} at {at_s:.3f} s, {owner} was the owner")
 
         return told
+
+    # -- what the checkers see -----------------------------------------------------------------------------------------
+
+    async def _durable(self, log: str, segment: Segment) -> None:
+        lines = self._codec.unpack(segment.codec, segment.data)
+        await learn_keys(self.store.inner, self._codec, lines)
+        for one in self._codec.decode(lines, log, segment.pos):
+            self.logged.setdefault(log, []).append(one.event)
+            self.checkers.see(Durable(log, one.pos, one.event, self.loop.time()))
+
+    def _witness(self, leg: Leg, event: str) -> None:
+        at_s = self.loop.time()
+        if event == "CHAN_START":
+            dialled = self.pbx.originates[-1]
+            if dialled.number:
+                self.checkers.see(LegDialled(leg.uid, at_s, dialled.number))
+        elif event == "ANSWER":
+            self.checkers.see(LegAnswered(leg.uid, at_s))
+        elif event in ("HANGUP", "LOST"):
+            self.checkers.see(LegGone(leg.uid, at_s))
 
     # -- the day -------------------------------------------------------------------------------------------------------
 
     async def live(self, watcher: Watcher | None = None) -> Result:
         await self.pbx.start()
+        self.pbx.exchange.witness = self._witness
         await self.boot()
         await self._found()
         if watcher:
             watcher.attend(self)
         for agent in self._agents():
             self.crew[agent.name] = self.loop.create_task(agent.work(), name=agent.name)
-        faults = [self.loop.create_task(work, name="fault") for work in self.storm.work()]
+        others = [self.loop.create_task(work, name="fault") for work in self.storm.work()]
+        if self.scenario.rules.listed:
+            others.append(self.loop.create_task(self._list_numbers(self.scenario.rules.listed), name="crm"))
         await asyncio.sleep(self.scenario.hours * 3_600)
-        await _ended(faults)
+        await _ended(others)
         await self.storm.calm()
-        is_calm = await self._calm()
+        await self._calm()
         await _ended([*self.crew.values(), *self.away])
-        result = await self._result(is_calm)
+        await self._settle()
+        result = await self._result()
         await self.loop.bury()
         return result
 
@@ -194,11 +251,9 @@ class World:
 
     async def _found(self) -> None:
         now = self.now_ms()
-        retries = (RetryRule(outcome=Outcome.BUSY, after_s=60, growth=2.0),)
-        settings = Settings(max_lines=self.scenario.agents.count, attempts_per_contact=4, retries=retries)
-        create = Create(at=now, by="m", ref=REF, name="Spring", mode=Mode.PREVIEW, settings=settings)
+        create = Create(at=now, by="m", ref=REF, name="Spring", mode=Mode.PREVIEW, settings=self._settings())
         await self._inside(self.engine.create(create))
-        new = [self._contact(place) for place in range(self.scenario.contacts)]
+        new = self._contacts()
         for begin in range(0, len(new), CONTACTS_PER_COMMAND):
             some = tuple(new[begin : begin + CONTACTS_PER_COMMAND])
             await self.engine.add_contacts(REF, AddContacts(at=now, by="m", contacts=some))
@@ -217,9 +272,49 @@ class World:
             )
         await self.submit(Start(at=now, by="m"))
 
-    def _contact(self, place: int) -> NewContact:
-        ref = f"{REF}:{place:06}"
-        return NewContact(ref, Person(ref, Details(numbers=(f"3{place:09}",))))
+    def _settings(self) -> Settings:
+        rules = self.scenario.rules
+        start, _, end = rules.window.partition("-")
+        return Settings(
+            max_lines=self.lines,
+            attempts_per_contact=rules.per_contact,
+            number_attempts_per_day=rules.per_number_a_day,
+            retries=(RetryRule(outcome=Outcome.BUSY, after_s=rules.retry_s, growth=2.0),),
+            windows=(Window(start=start, end=end),) if end else (),
+        )
+
+    def _contacts(self) -> list[NewContact]:
+        rules, chance = self.scenario.rules, Random(f"{self.seed}/contacts")
+        new: list[NewContact] = []
+        number = ""
+        for place in range(self.scenario.contacts):
+            ref = f"{REF}:{place:06}"
+            if not number or chance.random() >= rules.shared_numbers:
+                number = f"3{place:09}"
+            new.append(
+                NewContact(ref, Person(ref, Details(numbers=(number,))), zone=rules.zones[place % len(rules.zones)])
+            )
+        return new
+
+    async def _list_numbers(self, per_hour: float) -> None:
+        """A CRM has numbers not called any more: in this campaign, or in all. It asks again until it is told so."""
+        chance = Random(f"{self.seed}/crm")
+        while True:
+            await asyncio.sleep(chance.expovariate(per_hour / 3_600))
+            name = chance.choice(("global", log_of(REF)))
+            numbers = (f"3{chance.randrange(self.scenario.contacts):09}",)
+            while not await self._is_listed(name, numbers):
+                await asyncio.sleep(ANSWER_WITHIN_S)
+
+    async def _is_listed(self, name: str, numbers: tuple[str, ...]) -> bool:
+        if not self.engine.directory_position:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self.engine.direct(ListNumbers(at=self.now_ms(), by="crm", list=name, numbers=numbers))
+        except (Refused, NotOwner, TimeoutError):
+            return False
+        return True
 
     def _agents(self) -> list[Agent]:
         return [self._agent(place) for place in range(self.scenario.agents.count)]
@@ -231,14 +326,14 @@ class World:
 
     # -- the evening ---------------------------------------------------------------------------------------------------
 
-    async def _calm(self) -> bool:
+    async def _calm(self) -> None:
         """No more faults: the campaign is asked to stop, and must."""
         until_s = self.loop.time() + CALM_WITHIN_S
         while self.loop.time() < until_s:
             status = self.engine.campaigns[REF].book.campaign.status
             if status is Status.STOPPED:
-                await asyncio.sleep(ANSWER_WITHIN_S)
-                return not self.pbx.live
+                await self._closed()
+                return
             if status is not Status.STOPPING:
                 try:
                     async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -246,17 +341,36 @@ class World:
                 except (Refused, NotOwner, TimeoutError):
                     pass
             await asyncio.sleep(1)
-        return False
 
-    async def _result(self, is_calm: bool) -> Result:
+    async def _closed(self) -> None:
+        """What agents still have in hand they close, those too who were away."""
+        until_s = self.loop.time() + CLOSED_WITHIN_S
+        while self.engine.campaigns[REF].book.reservations and self.loop.time() < until_s:
+            await asyncio.sleep(1)
+        await asyncio.sleep(ANSWER_WITHIN_S)
+
+    async def _settle(self) -> None:
+        """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment."""
+        running = self.engine.campaigns[REF]
+        await running.actor.settled()
+        events, live = self.logged[log_of(REF)], running.book.canonical()
+        self.loop.kill(self.lives)
+        self.checkers.end()
+        for leg in self.pbx.live:
+            self.checkers.tell(f"liveness: nobody hangs up {leg.name} at the PBX")
+        if running.actor.lost is not None:
+            self.checkers.tell("liveness: the engine that lives doesn't own the campaign")
+            return
+        for what in await disagreements(self.engine.store, log_of(REF), events, live):
+            self.checkers.tell(what)
+
+    async def _result(self) -> Result:
         logs = {name: await self._read(name) for name in sorted(await self.engine.store.logs())}
         struck = self.moments.struck
         in_doubt = {"durable": self.store.unknown, "not durable": self.store.refused}
         campaign = logs[log_of(REF)]
         dialled = list(self.pbx.originates)
         ends = [one.event for one in campaign if isinstance(one.event, CallEnded)]
-        events, durable_at_s = [one.event for one in campaign], self.store.durable_at_s[log_of(REF)]
-        found = violations(events, durable_at_s, dialled, self.engine.campaigns[REF].book)
         return Result(
             scenario=self.scenario.name,
             seed=self.seed,
@@ -271,9 +385,7 @@ class World:
             crash_points={str(moment): count for moment, count in sorted(struck.items())},
             originates_cut=dict(sorted(self.pbx.cuts_made.items())),
             commits_in_doubt=in_doubt,
-            violations=found
-            + self.fenced
-            + ([] if is_calm else ["liveness: never stopped, or a leg that nobody hangs up"]),
+            violations=self.checkers.violations,
         )
 
     async def _read(self, name: str) -> list[Recorded]:

@@ -77,7 +77,7 @@ def test_an_originate_that_is_sent_twice_is_found(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(AmiTelephony, "perform", twice)
 
     # then
-    assert any("without an intent" in one for one in run(SHORT, 1).violations)
+    assert any("without a durable intent" in one for one in run(SHORT, 1).violations)
 
 
 def test_a_wrong_scenario_names_the_key(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""What must hold, judged step by step from what became durable and from what the PBX did.
+
+Each checker keeps small tables of its own and shares no decision with what it judges: of the engine they know the events
+alone. A violation begins with its invariant's number and ends with where it was seen.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from simulations.world.checker.hand import Hands
+from simulations.world.checker.intent import Intents
+from simulations.world.checker.line import Lines
+from simulations.world.checker.rule import Rules
+from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Step
+from simulations.world.checker.stop import Stops
+
+MOST_TOLD = 100
+"""Violations that are told of one run: one fault may break every step after it."""
+
+
+class Checker(Protocol):
+    def see(self, step: Step) -> Iterator[str]:
+        """What is wrong as of this step, each with the invariant's number."""
+        ...
+
+    def left(self) -> Iterator[str]:
+        """What should have come to an end once all is calm, and hasn't."""
+        ...
+
+
+class Checkers:
+    """All of them, over one run. `lines` are the campaign's calls at a time, `in_setup` those not answered yet."""
+
+    def __init__(self, lines: int, in_setup: int) -> None:
+        self.violations: list[str] = []
+        self._each: tuple[Checker, ...] = (Hands(), Intents(), Stops(), Rules(), Lines(lines, in_setup))
+
+    def see(self, step: Step) -> None:
+        for checker in self._each:
+            for what in checker.see(step):
+                self.tell(f"{what}, {step.where}")
+
+    def end(self) -> None:
+        """Faults are over for long enough, and everybody was asked to stop."""
+        for checker in self._each:
+            for what in checker.left():
+                self.tell(what)
+
+    def tell(self, violation: str) -> None:
+        if len(self.violations) < MOST_TOLD:
+            self.violations.append(violation)
+
+
+__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone"]

@@ -1,0 +1,56 @@
+"""What a checker sees, in the order in which it happened. Times are virtual seconds since the world began."""
+
+from typing import Any
+
+import msgspec
+
+
+class Durable(msgspec.Struct, frozen=True):
+    """An event that stands in a log from now on, at a position from 1."""
+
+    log: str
+    pos: int
+    event: Any
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"{self.log} {self.pos} at {self.at_s:.3f} s"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Somebody asked for a call, as the wall clock showed `wall_ms` (epoch)."""
+
+    call: str
+    wall_ms: int
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"asked at {self.at_s:.3f} s"
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    leg: str
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"the PBX at {self.at_s:.3f} s"
+
+
+class LegDialled(_Seen, frozen=True):
+    """The PBX began to call a contact's number."""
+
+    number: str
+
+
+class LegAnswered(_Seen, frozen=True):
+    pass
+
+
+class LegGone(_Seen, frozen=True):
+    """Hung up, or lost with the PBX."""
+
+
+Step = Durable | Asked | LegDialled | LegAnswered | LegGone

@@ -1,0 +1,204 @@
+"""Each checker finds the bug that is planted for it, and says nothing of the same world without it."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.ami.telephony import AmiTelephony
+from engine.actor import Actor
+from engine.core import consequence, delivery, dialing, gate
+from engine.core.book import Book, Head, restore
+from engine.core.call import CallRinging
+from engine.core.campaign import Drained, Status
+from engine.core.campaign import decide as campaign_decides
+from engine.core.claims import Claims
+from engine.core.contact import Contact, ContactStatus
+from engine.core.roll import Contacts
+from engine.core.standing import Standing
+from engine.core.telephony import HangUp, OriginateContact, Settle
+from simulations.world.scenario import Agents, Callees, Faults, Rules, Scenario
+from simulations.world.world import run
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+BUSY = Callees(answer=0.2, busy=0.7, invalid=0, ring_s=(1.5, 3, 6), talk_s=10)
+WORLD = Scenario(
+    name="checked",
+    hours=0.1,
+    contacts=20,
+    agents=Agents(count=5, preview_s=2, wrapup_s=2, pauses=0),
+    callees=BUSY,
+    rules=Rules(retry_s=5),
+)
+CHATTY = msgspec.structs.replace(WORLD, callees=Callees(answer=0.8, busy=0.1, talk_s=60))
+
+
+def _ruled(**rules: Any) -> Scenario:
+    return msgspec.structs.replace(WORLD, rules=Rules(**{"retry_s": 5, **rules}))
+
+
+# -- the bugs ---------------------------------------------------------------------------------------------------------
+
+
+def held_contacts_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
+    first = Contacts.first
+
+    def forgetful(self: Contacts, at: int, owner: str = "") -> Contact | None:
+        held = (self.by_ref[ref] for ref in self.by_ref.rows)
+        return next((one for one in held if one.status is ContactStatus.HELD), None) or first(self, at, owner)
+
+    patch.setattr(Contacts, "first", forgetful)
+
+
+def a_number_is_never_in_a_call(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Claims, "call_to", lambda _self, _number: None)
+
+
+def recovery_redials(patch: pytest.MonkeyPatch) -> None:
+    perform = AmiTelephony.perform
+    made: dict[str, OriginateContact] = {}
+
+    def eager(self: AmiTelephony, effect: Any) -> None:
+        if isinstance(effect, OriginateContact):
+            made[effect.leg] = effect
+        if isinstance(effect, Settle) and effect.leg in made:
+            effect = made[effect.leg]
+        perform(self, effect)
+
+    patch.setattr(AmiTelephony, "perform", eager)
+
+
+def stopped_is_said_too_early(patch: pytest.MonkeyPatch) -> None:
+    follows = consequence._campaign_next
+
+    def hasty(book: Book, at: int) -> Any:
+        if book.campaign.status is Status.STOPPING:
+            return campaign_decides(book.campaign, Drained(at=at))
+        return follows(book, at)
+
+    patch.setattr(consequence, "_campaign_next", hasty)
+
+
+def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
+
+    def forgetful(head: Head, contacts: Contacts) -> Book:
+        calls = [msgspec.structs.replace(one, channel="") for one in head.calls]
+        return restore(msgspec.structs.replace(head, calls=calls), contacts)
+
+    patch.setattr("engine.recovery.restore", forgetful)
+
+
+def what_happened_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
+    write = Actor._write
+
+    async def careless(self: Actor, events: list[Any]) -> Any:
+        return await write(self, [one for one in events if not isinstance(one, CallRinging)])
+
+    patch.setattr(Actor, "_write", careless)
+
+
+def the_gate_forgets_the_lists(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Standing, "listed", lambda *_: None)
+
+
+def the_gate_forgets_the_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gate, "_by_clock", lambda *_: None)
+
+
+def the_gate_forgets_the_zone(patch: pytest.MonkeyPatch) -> None:
+    by_clock = gate._by_clock
+    patch.setattr(gate, "_by_clock", lambda settings, _offsets, at: by_clock(settings, (0,), at))
+
+
+def the_gate_forgets_the_caps(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gate, "_by_count", lambda *_: None)
+
+
+def one_line_too_many(patch: pytest.MonkeyPatch) -> None:
+    free_line = dialing._free_line
+
+    def off_by_one(book: Book, claims: Claims, number: str) -> None:
+        free_line(SimpleNamespace(live=list(book.live)[1:], campaign=book.campaign), claims, number)  # type: ignore[arg-type]
+
+    patch.setattr(dialing, "_free_line", off_by_one)
+
+
+def one_in_setup_too_many(patch: pytest.MonkeyPatch) -> None:
+    free_line = dialing._free_line
+
+    def off_by_one(book: Book, claims: Claims, number: str) -> None:
+        fewer = SimpleNamespace(
+            call_to=claims.call_to,
+            pbx_up=claims.pbx_up,
+            in_setup=list(claims.in_setup)[1:],
+            max_calls_in_setup=claims.max_calls_in_setup,
+        )
+        free_line(book, fewer, number)  # type: ignore[arg-type]
+
+    patch.setattr(dialing, "_free_line", off_by_one)
+
+
+def nobody_is_hung_up(patch: pytest.MonkeyPatch) -> None:
+    _unperformed(patch, HangUp)
+
+
+def the_pbx_is_never_asked(patch: pytest.MonkeyPatch) -> None:
+    _unperformed(patch, Settle)
+
+
+def _unperformed(patch: pytest.MonkeyPatch, kind: type) -> None:
+    perform = AmiTelephony.perform
+
+    def idle(self: AmiTelephony, effect: Any) -> None:
+        if not isinstance(effect, kind):
+            perform(self, effect)
+
+    patch.setattr(AmiTelephony, "perform", idle)
+
+
+def stopping_leaves_reservations(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(delivery, "let_go", lambda *_: [])
+
+
+LOOKING = msgspec.structs.replace(WORLD, contacts=200, agents=Agents(count=5, preview_s=60, wrapup_s=2, pauses=0))
+FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restarts=20))
+DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
+PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
+    (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
+    (a_number_is_never_in_a_call, _ruled(shared_numbers=0.9), "1", "a number of contact"),
+    (recovery_redials, DYING, "2", "was dialled twice"),
+    (stopped_is_said_too_early, CHATTY, "3", "stopped, and call"),
+    (a_snapshot_forgets_channels, WORLD, "4", "read through its snapshot"),
+    (what_happened_is_not_written_down, WORLD, "4", "isn't the live state"),
+    (the_gate_forgets_the_lists, _ruled(listed=300), "6", "on the list"),
+    (the_gate_forgets_the_clock, _ruled(window="08:02-08:03"), "6", "outside the windows"),
+    (the_gate_forgets_the_zone, _ruled(window="08:00-08:30", zones=("UTC", "Asia/Tokyo")), "6", "in Asia/Tokyo"),
+    (the_gate_forgets_the_caps, _ruled(per_number_a_day=2, per_contact=0), "6", "times within a day"),
+    (the_gate_forgets_the_caps, _ruled(per_contact=2), "6", "attempts"),
+    (one_line_too_many, _ruled(lines=2), "7", "3 lines in use, 2 allowed"),
+    (one_in_setup_too_many, _ruled(in_setup=2), "7", "3 calls in setup, 2 allowed"),
+    (nobody_is_hung_up, CHATTY, "liveness", "was to stop, and is stopping"),
+    (the_pbx_is_never_asked, FORGETFUL, "liveness", "never ended"),
+    (stopping_leaves_reservations, LOOKING, "liveness", "was never released"),
+)
+SEED = 3
+
+
+@pytest.mark.parametrize(
+    ("plant", "scenario", "invariant", "text"), PLANTED, ids=lambda one: getattr(one, "__name__", "")
+)
+def test_EX_03_a_planted_bug_is_found_by_its_checker(
+    plant: Plant, scenario: Scenario, invariant: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the world without it
+    assert run(scenario, SEED).violations == []
+
+    # when
+    plant(monkeypatch)
+    found = run(scenario, SEED).violations
+
+    # then
+    assert any(one.startswith(f"{invariant}: ") and text in one for one in found), found[:5]
