@@ -36,15 +36,23 @@ async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
 async def _newest(store: EventStore, name: str) -> tuple[Book, int]:
     """The book of the newest snapshot. One that can't be used costs time, no more: the log has everything."""
     try:
-        saved = await store.snapshot(SNAPSHOT, name)
-        if saved is None:
-            return Book(), 0
-        pos, parts = saved
-        head = await store.decode(parts[HEAD], Head)
-        contacts = await asyncio.to_thread(_contacts, store, parts)  # other campaigns may be at work
-    except (DamagedSnapshot, KeyError, msgspec.ValidationError) as error:
+        return await kept(store, name) or (Book(), 0)
+    except DamagedSnapshot as error:
         log.warning("snapshot of no use, reading the whole log", log=name, error=str(error))
         return Book(), 0
+
+
+async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
+    """The book of a log's newest snapshot, with its position; None where there is none. Raises DamagedSnapshot."""
+    saved = await store.snapshot(SNAPSHOT, name)
+    if saved is None:
+        return None
+    pos, parts = saved
+    try:
+        head = await store.decode(parts[HEAD], Head)
+        contacts = await asyncio.to_thread(_contacts, store, parts)  # other campaigns may be at work
+    except (KeyError, msgspec.ValidationError) as error:
+        raise DamagedSnapshot(str(error)) from error
     return restore(head, contacts), pos
 
 

@@ -45,6 +45,14 @@ class Store:
     async def logs(self) -> Sequence[str]:
         return await self.segments.logs()
 
+    async def position(self, log: str) -> int:
+        """The last one of a log, archived or not; 0 where there is none of that name, or nothing in it."""
+        left = (await self.segments.dropped()).get(log)
+        if left is not None:
+            return left
+        head = await self.segments.head(log)
+        return head.pos if head is not None else 0
+
     async def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         source = await self._source(log)
         gap = False

@@ -3,12 +3,12 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 from engine.app import CAMPAIGN_PREFIX
 from engine.command.terminal import Config, print_until_closed, settings_at
 from engine.recovery import replay
+from engine.replay import state_digest
 from engine.service import LogEvent, open_log_store
 from eventstore import Codec, Store, TransferRefused, copy, dump, open_store, verify
 
@@ -71,8 +71,7 @@ async def print_verified(store: Store, names: Sequence[str] = ()) -> int:
 
 
 async def digest_by_replay(store: Store, name: str) -> str:
-    book = await replay(store.read(name))
-    return f", state {blake2b(book.canonical(), digest_size=16).hexdigest()}"
+    return f", state {state_digest(await replay(store.read(name)))}"
 
 
 def copy_logs(*, to: str, config: Config = None) -> None:

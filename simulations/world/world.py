@@ -1,14 +1,12 @@
 """A world: engine, PBX, agents and faults over one stretch of virtual time, then calm until all of it has stopped."""
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 import msgspec
-import structlog
 
 from adapters.ami.settings import AmiSettings
 from adapters.zones import PhoneZones
@@ -20,7 +18,7 @@ from engine.core.call import CallEnded
 from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
 from engine.core.contact import NewContact
 from engine.core.directory import DirectoryEvent, ListNumbers
-from engine.core.message import AddContacts, Allocate, Dial
+from engine.core.message import AddContacts, Allocate, ClickToCall, Dial
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
@@ -39,7 +37,7 @@ from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, Leg
 from simulations.world.checker.replay import disagreements
 from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
-from simulations.world.loop import Stalled, VirtualLoop, life
+from simulations.world.loop import Stalled, VirtualLoop, in_virtual_time, life
 from simulations.world.moment import Death, Moments
 from simulations.world.people import People
 from simulations.world.scenario import Scenario
@@ -122,7 +120,7 @@ class World:
         return f"{self.ids:032x}"
 
     async def submit(self, command: Any) -> Any:
-        if isinstance(command, Dial):
+        if isinstance(command, Dial | ClickToCall):
             self.checkers.see(Asked(command.call, command.at, self.loop.time()))
         return await self.engine.submit(REF, command)
 
@@ -365,7 +363,7 @@ class World:
             self.checkers.tell(what)
 
     async def _result(self) -> Result:
-        logs = {name: await self._read(name) for name in sorted(await self.engine.store.logs())}
+        logs = {name: await self.read(name) for name in sorted(await self.engine.store.logs())}
         struck = self.moments.struck
         in_doubt = {"durable": self.store.unknown, "not durable": self.store.refused}
         campaign = logs[log_of(REF)]
@@ -388,7 +386,7 @@ class World:
             violations=self.checkers.violations,
         )
 
-    async def _read(self, name: str) -> list[Recorded]:
+    async def read(self, name: str) -> list[Recorded]:
         return [one async for batch in self.engine.store.read(name) for one in batch]
 
 
@@ -414,16 +412,7 @@ def run(scenario: Scenario, seed: int, watcher: Watcher | None = None, death: De
 
     With a `death` the engine is killed at that very moment, beside all that the scenario has in store for it.
     """
-    loop = VirtualLoop()
-    before = random.getstate()
-    random.seed(seed)  # the pauses before the engine tries again
-    logging = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     try:
-        return loop.run_until_complete(World(scenario, seed, loop, death).live(watcher))
+        return in_virtual_time(lambda loop: World(scenario, seed, loop, death).live(watcher), seed)
     except Stalled:
         raise AssertionError(f"seed {seed}: everybody waits for somebody else") from None
-    finally:
-        structlog.configure(**logging)
-        random.setstate(before)
-        loop.close()

@@ -179,7 +179,7 @@ async def settings(block: Block, world: World, folder: Path) -> None:
 
 async def shell(block: Block, world: World, folder: Path) -> None:
     """In a folder of its own, against the running service; `ringfold` is this program with the service's settings."""
-    if re.search(r"ringfold (import|export)", block.text):
+    if re.search(r"ringfold (import|export|replay)", block.text):
         await world.campaign("spring", [], agents=())
     bash = shutil.which("bash")
     assert bash is not None
