@@ -26,6 +26,16 @@ log = structlog.get_logger(__name__)
 USER_AGENT = "Ringfold-Webhooks/1"
 
 
+def new_sender(limits: NotifyLimits, clock: Clock, targets: Targets) -> Sender:
+    bounds = Bounds(
+        user_agent=USER_AGENT,
+        request_timeout_ms=limits.request_timeout_ms,
+        response_bytes=limits.response_bytes,
+        max_requests=limits.max_requests,
+    )
+    return Sender(bounds, clock, targets)
+
+
 class Dispatch:
     def __init__(
         self,
@@ -36,22 +46,13 @@ class Dispatch:
         limits: NotifyLimits,
         clock: Clock,
         rng: random.Random,
-        targets: Targets,
+        sender: Sender,
         pause: Callable[[int], Awaitable[None]],
     ) -> None:
         self.webhooks: dict[str, Webhook] = {}
         self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
         self._limits, self._clock, self._rng, self._pause = limits, clock, rng, pause
-        self._sender = Sender(
-            Bounds(
-                user_agent=USER_AGENT,
-                request_timeout_ms=limits.request_timeout_ms,
-                response_bytes=limits.response_bytes,
-                max_requests=limits.max_requests,
-            ),
-            clock,
-            targets,
-        )
+        self._sender = sender
         self._slots = asyncio.Semaphore(limits.max_requests)
         self._crew = Crew()
         self._notices = Notices(store, self._crew, merger.follow)

@@ -9,12 +9,13 @@ import msgspec
 from adapters.notify.catalogue import CATALOGUE
 from adapters.notify.content.webhook import WebhookPing
 from adapters.notify.crew import Crew
-from adapters.notify.dispatch import Dispatch
+from adapters.notify.dispatch import Dispatch, new_sender
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
 from adapters.notify.notification import AgentName, rfc3339
 from adapters.notify.signing import new_secret, new_signing_key, public_key, signers_of
+from adapters.outward.sender import Sender
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.webhook import Secrets, WebhookPut
@@ -39,7 +40,8 @@ class Notifier:
     """Owns the log `feed`; follows all logs `campaign/…`. One per installation.
 
     `book_of` gives the book of a log that is open in this process, `webhooks` the directory's webhooks by id. `rng`
-    draws the feed's id and the jitter of retries. `targets` says where webhooks may go, `pause` lets retries wait.
+    draws the feed's id and the jitter of retries. `targets` says where webhooks may go, `pause` lets retries wait;
+    `sender`, where given, carries the requests instead of HTTP of our own.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Notifier:
         targets: Targets = ANYWHERE,
         agent_name: AgentName = lambda _agent, _at: "",
         pause: Callable[[int], Awaitable[None]] = sleep_ms,
+        sender: Sender | None = None,
     ) -> None:
         self._clock = clock
         rng = self._rng = rng or random.SystemRandom()
@@ -63,7 +66,17 @@ class Notifier:
             new_feed_id=lambda: f"{rng.getrandbits(128):032x}",
         )
         self._feed = FeedReader(store, self._merger, book_of, limits, agent_name)
-        self._dispatch = Dispatch(store, self._merger, self._feed, webhooks, limits, clock, rng, targets, pause)
+        self._dispatch = Dispatch(
+            store,
+            self._merger,
+            self._feed,
+            webhooks,
+            limits,
+            clock,
+            rng,
+            sender or new_sender(limits, clock, targets),
+            pause,
+        )
         self._crew = Crew()
         self._limits = limits
         self._merging: asyncio.Task[None] | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from simulations.world.moment import Death, Moment
+from simulations.world.receiver import Trouble
 
 if TYPE_CHECKING:
     from simulations.world.world import World
@@ -62,6 +63,7 @@ class Storm:
         world.pbx.refuse_connections(False)
         world.pbx.stall(False)
         world.pbx.spare()
+        world.receiver.spare()
         for which in range(1, world.lives):  # one that woke up may own the campaign, and would keep it
             world.loop.kill(which)
         for which in list(world.loop.frozen):
@@ -188,4 +190,10 @@ class Storm:
                 if f"/{name}-" in leg.name:
                     self.world.pbx.hang_up(leg.uid)
         self.world.send_away(name, chance.uniform(60, VANISHED_S))
+        return True
+
+    # -- who is told ---------------------------------------------------------------------------------------------------
+
+    async def _receiver_troubles(self, chance: Random) -> bool:
+        self.world.receiver.trouble(chance.choice(list(Trouble)), chance.uniform(*SPELL_S))
         return True

@@ -89,6 +89,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pbx_restarts: PerHour = 0
     failure_storms: PerHour = 0
     vanishing_agents: PerHour = 0
+    receiver_troubles: PerHour = 0
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,22 +9,24 @@ from typing import Any
 import msgspec
 
 from adapters.ami.settings import AmiSettings
+from adapters.notify import Notifier
 from adapters.zones import PhoneZones
 from engine.actor import NotOwner
-from engine.app import Engine, Limits, log_of
+from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
 from engine.core.agent import DefaultState, Line
-from engine.core.book import Event
+from engine.core.book import Book
 from engine.core.call import CallEnded
 from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
 from engine.core.contact import NewContact
-from engine.core.directory import DirectoryEvent, ListNumbers
+from engine.core.directory import ListNumbers
 from engine.core.message import AddContacts, Allocate, ClickToCall, Dial
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
 from engine.core.telephony import Settle, TelephonyEffect
-from engine.ports import Recorded
+from engine.ports import Notification, Recorded
+from engine.service import LogEvent
 from eventstore import Codec, Store
 from eventstore.log import learn_keys
 from eventstore.memory import MemoryStore
@@ -33,13 +35,14 @@ from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
 from simulations.pbx.leg import Leg
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
-from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone
+from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone, Told
 from simulations.world.checker.replay import disagreements
 from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
 from simulations.world.loop import Stalled, VirtualLoop, in_virtual_time, life
 from simulations.world.moment import Death, Moments
 from simulations.world.people import People
+from simulations.world.receiver import WEBHOOK, Courier, Receiver
 from simulations.world.scenario import Scenario
 from simulations.world.shift import shift_of
 from simulations.world.watch import Watcher
@@ -49,6 +52,8 @@ CALM_WITHIN_S = 2 * 3_600
 """How long, at most, the campaign takes to stop once faults are over: the longest talk is an hour."""
 CLOSED_WITHIN_S = 3_600
 """How long, at most, agents then take to close what they have in hand: one may be away for half an hour."""
+TOLD_WITHIN_S = 600
+"""How long, at most, notifications then take: retries may be minutes apart."""
 LEASE_MS = 10_000
 BOOT_WITHIN_S = 120
 MOST_BOOTS = 1_000
@@ -81,6 +86,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     originates_cut: dict[str, int]
     commits_in_doubt: dict[str, int]
     """Appends whose answer was lost: durable, or not. The engine had to find out which."""
+    told: dict[str, int]
+    """Notifications that the receiver took, how often one came again, and requests that failed."""
     violations: list[str]
 
 
@@ -101,10 +108,11 @@ class World:
         self.checkers = Checkers(self.lines, rules.in_setup)
         self.logged: dict[str, list[Any]] = {}
         """Events by log, as they became durable."""
-        self._codec = Codec(Event | DirectoryEvent)
+        self._codec = Codec(LogEvent)
         inner = MemoryStore()
         self.store = FaultyStore(inner, loop.time, Random(f"{seed}/store"), self.moments, self._durable)
         self.storm = Storm(self, death)
+        self.receiver = Receiver(self._taken, loop.time, Random(f"{seed}/receiver"))
         self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
 
     # -- what the engine and the agents need of it ---------------------------------------------------------------------
@@ -137,7 +145,7 @@ class World:
         self.lives += 1
         before = life.set(self.lives)
         try:
-            store = Store(self.store, Codec(Event | DirectoryEvent), f"life {self.lives}", LEASE_MS)
+            store = Store(self.store, Codec(LogEvent), f"life {self.lives}", LEASE_MS)
             ami = AmiSettings(port=self.pbx.port, username=self.pbx.username, secret=self.pbx.secret)
             telephony = FaultyTelephony(ami, self.now_ms, self.moments, self._told(self.lives))
             limits = Limits(
@@ -145,15 +153,35 @@ class World:
                 snapshot_every_events=SNAPSHOT_EVERY_EVENTS,
             )
             self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
-            starting = self.loop.create_task(self._start(self.engine), name="boot")
+            self.notifier = self._notifier(store, self.engine)
+            starting = self.loop.create_task(self._start(self.engine, self.notifier), name="boot")
         finally:
             life.reset(before)
         await asyncio.wait([starting], timeout=BOOT_WITHIN_S)  # a life that dies before it has started never returns
         if starting.done() and starting.exception() is not None:  # the store was away: the process ends
             self.loop.kill(self.lives)
 
-    async def _start(self, engine: Engine) -> None:
+    def _notifier(self, store: Store, engine: Engine) -> Notifier:
+        def book_of(name: str) -> Book | None:
+            running = engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
+            return running.book if running else None
+
+        notifier = Notifier(
+            store,
+            book_of,
+            lambda: {WEBHOOK.id: WEBHOOK},
+            self,
+            rng=Random(f"{self.seed}/notifier/{self.lives}"),
+            sender=Courier(self.receiver, self),
+        )
+        engine.followers.append(notifier.follow)
+        engine.announcer = notifier
+        return notifier
+
+    async def _start(self, engine: Engine, notifier: Notifier) -> None:
+        await notifier.own()
         await engine.start()
+        await notifier.start()
         assert engine.failed is not None
         engine.failed.add_done_callback(
             asyncio.Future.exception
@@ -212,6 +240,9 @@ class World:
             self.checkers.see(LegAnswered(leg.uid, at_s))
         elif event in ("HANGUP", "LOST"):
             self.checkers.see(LegGone(leg.uid, at_s))
+
+    def _taken(self, one: Notification) -> None:
+        self.checkers.see(Told(one.campaign, one.seq, one.id, one.type, one.data, self.loop.time()))
 
     # -- the day -------------------------------------------------------------------------------------------------------
 
@@ -341,11 +372,18 @@ class World:
             await asyncio.sleep(1)
 
     async def _closed(self) -> None:
-        """What agents still have in hand they close, those too who were away."""
+        """What agents still have in hand they close, those too who were away; and all of it is told."""
         until_s = self.loop.time() + CLOSED_WITHIN_S
         while self.engine.campaigns[REF].book.reservations and self.loop.time() < until_s:
             await asyncio.sleep(1)
         await asyncio.sleep(ANSWER_WITHIN_S)
+        until_s = self.loop.time() + TOLD_WITHIN_S
+        while self.loop.time() < until_s and not self._is_all_told():
+            await asyncio.sleep(1)
+
+    def _is_all_told(self) -> bool:
+        lanes = self.notifier.lanes(WEBHOOK.id)
+        return bool(lanes) and not any(one.behind for one in lanes)
 
     async def _settle(self) -> None:
         """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment."""
@@ -354,6 +392,8 @@ class World:
         events, live = self.logged[log_of(REF)], running.book.canonical()
         self.loop.kill(self.lives)
         self.checkers.end()
+        if not self._is_all_told():
+            self.checkers.tell("liveness: the manager wasn't told of everything")
         for leg in self.pbx.live:
             self.checkers.tell(f"liveness: nobody hangs up {leg.name} at the PBX")
         if running.actor.lost is not None:
@@ -383,6 +423,7 @@ class World:
             crash_points={str(moment): count for moment, count in sorted(struck.items())},
             originates_cut=dict(sorted(self.pbx.cuts_made.items())),
             commits_in_doubt=in_doubt,
+            told={"new": self.receiver.new, "again": self.receiver.again, "failed": self.receiver.failed},
             violations=self.checkers.violations,
         )
 

@@ -11,8 +11,9 @@ from simulations.world.checker.hand import Hands
 from simulations.world.checker.intent import Intents
 from simulations.world.checker.line import Lines
 from simulations.world.checker.rule import Rules
-from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Step
+from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Step, Told
 from simulations.world.checker.stop import Stops
+from simulations.world.checker.telling import Tellings
 
 MOST_TOLD = 100
 """Violations that are told of one run: one fault may break every step after it."""
@@ -33,7 +34,7 @@ class Checkers:
 
     def __init__(self, lines: int, in_setup: int) -> None:
         self.violations: list[str] = []
-        self._each: tuple[Checker, ...] = (Hands(), Intents(), Stops(), Rules(), Lines(lines, in_setup))
+        self._each: tuple[Checker, ...] = (Hands(), Intents(), Stops(), Rules(), Lines(lines, in_setup), Tellings())
 
     def see(self, step: Step) -> None:
         for checker in self._each:
@@ -51,4 +52,4 @@ class Checkers:
             self.violations.append(violation)
 
 
-__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone"]
+__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone", "Told"]

@@ -53,4 +53,19 @@ class LegGone(_Seen, frozen=True):
     """Hung up, or lost with the PBX."""
 
 
-Step = Durable | Asked | LegDialled | LegAnswered | LegGone
+class Told(msgspec.Struct, frozen=True):
+    """A client took a notification."""
+
+    campaign: str
+    seq: int
+    id: str
+    type: str
+    data: dict[str, Any]
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"told at {self.at_s:.3f} s"
+
+
+Step = Durable | Asked | LegDialled | LegAnswered | LegGone | Told

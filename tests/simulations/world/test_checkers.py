@@ -8,6 +8,10 @@ import msgspec
 import pytest
 
 from adapters.ami.telephony import AmiTelephony
+from adapters.notify.lane import Lane
+from adapters.notify.parcel import Parcel
+from adapters.notify.webhook import Webhook
+from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, gate
 from engine.core.book import Book, Head, restore
@@ -117,6 +121,25 @@ def the_gate_forgets_the_caps(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(gate, "_by_count", lambda *_: None)
 
 
+def who_fails_is_told_the_next(patch: pytest.MonkeyPatch) -> None:
+    attempt = Webhook._attempt
+
+    async def impatient(self: Webhook, parcel: Parcel, nth: int, written: Any) -> Answer:
+        answer = await attempt(self, parcel, nth, written)
+        return answer if nth < 3 else Answer(status=204)
+
+    patch.setattr(Webhook, "_attempt", impatient)
+
+
+def a_start_goes_on_with_what_is_new(patch: pytest.MonkeyPatch) -> None:
+    place = Lane._place
+
+    def forgetful(self: Lane, done_pos: int) -> None:
+        place(self, max(done_pos, self._known.merged_pos))
+
+    patch.setattr(Lane, "_place", forgetful)
+
+
 def one_line_too_many(patch: pytest.MonkeyPatch) -> None:
     free_line = dialing._free_line
 
@@ -165,6 +188,7 @@ def stopping_leaves_reservations(patch: pytest.MonkeyPatch) -> None:
 
 LOOKING = msgspec.structs.replace(WORLD, contacts=200, agents=Agents(count=5, preview_s=60, wrapup_s=2, pauses=0))
 FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restarts=20))
+TROUBLED = msgspec.structs.replace(WORLD, faults=Faults(crashes=60, receiver_troubles=60))
 DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
 PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
@@ -178,6 +202,8 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (the_gate_forgets_the_zone, _ruled(window="08:00-08:30", zones=("UTC", "Asia/Tokyo")), "6", "in Asia/Tokyo"),
     (the_gate_forgets_the_caps, _ruled(per_number_a_day=2, per_contact=0), "6", "times within a day"),
     (the_gate_forgets_the_caps, _ruled(per_contact=2), "6", "attempts"),
+    (who_fails_is_told_the_next, TROUBLED, "5", "was told before"),
+    (a_start_goes_on_with_what_is_new, TROUBLED, "5", "was told before"),
     (one_line_too_many, _ruled(lines=2), "7", "3 lines in use, 2 allowed"),
     (one_in_setup_too_many, _ruled(in_setup=2), "7", "3 calls in setup, 2 allowed"),
     (nobody_is_hung_up, CHATTY, "liveness", "was to stop, and is stopping"),

@@ -1,0 +1,109 @@
+"""The campaign manager's end of a webhook: what it was told, whatever its troubles. No bytes leave the process."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from random import Random
+
+import msgspec
+
+from adapters.outward.sender import Answer, Bounds, Outgoing, Sender
+from adapters.outward.target import ANYWHERE
+from engine.core.webhook import WebhookPut
+from engine.ports import Clock, Notification
+
+USUAL_S = (0.002, 0.2)
+"""How long it takes for an answer."""
+RETRY_AFTER_MS = 5_000
+BOUNDS = Bounds(user_agent="world", request_timeout_ms=15_000, response_bytes=4_096, max_requests=256)
+WEBHOOK = WebhookPut(
+    at=1,
+    id="manager",
+    url="https://manager.example/",
+    types=(),
+    campaigns=(),
+    since=0,
+    by="m",
+    secret="whsec_" + "A" * 32,
+)
+
+
+class Trouble(StrEnum):
+    AWAY = "away"
+    """No connection."""
+    STALLED = "stalled"
+    """It takes what comes and never answers."""
+    FAILING = "failing"
+    THROTTLING = "throttling"
+    FORGETTING = "forgetting"
+    """It takes what comes, and the answer is lost."""
+
+
+ANSWERS = {
+    Trouble.FAILING: Answer(status=500, error="HTTP 500"),
+    Trouble.THROTTLING: Answer(status=429, error="HTTP 429", retry_after_ms=RETRY_AFTER_MS),
+}
+
+
+class Receiver:
+    """`told` is called for each notification that it takes, in their order; the same ones come again after a lost answer."""
+
+    def __init__(self, told: Callable[[Notification], None], now_s: Callable[[], float], chance: Random) -> None:
+        self.new = self.again = self.failed = 0
+        """Notifications that came, and came again; requests that failed."""
+        self._seen: set[str] = set()
+        self._told, self._now_s, self._chance = told, now_s, chance
+        self._trouble, self._until_s = Trouble.AWAY, 0.0
+
+    def trouble(self, kind: Trouble, for_s: float) -> None:
+        self._trouble, self._until_s = kind, self._now_s() + for_s
+
+    def spare(self) -> None:
+        self._until_s = 0
+
+    def _take(self, one: Notification) -> None:
+        if one.id in self._seen:
+            self.again += 1
+        else:
+            self._seen.add(one.id)
+            self.new += 1
+        self._told(one)
+
+    async def take(self, body: bytes) -> Answer:
+        trouble = self._trouble if self._now_s() < self._until_s else None
+        await asyncio.sleep(self._chance.uniform(*USUAL_S))
+        if trouble in (None, Trouble.FORGETTING, Trouble.STALLED):
+            for one in _notifications(body):
+                self._take(one)
+            await asyncio.sleep(self._chance.uniform(*USUAL_S))
+        if trouble is None:
+            return Answer(status=204)
+        self.failed += 1
+        if trouble is Trouble.STALLED:
+            await asyncio.sleep(BOUNDS.request_timeout_ms / 1_000)
+        return ANSWERS.get(trouble, Answer(status=0, error="no answer"))
+
+
+def _notifications(body: bytes) -> list[Notification]:
+    if body.startswith(b"["):
+        return msgspec.json.decode(body, type=list[Notification])
+    return [msgspec.json.decode(body, type=Notification)]
+
+
+class Courier(Sender):
+    """What a notifier sends with: straight into the receiver's hands."""
+
+    def __init__(self, receiver: Receiver, clock: Clock) -> None:
+        super().__init__(BOUNDS, clock, ANYWHERE)
+        self._receiver = receiver
+
+    def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def send(self, request: Outgoing) -> Answer:
+        if request.written is not None:
+            request.written()
+        return await self._receiver.take(request.body)
