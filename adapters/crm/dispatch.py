@@ -18,6 +18,7 @@ from adapters.crm.ledger import Ledger
 from adapters.crm.limits import CrmLimits
 from adapters.crm.permit import Permit
 from adapters.notify.crew import Crew
+from adapters.notify.pace import elapsed_ms
 from adapters.notify.pulse import Pulse
 from adapters.outward.sender import Answer, Outgoing, Sender
 from engine.core.book import Book
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Waiting:
-    """One campaign's unsettled interactions: all by position, those not under way by when they are due."""
+    """One campaign's unsettled interactions: all by position, those not under way by when they are due, by `elapsed_ms`."""
 
     def __init__(self) -> None:
         self.by_pos: dict[int, Due] = {}
@@ -88,7 +89,7 @@ class Dispatch:
                 case CampaignDeleted():
                     self._forget(campaign)
                 case SettingsChanged() if campaign in self.waiting:
-                    self.waiting[campaign].hasten(self._clock.now_ms())
+                    self.waiting[campaign].hasten(elapsed_ms())
                     self._changed.set()
                 case _:
                     due = due_of(campaign, one)
@@ -107,7 +108,7 @@ class Dispatch:
             log.warning("crm: too many interactions wait, the logs are read no further", waiting=self._count)
             await self._room.wait()
         self._count += 1
-        self.waiting.setdefault(due.campaign, Waiting()).put(due, newest.retry_at if newest else due.at)
+        self.waiting.setdefault(due.campaign, Waiting()).put(due, self._due(newest.retry_at) if newest else 0)
         self._changed.set()
 
     def _forget(self, campaign: str) -> None:
@@ -123,14 +124,14 @@ class Dispatch:
         while True:
             self._changed.clear()
             next_at = self._begin()
-            patience_s = None if next_at is None else max(0, next_at - self._clock.now_ms()) / 1_000
+            patience_s = None if next_at is None else max(0, next_at - elapsed_ms()) / 1_000
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     await self._changed.wait()
 
     def _begin(self) -> int | None:
         """Begin what is due and has room, the campaigns by turns; returns when the next one is due."""
-        now = self._clock.now_ms()
+        now = elapsed_ms()
         while self._under_way < self._limits.max_requests:
             campaign = next((ref for ref, one in self.waiting.items() if self._has_turn(one, now)), None)
             if campaign is None:
@@ -142,6 +143,11 @@ class Dispatch:
             self._crew.spawn(self._make(waiting, waiting.by_pos[pos]), f"crm {campaign}:{pos}")
         later = (one.queue[0][0] for one in self.waiting.values() if one.queue and one.queue[0][0] > now)
         return min(later, default=None)
+
+    def _due(self, retry_at: int) -> int:
+        """The clock on the wall may have been put back since, or may be while it waits: no wait gets longer by that."""
+        longest_ms = max(self._limits.retry_max_ms, self._limits.max_retry_after_ms)
+        return elapsed_ms() + min(max(0, retry_at - self._clock.now_ms()), longest_ms)
 
     def _has_turn(self, waiting: Waiting, now: int) -> bool:
         has_room = waiting.under_way < self._limits.max_requests_per_campaign
@@ -166,7 +172,7 @@ class Dispatch:
             if not waiting.by_pos:
                 del self.waiting[due.campaign]
         else:
-            waiting.put(due, tried.retry_at)
+            waiting.put(due, self._due(tried.retry_at))
 
     # -- one attempt --------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -12,6 +12,7 @@ from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger, campaign_of
 from adapters.notify.notice import Notices
+from adapters.notify.pace import Pace
 from adapters.notify.webhook import Webhook
 from adapters.outward.sender import Bounds, Sender
 from adapters.outward.target import Targets
@@ -47,11 +48,11 @@ class Dispatch:
         clock: Clock,
         rng: random.Random,
         sender: Sender,
-        pause: Callable[[int], Awaitable[None]],
+        pace: Pace,
     ) -> None:
         self.webhooks: dict[str, Webhook] = {}
         self._store, self._merger, self._feed, self._directory = store, merger, feed, directory
-        self._limits, self._clock, self._rng, self._pause = limits, clock, rng, pause
+        self._limits, self._clock, self._rng, self._pace = limits, clock, rng, pace
         self._sender = sender
         self._slots = asyncio.Semaphore(limits.max_requests)
         self._crew = Crew()
@@ -148,7 +149,7 @@ class Dispatch:
             self._rng,
             self._crew,
             self._notices,
-            self._pause,
+            self._pace,
         )
 
     async def _save_now_and_then(self) -> None:

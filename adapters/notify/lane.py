@@ -20,6 +20,7 @@ from adapters.notify.crew import Crew, halt
 from adapters.notify.entry import Entry
 from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
+from adapters.notify.pace import Pace
 from adapters.notify.parcel import Batch, Parcel
 from adapters.notify.pulse import Pulse
 from adapters.notify.retry import delay_ms
@@ -45,8 +46,7 @@ class Course:
     clock: Clock
     rng: random.Random
     crew: Crew
-    pause: Callable[[int], Awaitable[None]]
-    """Sleep for so many ms."""
+    pace: Pace
     batch: Callable[[], Batch]
     wants: Callable[[Entry], bool]
     is_held: Callable[[], bool]
@@ -56,8 +56,8 @@ class Course:
     attempt: Callable[[Parcel, int, Callable[[], None]], Awaitable[Answer]]
     """With which attempt at it this is, from 1."""
     delivered: Callable[["Lane"], Awaitable[None]]
-    park: Callable[["Lane", Reason, str, int], Awaitable[None]]
-    """With the last error, and since when it has failed."""
+    park: Callable[["Lane", Reason, str, int | None], Awaitable[None]]
+    """With the last error, and for how many ms it has failed."""
 
 
 class Lane:
@@ -165,7 +165,7 @@ class Lane:
         self.nudge()
 
     async def _run(self) -> None:
-        failing_since = 0
+        failing_since: int | None = None
         while True:
             if not self._queue:
                 self._settle()
@@ -182,13 +182,15 @@ class Lane:
                 continue
             answer = await self._course.attempt(parcel, self.attempts + 1, self._note_written)
             if answer.taken:
-                failing_since = self.attempts = self.retry_at = 0
+                self.attempts = self.retry_at = 0
+                failing_since = None
                 self._advance(parcel)
                 await self._course.delivered(self)
             else:
                 self.attempts += 1
-                failing_since = failing_since or self._course.clock.now_ms()
-                await self._wait_or_park(answer, failing_since)
+                now = self._course.pace.elapsed_ms()
+                failing_since = now if failing_since is None else failing_since
+                await self._wait_or_park(answer, now - failing_since)
 
     async def _next(self) -> Parcel:
         """What is to be sent next: one notification, or as many as the webhook asks for at once."""
@@ -226,7 +228,7 @@ class Lane:
             entries, pos, seq = await course.feed.entries(self.name, self._read_pos, self._read_seq, room)
         except LogArchived as error:
             if not self.is_parked:
-                await course.park(self, "archived", str(error), 0)
+                await course.park(self, "archived", str(error), None)
             return False
         except StoreUnavailable as error:
             log.warning("webhook: the store is unavailable", webhook=course.webhook, error=str(error))
@@ -257,15 +259,14 @@ class Lane:
         self._written = self._packed
         self._changed.beat()
 
-    async def _wait_or_park(self, answer: Answer, failing_since: int) -> None:
+    async def _wait_or_park(self, answer: Answer, failing_ms: int) -> None:
         course = self._course
         pause_ms = delay_ms(self.attempts, answer.retry_after_ms, course.limits, course.rng)
         if answer.status == THROTTLED:
             pause_ms = max(pause_ms, course.limits.throttled_pause_ms)
-        now = course.clock.now_ms()
-        if answer.gone or now + pause_ms - failing_since > course.limits.give_up_after_ms:
-            await course.park(self, "gone" if answer.gone else "failing", answer.error, failing_since)
+        if answer.gone or failing_ms + pause_ms > course.limits.give_up_after_ms:
+            await course.park(self, "gone" if answer.gone else "failing", answer.error, failing_ms)
             return
-        self.retry_at = now + pause_ms
+        self.retry_at = course.clock.now_ms() + pause_ms
         self._changed.beat()
-        await course.pause(pause_ms)
+        await course.pace.pause(pause_ms)

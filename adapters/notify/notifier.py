@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from adapters.notify.feed import FeedReader
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger
 from adapters.notify.notification import AgentName, rfc3339
+from adapters.notify.pace import REAL, Pace
 from adapters.notify.signing import new_secret, new_signing_key, public_key, signers_of
 from adapters.outward.sender import Sender
 from adapters.outward.target import ANYWHERE, Targets
@@ -32,15 +33,11 @@ from engine.ports import (
 )
 
 
-async def sleep_ms(pause_ms: int) -> None:
-    await asyncio.sleep(pause_ms / 1_000)
-
-
 class Notifier:
     """Owns the log `feed`; follows all logs `campaign/…`. One per installation.
 
     `book_of` gives the book of a log that is open in this process, `webhooks` the directory's webhooks by id. `rng`
-    draws the feed's id and the jitter of retries. `targets` says where webhooks may go, `pause` lets retries wait;
+    draws the feed's id and the jitter of retries. `targets` says where webhooks may go, `pace` how time passes for what waits;
     `sender`, where given, carries the requests instead of HTTP of our own.
     """
 
@@ -54,7 +51,7 @@ class Notifier:
         rng: random.Random | None = None,
         targets: Targets = ANYWHERE,
         agent_name: AgentName = lambda _agent, _at: "",
-        pause: Callable[[int], Awaitable[None]] = sleep_ms,
+        pace: Pace = REAL,
         sender: Sender | None = None,
     ) -> None:
         self._clock = clock
@@ -75,7 +72,7 @@ class Notifier:
             clock,
             rng,
             sender or new_sender(limits, clock, targets),
-            pause,
+            pace,
         )
         self._crew = Crew()
         self._limits = limits

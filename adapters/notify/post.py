@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from adapters.notify.limits import NotifyLimits
+from adapters.notify.pace import Pace
 from adapters.notify.signing import UnusableSecret, signed_headers, signers_of
 from adapters.outward.sender import Answer, Outgoing, Sender
 from engine.core.webhook import WebhookPut
@@ -18,14 +19,16 @@ Slots = asyncio.Semaphore
 
 
 class Post:
-    """`attempts` are the newest ones, `counts` all of this process by what came of them; `taken_at` the last success."""
+    """`attempts` are the newest ones, `counts` all of this process by outcome; `taken_at` the last success, by the pace."""
 
-    def __init__(self, put: WebhookPut, sender: Sender, slots: Slots, limits: NotifyLimits, clock: Clock) -> None:
+    def __init__(
+        self, put: WebhookPut, sender: Sender, slots: Slots, limits: NotifyLimits, clock: Clock, pace: Pace
+    ) -> None:
         self.put = put
         self.attempts: deque[Delivery] = deque(maxlen=limits.remembered_attempts)
         self.counts: Counter[str] = Counter()
-        self.taken_at = 0
-        self._sender, self._slots, self._limits, self._clock = sender, slots, limits, clock
+        self.taken_at = -1
+        self._sender, self._slots, self._limits, self._clock, self._pace = sender, slots, limits, clock, pace
         self._own_slots = asyncio.Semaphore(limits.max_requests_per_webhook)
         self._one_by_one = asyncio.Lock()
         self._failures = 0
@@ -43,7 +46,7 @@ class Post:
             answer = await self._request(delivery.notification, at, body, written)
             took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
         self._failures = 0 if answer.taken else self._failures + 1
-        self.taken_at = self._clock.now_ms() if answer.taken else self.taken_at
+        self.taken_at = self._pace.elapsed_ms() if answer.taken else self.taken_at
         self.counts["taken" if answer.taken else "refused" if answer.status else "unanswered"] += 1
         self.attempts.append(
             msgspec.structs.replace(delivery, at=at, status=answer.status, error=answer.error, duration_ms=took_ms)

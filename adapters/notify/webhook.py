@@ -7,7 +7,7 @@ each campaign there ever was. `since` is in the name because a webhook that was 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -21,6 +21,7 @@ from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import campaign_of
 from adapters.notify.notice import Notices, WebhookParked, WebhookResumed
 from adapters.notify.order import LogOrder
+from adapters.notify.pace import Pace
 from adapters.notify.parcel import Batch, Parcel, encoded, packed, single
 from adapters.notify.post import Post, Slots
 from adapters.outward.sender import Answer, Sender
@@ -46,13 +47,13 @@ class Webhook:
         rng: random.Random,
         crew: Crew,
         notices: Notices,
-        pause: Callable[[int], Awaitable[None]],
+        pace: Pace,
     ) -> None:
         self.put = put
         self.lanes: dict[str, Lane] = {}
-        self.post = Post(put, sender, slots, limits, clock)
+        self.post = Post(put, sender, slots, limits, clock, pace)
         self._store, self._feed, self._limits, self._clock = store, feed, limits, clock
-        self._notices, self._pause = notices, pause
+        self._notices, self._pace = notices, pace
         self._course = Course(
             webhook=put.id,
             feed=feed,
@@ -60,10 +61,10 @@ class Webhook:
             clock=clock,
             rng=rng,
             crew=crew,
-            pause=pause,
+            pace=pace,
             batch=self._batch,
             wants=self.wants,
-            is_held=lambda: self._parked is not None or self._quiet_until > clock.now_ms(),
+            is_held=lambda: self._parked is not None or self._quiet_until > pace.elapsed_ms(),
             is_parked=lambda: self._parked is not None,
             pack=self._pack,
             attempt=self._attempt,
@@ -77,7 +78,7 @@ class Webhook:
         self._is_open = False
         self._parked: WebhookParked | None = None
         self._quiet_until = 0
-        """The receiver asked for a pause: epoch ms."""
+        """The receiver asked for a pause: by the pace."""
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -245,8 +246,8 @@ class Webhook:
         return packed(entries, notifications, self._limits.batch_bytes)
 
     async def _attempt(self, parcel: Parcel, attempt: int, written: Callable[[], None]) -> Answer:
-        while (left_ms := self._quiet_until - self._clock.now_ms()) > 0:
-            await self._pause(left_ms)
+        while (left_ms := self._quiet_until - self._pace.elapsed_ms()) > 0:
+            await self._pace.pause(left_ms)
         first = parcel.entries[0]
         sent = Delivery(
             notification=parcel.id,
@@ -269,24 +270,26 @@ class Webhook:
 
     def _keep_quiet(self, pause_ms: int) -> None:
         """A receiver that asks for a pause is left alone by all its lanes."""
-        until = self._clock.now_ms() + min(pause_ms, self._limits.max_retry_after_ms)
+        until = self._pace.elapsed_ms() + min(pause_ms, self._limits.max_retry_after_ms)
         self._quiet_until = max(self._quiet_until, until)
         for lane in self.lanes.values():
             lane.wake()
 
-    async def _park(self, lane: Lane, reason: Reason, error: str, failing_since: int) -> None:
+    async def _park(self, lane: Lane, reason: Reason, error: str, failing_ms: int | None) -> None:
         """All of it where the receiver is gone, or took nothing of any campaign in the same time; else that lane."""
-        whole = reason == "gone" or (reason == "failing" and self.post.taken_at < failing_since)
+        took_nothing = failing_ms is not None and self.post.taken_at < self._pace.elapsed_ms() - failing_ms
+        whole = reason == "gone" or (reason == "failing" and took_nothing)
         if lane.is_parked:
             return
+        now = self._clock.now_ms()
         parked = WebhookParked(
-            at=self._clock.now_ms(),
+            at=now,
             webhook=self.put.id,
             since=self.put.since,
             campaign="" if whole else campaign_of(lane.name),
             reason=reason,
             error=error,
-            failing_since=failing_since,
+            failing_since=now - failing_ms if failing_ms is not None else 0,
         )
         await self._notices.add(parked)
         if whole:

@@ -429,7 +429,7 @@ def end(
         reason=reason,
         cause=cause,
         sip_code=sip_code,
-        ring_ms=rang_until - state.ringing_at if state.ringing_at else 0,
+        ring_ms=max(0, rang_until - state.ringing_at) if state.ringing_at else 0,
         talk_ms=max(0, (talked_until or at) - state.bridged_at) if state.bridged_at else 0,
         recording=recording,
         recording_fault=fault,

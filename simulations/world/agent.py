@@ -17,6 +17,8 @@ A_WHILE_S = 10**9
 """For ever, as far as a world is concerned."""
 FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 3, 60
 """How long an agent waits after a refusal, on average: longer each time: a stopped campaign says no to all."""
+REACTION_S = 0.5
+"""Before the next contact is asked for."""
 ANSWER_WITHIN_S = 5
 """After so long without an answer from the engine a client asks again: it may have been killed."""
 
@@ -70,6 +72,7 @@ class Agent:
 
     async def _given(self) -> Any:
         await self._ask(Wanted.AVAILABLE)
+        await asyncio.sleep(self._about(REACTION_S))
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return await self._next()
 

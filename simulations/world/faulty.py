@@ -92,6 +92,9 @@ class FaultyTelephony(AmiTelephony):
     def perform(self, effect: TelephonyEffect) -> None:
         if self._moments.dies_at(Moment.BEFORE_EFFECT):
             return
-        self._told(effect)
         super().perform(effect)
         self._moments.dies_at(Moment.AFTER_EFFECT)
+
+    def _send(self, effect: Any) -> None:
+        self._told(effect)
+        super()._send(effect)

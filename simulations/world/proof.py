@@ -94,6 +94,7 @@ def drawn(seed: int) -> Case:
         name=f"proof {seed}",
         hours=0.1 if is_quiet else chance.uniform(0.1, 0.4),
         contacts=chance.choice((10, 100, 400)),
+        campaigns=chance.choice((1, 1, 2)),
         agents=agents,
         callees=callees,
         rules=_rules(chance),
@@ -114,6 +115,7 @@ def _rules(chance: Random) -> Rules:
         "retry_s": (5,),
         "shared_numbers": (0.2, 0.8),
         "listed": (60,),
+        "clicks": (20, 200),
     }
     return Rules(**{key: chance.choice(some) for key, some in choices.items() if chance.random() < RULED_SHARE})
 

@@ -59,6 +59,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """When a contact comes back that was busy."""
     shared_numbers: Share = 0
     """How many contacts have the number of the one before them."""
+    clicks: PerHour = 0
+    """How often somebody clicks to call in another system, on any contact or on what an agent has in hand."""
     listed: PerHour = 0
     """How many numbers of contacts a CRM puts on a do-not-call list while calls are made."""
 
@@ -96,6 +98,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str
     hours: Annotated[float, msgspec.Meta(gt=0, le=24)] = 1
     contacts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
+    campaigns: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
+    """Agents and contacts are dealt to them in turn."""
     agents: Agents = Agents()
     callees: Callees = Callees()
     rules: Rules = Rules()
@@ -110,6 +114,8 @@ def read_scenario(path: Path) -> Scenario:
         raise msgspec.ValidationError("answer, busy and invalid are more than 1 together - at `$.callees`")
     if list(callees.ring_s) != sorted(callees.ring_s):
         raise msgspec.ValidationError("shortest, usual, longest: in this order - at `$.callees.ring_s`")
+    if scenario.agents.count < scenario.campaigns:
+        raise msgspec.ValidationError("one for each campaign at least - at `$.agents.count`")
     start, _, end = scenario.rules.window.partition("-")
     if end and start >= end:
         raise msgspec.ValidationError(f"{end} isn't after {start} - at `$.rules.window`")

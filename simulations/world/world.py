@@ -11,18 +11,12 @@ import msgspec
 from adapters.ami.settings import AmiSettings
 from adapters.notify import Notifier
 from adapters.zones import PhoneZones
-from engine.actor import NotOwner
-from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
-from engine.core.agent import DefaultState, Line
+from engine.app import CAMPAIGN_PREFIX, Engine, Limits, Running, log_of
 from engine.core.book import Book
 from engine.core.call import CallEnded
-from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
-from engine.core.contact import NewContact
-from engine.core.directory import ListNumbers
-from engine.core.message import AddContacts, Allocate, ClickToCall, Dial
+from engine.core.message import ClickToCall, Dial
 from engine.core.outcome import Outcome
-from engine.core.personal import Details, Person
-from engine.core.refusal import Refused
+from engine.core.personal import Person
 from engine.core.reservation import Reservation
 from engine.core.telephony import Settle, TelephonyEffect
 from engine.ports import Notification, Recorded
@@ -41,13 +35,15 @@ from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
 from simulations.world.loop import Stalled, VirtualLoop, in_virtual_time, life
 from simulations.world.moment import Death, Moments
+from simulations.world.office import Desk, Office
 from simulations.world.people import People
 from simulations.world.receiver import WEBHOOK, Courier, Receiver
 from simulations.world.scenario import Scenario
 from simulations.world.shift import shift_of
 from simulations.world.watch import Watcher
 
-REF = "spring"
+REFS = ("spring", "summer", "autumn", "winter")
+REF = REFS[0]
 CALM_WITHIN_S = 2 * 3_600
 """How long, at most, the campaign takes to stop once faults are over: the longest talk is an hour."""
 CLOSED_WITHIN_S = 3_600
@@ -60,7 +56,6 @@ MOST_BOOTS = 1_000
 """Without one that ends well: then the engine is broken, and no fault of the world."""
 RESTART_S = 2
 """What a supervisor waits before it starts a process again."""
-CONTACTS_PER_COMMAND = 1_000
 SNAPSHOT_EVERY_EVENTS = 250
 """Often enough that those who are started again begin from one."""
 
@@ -103,15 +98,15 @@ class World:
         self.crew: dict[str, asyncio.Task[None]] = {}
         self.away: set[asyncio.Task[None]] = set()
         self.moments = Moments(loop)
-        rules = scenario.rules
-        self.lines = rules.lines or scenario.agents.count
-        self.checkers = Checkers(self.lines, rules.in_setup)
+        self.refs = REFS[: scenario.campaigns]
+        self.lines = scenario.rules.lines or scenario.agents.count
+        self.checkers = Checkers(self.lines, scenario.rules.in_setup)
         self.logged: dict[str, list[Any]] = {}
         """Events by log, as they became durable."""
         self._codec = Codec(LogEvent)
         inner = MemoryStore()
         self.store = FaultyStore(inner, loop.time, Random(f"{seed}/store"), self.moments, self._durable)
-        self.storm = Storm(self, death)
+        self.storm, self.office = Storm(self, death), Office(self)
         self.receiver = Receiver(self._taken, loop.time, Random(f"{seed}/receiver"))
         self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
 
@@ -127,14 +122,18 @@ class World:
         self.ids += 1
         return f"{self.ids:032x}"
 
-    async def submit(self, command: Any) -> Any:
+    def agents_of(self, ref: str) -> list[str]:
+        here = self.refs.index(ref)
+        return [f"agent{place}" for place in range(here, self.scenario.agents.count, len(self.refs))]
+
+    async def submit(self, command: Any, ref: str = REF) -> Any:
         if isinstance(command, Dial | ClickToCall):
             self.checkers.see(Asked(command.call, command.at, self.loop.time()))
-        return await self.engine.submit(REF, command)
+        return await self.engine.submit(ref, command)
 
-    def held(self, agent: str) -> Reservation | None:
+    def held(self, agent: str, ref: str = REF) -> Reservation | None:
         """As an agent's screen shows it; nothing while the engine is away."""
-        running = self.engine.campaigns.get(REF)
+        running = self.engine.campaigns.get(ref)
         known = running.book.agents.get(agent) if running else None
         return running.book.reservations.get(known.reservation) if running and known else None
 
@@ -187,7 +186,7 @@ class World:
             asyncio.Future.exception
         )  # a process would end: this one goes on, which is worse
 
-    async def _inside(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def inside(self, work: Coroutine[Any, Any, Any]) -> None:
         """What begins tasks that belong to the engine's process must be begun in it."""
         before = life.set(self.lives)
         try:
@@ -208,15 +207,15 @@ class World:
 
     @property
     def has_started(self) -> bool:
-        return REF in self.engine.campaigns
+        return all(ref in self.engine.campaigns for ref in self.refs)
 
     def _told(self, which: int) -> Callable[[TelephonyEffect], None]:
         """An effect is for the owner alone: another's is a violation, whatever comes of it."""
 
         def told(effect: TelephonyEffect) -> None:
-            owner = self.store.inner.owner(log_of(REF))
-            if owner not in (f"life {which}", "") and not isinstance(effect, Settle):  # that one only asks
-                what, at_s = type(effect).__name__, self.loop.time()
+            owners = {self.store.inner.owner(log_of(ref)) for ref in self.refs}
+            if not owners & {f"life {which}", ""} and not isinstance(effect, Settle):  # that one only asks
+                what, at_s, owner = type(effect).__name__, self.loop.time(), " and ".join(sorted(owners))
                 self.checkers.tell(f"2: life {which} performed {what} at {at_s:.3f} s, {owner} was the owner")
 
         return told
@@ -250,14 +249,13 @@ class World:
         await self.pbx.start()
         self.pbx.exchange.witness = self._witness
         await self.boot()
-        await self._found()
+        for ref in self.refs:
+            await self.office.found(ref)
         if watcher:
             watcher.attend(self)
         for agent in self._agents():
             self.crew[agent.name] = self.loop.create_task(agent.work(), name=agent.name)
-        others = [self.loop.create_task(work, name="fault") for work in self.storm.work()]
-        if self.scenario.rules.listed:
-            others.append(self.loop.create_task(self._list_numbers(self.scenario.rules.listed), name="crm"))
+        others = [self.loop.create_task(work) for work in (*self.storm.work(), *self.office.work())]
         await asyncio.sleep(self.scenario.hours * 3_600)
         await _ended(others)
         await self.storm.calm()
@@ -278,108 +276,32 @@ class World:
 
         self.away.add(self.loop.create_task(away(), name=f"{name} away"))
 
-    async def _found(self) -> None:
-        now = self.now_ms()
-        create = Create(at=now, by="m", ref=REF, name="Spring", mode=Mode.PREVIEW, settings=self._settings())
-        await self._inside(self.engine.create(create))
-        new = self._contacts()
-        for begin in range(0, len(new), CONTACTS_PER_COMMAND):
-            some = tuple(new[begin : begin + CONTACTS_PER_COMMAND])
-            await self.engine.add_contacts(REF, AddContacts(at=now, by="m", contacts=some))
-        for place in range(self.scenario.agents.count):
-            name = f"agent{place}"
-            await self.submit(
-                Allocate(
-                    at=now,
-                    by="m",
-                    agent=name,
-                    phone=name,
-                    line=Line.NAILED,
-                    default_state=DefaultState.AVAILABLE,
-                    weight=1,
-                )
-            )
-        await self.submit(Start(at=now, by="m"))
-
-    def _settings(self) -> Settings:
-        rules = self.scenario.rules
-        start, _, end = rules.window.partition("-")
-        return Settings(
-            max_lines=self.lines,
-            attempts_per_contact=rules.per_contact,
-            number_attempts_per_day=rules.per_number_a_day,
-            retries=(RetryRule(outcome=Outcome.BUSY, after_s=rules.retry_s, growth=2.0),),
-            windows=(Window(start=start, end=end),) if end else (),
-        )
-
-    def _contacts(self) -> list[NewContact]:
-        rules, chance = self.scenario.rules, Random(f"{self.seed}/contacts")
-        new: list[NewContact] = []
-        number = ""
-        for place in range(self.scenario.contacts):
-            ref = f"{REF}:{place:06}"
-            if not number or chance.random() >= rules.shared_numbers:
-                number = f"3{place:09}"
-            new.append(
-                NewContact(ref, Person(ref, Details(numbers=(number,))), zone=rules.zones[place % len(rules.zones)])
-            )
-        return new
-
-    async def _list_numbers(self, per_hour: float) -> None:
-        """A CRM has numbers not called any more: in this campaign, or in all. It asks again until it is told so."""
-        chance = Random(f"{self.seed}/crm")
-        while True:
-            await asyncio.sleep(chance.expovariate(per_hour / 3_600))
-            name = chance.choice(("global", log_of(REF)))
-            numbers = (f"3{chance.randrange(self.scenario.contacts):09}",)
-            while not await self._is_listed(name, numbers):
-                await asyncio.sleep(ANSWER_WITHIN_S)
-
-    async def _is_listed(self, name: str, numbers: tuple[str, ...]) -> bool:
-        if not self.engine.directory_position:
-            return False
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self.engine.direct(ListNumbers(at=self.now_ms(), by="crm", list=name, numbers=numbers))
-        except (Refused, NotOwner, TimeoutError):
-            return False
-        return True
-
     def _agents(self) -> list[Agent]:
         return [self._agent(place) for place in range(self.scenario.agents.count)]
 
     def _agent(self, place: int) -> Agent:
         habits = self.scenario.agents
         chance = Random(f"{self.seed}/agent/{place}/{self.loop.time()}")
-        return Agent(f"agent{place}", self, habits, shift_of(place, habits.shifts), chance)
+        desk = Desk(self, self.refs[place % len(self.refs)])
+        return Agent(f"agent{place}", desk, habits, shift_of(place, habits.shifts), chance)
 
     # -- the evening ---------------------------------------------------------------------------------------------------
 
     async def _calm(self) -> None:
-        """No more faults: the campaign is asked to stop, and must."""
-        until_s = self.loop.time() + CALM_WITHIN_S
-        while self.loop.time() < until_s:
-            status = self.engine.campaigns[REF].book.campaign.status
-            if status is Status.STOPPED:
-                await self._closed()
-                return
-            if status is not Status.STOPPING:
-                try:
-                    async with asyncio.timeout(ANSWER_WITHIN_S):
-                        await self.submit(Stop(at=self.now_ms(), by="m"))
-                except (Refused, NotOwner, TimeoutError):
-                    pass
+        """No more faults: campaigns are asked to stop, and must; agents close what they have in hand; all of it is told."""
+        await asyncio.gather(*(self.office.stop(ref, CALM_WITHIN_S) for ref in self.refs))
+        await self._until(lambda: not any(one.book.reservations for one in self._running), CLOSED_WITHIN_S)
+        await asyncio.sleep(ANSWER_WITHIN_S)
+        await self._until(self._is_all_told, TOLD_WITHIN_S)
+
+    async def _until(self, true: Callable[[], bool], within_s: float) -> None:
+        until_s = self.loop.time() + within_s
+        while self.loop.time() < until_s and not true():
             await asyncio.sleep(1)
 
-    async def _closed(self) -> None:
-        """What agents still have in hand they close, those too who were away; and all of it is told."""
-        until_s = self.loop.time() + CLOSED_WITHIN_S
-        while self.engine.campaigns[REF].book.reservations and self.loop.time() < until_s:
-            await asyncio.sleep(1)
-        await asyncio.sleep(ANSWER_WITHIN_S)
-        until_s = self.loop.time() + TOLD_WITHIN_S
-        while self.loop.time() < until_s and not self._is_all_told():
-            await asyncio.sleep(1)
+    @property
+    def _running(self) -> list[Running]:
+        return [self.engine.campaigns[ref] for ref in self.refs]
 
     def _is_all_told(self) -> bool:
         lanes = self.notifier.lanes(WEBHOOK.id)
@@ -387,28 +309,31 @@ class World:
 
     async def _settle(self) -> None:
         """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment."""
-        running = self.engine.campaigns[REF]
-        await running.actor.settled()
-        events, live = self.logged[log_of(REF)], running.book.canonical()
+        for one in self._running:
+            await one.actor.settled()
+        found = {
+            log_of(ref): (self.logged[log_of(ref)], one.book.canonical())
+            for ref, one in zip(self.refs, self._running, strict=True)
+        }
         self.loop.kill(self.lives)
         self.checkers.end()
         if not self._is_all_told():
             self.checkers.tell("liveness: the manager wasn't told of everything")
         for leg in self.pbx.live:
             self.checkers.tell(f"liveness: nobody hangs up {leg.name} at the PBX")
-        if running.actor.lost is not None:
-            self.checkers.tell("liveness: the engine that lives doesn't own the campaign")
+        if any(one.actor.lost is not None for one in self._running):
+            self.checkers.tell("liveness: the engine that lives doesn't own the campaigns")
             return
-        for what in await disagreements(self.engine.store, log_of(REF), events, live):
-            self.checkers.tell(what)
+        for log, (events, live) in found.items():
+            for what in await disagreements(self.engine.store, log, events, live):
+                self.checkers.tell(what)
 
     async def _result(self) -> Result:
         logs = {name: await self.read(name) for name in sorted(await self.engine.store.logs())}
         struck = self.moments.struck
         in_doubt = {"durable": self.store.unknown, "not durable": self.store.refused}
-        campaign = logs[log_of(REF)]
         dialled = list(self.pbx.originates)
-        ends = [one.event for one in campaign if isinstance(one.event, CallEnded)]
+        ends = [one.event for log in logs.values() for one in log if isinstance(one.event, CallEnded)]
         return Result(
             scenario=self.scenario.name,
             seed=self.seed,

@@ -9,13 +9,17 @@ from simulations.world.checker.step import Durable, LegDialled, Step
 
 class Intents:
     def __init__(self) -> None:
+        self._requests: dict[str, str] = {}
+        """The call that each request of another system began."""
         self._open: set[str] = set()
         self._ended: dict[str, tuple[Outcome, float]] = {}
         self._dialled: set[str] = set()
 
     def see(self, step: Step) -> Iterator[str]:
         match step:
-            case Durable(event=CallRequested(call=call)):
+            case Durable(event=CallRequested(call=call, request=request)):
+                if self._requests.setdefault(request, call) != call and request:
+                    yield f"2: {request} began call {call} beside {self._requests[request]}"
                 if call in self._open or call in self._ended:
                     yield f"2: call {call} has a second intent"
                 self._open.add(call)

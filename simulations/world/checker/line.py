@@ -1,30 +1,37 @@
-"""7: lines in use and calls in setup stay within their limits at every instant, by what the PBX did."""
+"""7: a campaign's lines in use, and calls in setup, stay within their limits at every instant, by what the PBX did."""
 
 from collections.abc import Iterator
 
-from simulations.world.checker.step import LegAnswered, LegDialled, LegGone, Step
+from engine.core.call import CallRequested
+from simulations.world.checker.step import Durable, LegAnswered, LegDialled, LegGone, Step
 
 
 class Lines:
     def __init__(self, lines: int, in_setup: int) -> None:
         self._most_lines, self._most_in_setup = lines, in_setup
-        self._up: set[str] = set()
+        self._campaigns: dict[str, str] = {}
+        """The log that has the call's intent, by leg."""
+        self._up: dict[str, str] = {}
+        """That log, by leg, of those that live."""
         self._in_setup: set[str] = set()
 
     def see(self, step: Step) -> Iterator[str]:
         match step:
+            case Durable(log=log, event=CallRequested(call=call)):
+                self._campaigns[call] = log
             case LegDialled(leg=leg):
-                self._up.add(leg)
+                campaign = self._up[leg] = self._campaigns.get(leg, "")
                 self._in_setup.add(leg)
-                if len(self._up) > self._most_lines:
-                    yield f"7: {len(self._up)} lines in use, {self._most_lines} allowed"
+                lines = sum(one == campaign for one in self._up.values())
+                if lines > self._most_lines:
+                    yield f"7: {lines} lines of {campaign} in use, {self._most_lines} allowed"
                 if len(self._in_setup) > self._most_in_setup:
                     yield f"7: {len(self._in_setup)} calls in setup, {self._most_in_setup} allowed"
             case LegAnswered(leg=leg):
                 self._in_setup.discard(leg)
             case LegGone(leg=leg):
                 self._in_setup.discard(leg)
-                self._up.discard(leg)
+                self._up.pop(leg, None)
             case _:
                 pass
 

@@ -88,6 +88,7 @@ class Office:
         self.hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
         self.credentials: dict[str, Credential] = {}
         self.targets = Targets(allow_private=False, allow_http=True, hosts=("127.0.0.0/8",))
+        self.clock = Clock()
         self.crm = self.new()
 
     def new(self) -> Crm:
@@ -96,7 +97,7 @@ class Office:
             campaigns=self.books.keys,
             book_of=self.books.get,
             agent_name=lambda agent: agent.title(),
-            clock=Clock(),
+            clock=self.clock,
             permit=Permit(self.hosts, allow_http=True, credentials=self.credentials),
             limits=self.limits,
             targets=self.targets,

@@ -487,3 +487,17 @@ async def test_what_waits_untried_is_shown_as_pending(receiver: Receiver) -> Non
         await until(lambda: len(receiver.requests) == 1 and bool(rows(crm, second)))
         assert (rows(crm, first), rows(crm, second)) == ([("server", "pending")], [("server", "pending")])
         assert rows(crm, "unknown") == []
+
+
+async def test_OM_04_a_clock_that_is_put_back_makes_no_wait_longer(receiver: Receiver) -> None:
+    receiver.script.extend((500, 500))
+    office = Office(retry_first_ms=200, retry_max_ms=200)
+    async with office.at_work():
+        office.campaign("sales", at(receiver))
+        office.talk("sales")
+        await until(lambda: len(office.tried) == 1)
+        office.clock.put_by_ms = -HOUR_MS
+        await office.settled(1)
+        office.talk("sales", 2, at=Clock().now_ms())  # of the time before the clock was put back
+        await office.settled(2)
+    assert office.results().count("delivered") == 2

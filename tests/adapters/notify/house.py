@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import Notifier, NotifyLimits
-from adapters.notify.notifier import sleep_ms
+from adapters.notify.pace import REAL, Pace
 from engine.core.agent import AgentAllocated, AgentStatus, AgentStatusChanged, DefaultState, Line, PhoneCalled
 from engine.core.book import Book, Event, stream_of
 from engine.core.call import CallConnected, CallEnded, CallPlaced, CallRequested
@@ -37,8 +37,12 @@ QUICK = NotifyLimits(
 
 
 class Clock:
+    def __init__(self) -> None:
+        self.put_by_ms = 0
+        """Somebody put the clock on the wall forward, or back."""
+
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return time.time_ns() // 1_000_000 + self.put_by_ms
 
 
 class VirtualClock(Clock):
@@ -47,6 +51,7 @@ class VirtualClock(Clock):
     QUIET_S = 0.15
 
     def __init__(self, lanes: int) -> None:
+        super().__init__()
         self.lanes = lanes
         """How many may pause at the same time: when all do, nothing else is to be waited for."""
         self.now = START_MS
@@ -88,7 +93,7 @@ class House:
     def __init__(
         self, limits: NotifyLimits = QUICK, shelf: Shelf | None = None, virtual: VirtualClock | None = None
     ) -> None:
-        self.virtual = virtual
+        self.virtual, self.clock = virtual, Clock()
         self.shelf = shelf or Shelf()
         self.books: dict[str, Book] = {}
         self.webhooks: dict[str, WebhookPut] = {}
@@ -96,9 +101,10 @@ class House:
         self.notifier = self._new()
 
     def _new(self) -> Notifier:
-        clock, pause = (self.virtual, self.virtual.pause) if self.virtual else (Clock(), sleep_ms)
+        clock = self.virtual or self.clock
+        pace = Pace(self.virtual.now_ms, self.virtual.pause) if self.virtual else REAL
         return Notifier(
-            self.shelf, self.books.get, lambda: self.webhooks, clock, self.limits, random.Random(1), pause=pause
+            self.shelf, self.books.get, lambda: self.webhooks, clock, self.limits, random.Random(1), pace=pace
         )
 
     async def restart(self) -> None:

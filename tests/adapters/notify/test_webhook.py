@@ -18,6 +18,8 @@ from adapters.notify.parcel import encoded
 from tests.adapters.notify.house import PATIENCE_S, QUICK, SECRET, House, opening, status, talk, until
 from tests.adapters.notify.receiver import Receiver, Script
 
+MINUTE_MS = 60_000
+
 
 @asynccontextmanager
 async def living(house: House, *receivers: Receiver) -> AsyncIterator[None]:
@@ -192,6 +194,21 @@ async def test_after_the_last_retry_a_lane_is_parked_and_a_replay_takes_it_up() 
         await house.notifier.replay("crm", "now")
         assert house.notifier.lanes("crm")[0].parked, "nothing behind now: nothing to take up"
         await house.notifier.replay("crm", "")
+        await believed(house, receiver, "sales")
+
+
+async def test_EX_10_a_clock_that_is_put_back_makes_no_pause_longer() -> None:
+    """Given a receiver that asks for a second's pause, when the clock on the wall is put back meanwhile."""
+    house, receiver = House(), Receiver()
+    async with living(house, receiver):
+        house.put("crm", receiver.url)
+        house.write("sales", *opening("sales"))
+        await until(lambda: complete(house, receiver, "sales"))
+        receiver.headers = {"Retry-After": "1"}
+        receiver.script.append(429)
+        house.write("sales", *talk("sales", 1))
+        await until(lambda: not receiver.script)
+        house.clock.put_by_ms = -2 * MINUTE_MS  # a verifier allows for five
         await believed(house, receiver, "sales")
 
 

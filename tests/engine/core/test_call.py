@@ -223,6 +223,31 @@ def test_the_record_has_ring_and_talk_times_cause_and_sip_code() -> None:
     )
 
 
+def test_a_clock_that_is_put_back_during_a_call_makes_no_time_negative() -> None:
+    call: Call | None = None
+    for event in (
+        CallRequested(
+            at=9_000_000,
+            call="x",
+            contact="k1",
+            number=0,
+            reservation="r1",
+            agent="a1",
+            agent_leg="l",
+            trunk="carrier",
+            by_choice=False,
+        ),
+        CallRinging(at=9_000_100, call="x"),
+    ):
+        call = evolve(call, event)
+    assert call is not None
+    (ended,) = decide(
+        call, LegEnded(leg="x", at=5_000, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
+    )
+    assert isinstance(ended, CallEnded)
+    assert (ended.ring_ms, ended.talk_ms) == (0, 0)
+
+
 def test_what_was_asked_while_the_agents_phone_rang_is_kept_when_the_contact_is_dialled() -> None:
     asked = CallAwaitingAgent(
         at=AT, call="x", contact="k1", number=1, reservation="r1", agent="a1", trunk="carrier", by_choice=True

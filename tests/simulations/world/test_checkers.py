@@ -15,7 +15,7 @@ from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, gate
 from engine.core.book import Book, Head, restore
-from engine.core.call import CallRinging
+from engine.core.call import CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
 from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
@@ -23,6 +23,8 @@ from engine.core.contact import Contact, ContactStatus
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
 from engine.core.telephony import HangUp, OriginateContact, Settle
+from simulations.world.checker import MOST_TOLD, Checkers, Durable
+from simulations.world.checker.intent import Intents
 from simulations.world.scenario import Agents, Callees, Faults, Rules, Scenario
 from simulations.world.world import run
 
@@ -189,10 +191,12 @@ def stopping_leaves_reservations(patch: pytest.MonkeyPatch) -> None:
 LOOKING = msgspec.structs.replace(WORLD, contacts=200, agents=Agents(count=5, preview_s=60, wrapup_s=2, pauses=0))
 FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restarts=20))
 TROUBLED = msgspec.structs.replace(WORLD, faults=Faults(crashes=60, receiver_troubles=60))
+BESIDE = msgspec.structs.replace(WORLD, campaigns=2, rules=Rules(retry_s=5, shared_numbers=0.9, clicks=100))
 DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
 PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
     (a_number_is_never_in_a_call, _ruled(shared_numbers=0.9), "1", "a number of contact"),
+    (a_number_is_never_in_a_call, BESIDE, "1", "a number of contact"),
     (recovery_redials, DYING, "2", "was dialled twice"),
     (stopped_is_said_too_early, CHATTY, "3", "stopped, and call"),
     (a_snapshot_forgets_channels, WORLD, "4", "read through its snapshot"),
@@ -204,7 +208,7 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (the_gate_forgets_the_caps, _ruled(per_contact=2), "6", "attempts"),
     (who_fails_is_told_the_next, TROUBLED, "5", "was told before"),
     (a_start_goes_on_with_what_is_new, TROUBLED, "5", "was told before"),
-    (one_line_too_many, _ruled(lines=2), "7", "3 lines in use, 2 allowed"),
+    (one_line_too_many, _ruled(lines=2), "7", "3 lines of campaign/spring in use, 2 allowed"),
     (one_in_setup_too_many, _ruled(in_setup=2), "7", "3 calls in setup, 2 allowed"),
     (nobody_is_hung_up, CHATTY, "liveness", "was to stop, and is stopping"),
     (the_pbx_is_never_asked, FORGETFUL, "liveness", "never ended"),
@@ -228,3 +232,29 @@ def test_EX_03_a_planted_bug_is_found_by_its_checker(
 
     # then
     assert any(one.startswith(f"{invariant}: ") and text in one for one in found), found[:5]
+
+
+def test_EX_03_a_request_that_begins_two_calls_is_found() -> None:
+    intents, found = Intents(), list[str]()
+    for call in ("a", "b"):
+        begun = CallRequested(
+            at=1,
+            call=call,
+            contact=call,
+            number=0,
+            reservation="",
+            agent=call,
+            agent_leg="",
+            trunk="",
+            by_choice=False,
+            request="deal",
+        )
+        found += intents.see(Durable("campaign/spring", 1, begun, 0.0))
+    assert found == ["2: deal began call b beside a"]
+
+
+def test_EX_03_no_more_is_told_of_one_run_than_anybody_reads() -> None:
+    checkers = Checkers(1, 1)
+    for _ in range(2 * MOST_TOLD):
+        checkers.tell("2: nonsense")
+    assert len(checkers.violations) == MOST_TOLD
