@@ -61,7 +61,7 @@ def replay_log(
         finally:
             await store.close()
         for block in (
-            _whole(made, campaign, end, personal) if json else [f"{one}\n" for one in _told(made, campaign, end)]
+            whole(made, campaign, end, personal) if json else [f"{one}\n" for one in _told(made, campaign, end)]
         ):
             sys.stdout.write(block)
         sys.stdout.flush()
@@ -154,7 +154,7 @@ def _shown(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _whole(made: Replay, campaign: str, end: int, personal: bool) -> Iterator[str]:
+def whole(made: Replay, campaign: str, end: int, personal: bool) -> Iterator[str]:
     """One JSON object, some contacts at a time: there may be a million."""
     run, snapshot = made.run, made.snapshot
     head = {
