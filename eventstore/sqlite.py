@@ -375,13 +375,13 @@ class SqliteStore:
 
     async def close(self) -> None:
         def work() -> None:
-            self._read_from.close()
             self._write_to.close()
             if self._lock is not None:
                 os.close(self._lock)
 
         if self._committing is not None:
             await self._committing
+        await self._read(self._read_from.close)  # behind what goes on there, whose reader may have been cancelled
         await self._write(work)
         self._writer.shutdown()
         self._reader.shutdown()

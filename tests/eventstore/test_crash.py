@@ -190,3 +190,28 @@ async def test_a_disk_that_stays_full_ends_the_ownership_says_so_and_a_restart_g
     assert (await verify(store, LOG)).faults == []
     await again.close()
     await store.close()
+
+
+# -- a reader that was cancelled --------------------------------------------------------------------------------------
+
+ROWS = 1_000_000
+MANY = f"with recursive c(n) as (select 1 union all select n + 1 from c where n < {ROWS}) select n from c"
+
+
+async def test_a_store_is_closed_behind_a_read_whose_reader_has_gone(tmp_path: Path) -> None:
+    """The query goes on in its thread: to close the connection under it may end the process."""
+    store = await SqliteStore.open(tmp_path / "log.db")
+    began, loop = asyncio.Event(), asyncio.get_running_loop()
+    read: list[tuple[int]] = []
+
+    def work() -> None:
+        loop.call_soon_threadsafe(began.set)
+        read.extend(store._read_from.execute(MANY).fetchall())
+
+    reader = asyncio.create_task(store._read(work))
+    await began.wait()
+    reader.cancel()
+    await store.close()
+    assert len(read) == ROWS
+    with pytest.raises(sqlite3.ProgrammingError):
+        store._read_from.execute("select 1")
