@@ -53,7 +53,7 @@ from engine.ports import (
     Telephony,
     Zones,
 )
-from engine.recovery import SNAPSHOT, attempts_since, pack, read_book
+from engine.recovery import SNAPSHOT, attempts_since, contacts_in, pack, read_book
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -93,6 +93,8 @@ class Running(msgspec.Struct):
     actor: Actor
     task: asyncio.Task[None]
     snapshot_pos: int
+    contacts_since: int
+    """Brought by events behind that position."""
     erased_pos: int = 0
     """Up to where snapshots may hold somebody who was erased since."""
     is_snapshotting: bool = False
@@ -234,7 +236,7 @@ class Engine:
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
         try:
-            book, snapshot_pos = await read_book(self.store, opened)
+            book, snapshot_pos, contacts_since = await read_book(self.store, opened)
         except BaseException:
             await opened.close()  # or nobody could have it before its lease runs out
             raise
@@ -253,10 +255,11 @@ class Engine:
         def committed(name: str, recorded: Sequence[Recorded]) -> None:
             for one in recorded:
                 self.claims.release(ref, one.event)
+                running.contacts_since += contacts_in(one.event)
             self._committed(name, recorded)
 
         actor = Actor(opened, decide, stream_of, perform, committed, self.limits.mailbox_messages, self.measures)
-        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos)
+        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos, contacts_since)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
         self.campaigns[ref] = running
         perform(resume(book), opened.position)
@@ -521,14 +524,15 @@ class Engine:
             follower(name, recorded)
 
     def _snapshot_if_due(self, ref: str, pos: int) -> None:
+        """What a restart has to read counts: an imported list is few events and takes as long as many."""
         running = self.campaigns.get(ref)
         if running is None or running.is_snapshotting:
             return
         contacts = len(running.book.contacts)
-        if pos - running.snapshot_pos >= max(
+        if pos - running.snapshot_pos + running.contacts_since >= max(
             self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
         ):
-            running.snapshot_pos, running.is_snapshotting = pos, True
+            running.snapshot_pos, running.contacts_since, running.is_snapshotting = pos, 0, True
             self._spawn(self._snapshot(ref, pos, running.book.snapshot()), f"snapshot {ref}")
 
     async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
@@ -550,6 +554,7 @@ class Engine:
         running = self.campaigns.get(ref)
         if running is not None:
             running.erased_pos, running.snapshot_pos = running.actor.log.position, 0
+            running.contacts_since = len(running.book.contacts)
         await self.store.drop_snapshots(log_of(ref))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -24,13 +24,28 @@ _page = msgspec.msgpack.Decoder(tuple[Page, list[bytes | None]])
 """Contacts, and the keys of their data in the log: who writes of somebody again must seal under the same one."""
 
 
-async def read_book(store: EventStore, opened: EventLog) -> tuple[Book, int]:
-    """The book of a log: the newest snapshot and what came after. Returns it with the snapshot's position."""
+class Read(NamedTuple):
+    """A log's book, from the snapshot at `snapshot_pos` and what came after, `contacts` new ones among it."""
+
+    book: Book
+    snapshot_pos: int
+    contacts: int
+
+
+async def read_book(store: EventStore, opened: EventLog) -> Read:
+    """The book of a log: the newest snapshot and what came after."""
     book, pos = await _newest(store, opened.name)
+    contacts = 0
     async for batch in opened.read(pos):
         for one in batch:
             book.apply(one.event)
-    return book, pos
+            contacts += contacts_in(one.event)
+    return Read(book, pos, contacts)
+
+
+def contacts_in(event: Any) -> int:
+    """How many contacts an event brings: each takes a replay as long as another event does, or longer."""
+    return len(event.contacts) if isinstance(event, ContactsAdded | ContactsReplaced) else 0
 
 
 async def _newest(store: EventStore, name: str) -> tuple[Book, int]:

@@ -131,7 +131,7 @@ async def _stop_campaigns(store: Store) -> None:
             continue
         opened = await store.open_log(name)
         try:
-            book, _ = await read_book(store, opened)
+            book = (await read_book(store, opened)).book
             if book.campaign.status not in (Status.STARTING, Status.RUNNING):
                 continue
             claims = Claims(max_calls_in_setup=1)

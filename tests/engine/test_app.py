@@ -125,6 +125,29 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
     await again.engine.stop()
 
 
+async def test_a_list_that_comes_in_few_events_is_worth_a_snapshot() -> None:
+    """EX-02, recovery in seconds: contacts count as events do, for a restart reads as long from each."""
+    shell = await new_shell(Limits(snapshot_every_events=150, snapshot_every_contacts=0.5))
+    async with started(shell):
+        await shell.running()
+        taken = shell.engine.campaigns["c1"].snapshot_pos
+        for first in (0, 100):
+            refs = [f"c1:n{place}" for place in range(first, first + 100)]
+            await shell.engine.add_contacts("c1", shell.contacts(*refs))
+            assert (shell.engine.campaigns["c1"].snapshot_pos > taken) is (first == 100)
+        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+        before = shell.book().canonical()
+    saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+    assert saved is not None
+
+    again = shell.again()
+    await again.engine.start()
+    assert again.book().canonical() == before
+    assert again.engine.campaigns["c1"].snapshot_pos == saved[0]
+    assert again.engine.campaigns["c1"].contacts_since == 0
+    await again.engine.stop()
+
+
 async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0.5))
     taken: list[int] = []

@@ -22,13 +22,13 @@ class Closed(msgspec.Struct, frozen=True):
 
 async def disagreements(store: EventStore, log: str, events: Sequence[Any], live: bytes) -> Iterator[str]:
     """`events` are those that became durable, `live` the canonical bytes of the engine's book behind the last of them."""
-    seen, read, through = Book(), Book(), Book()
+    seen, read = Book(), Book()
     for event in events:
         seen.apply(event)
     async for batch in store.read(log):
         for one in batch:
             read.apply(one.event)
-    through, _ = await read_book(store, Closed(log, store))  # type: ignore[arg-type]  # all that it asks of a log
+    through = (await read_book(store, Closed(log, store))).book  # type: ignore[arg-type]  # all that it asks of a log
     found = {"read again": read, "read through its snapshot": through}
     told = [f"4: {log} {how} isn't the log as it was written" for how, book in found.items() if _differs(book, seen)]
     if seen.canonical() != live:
