@@ -1,4 +1,4 @@
-"""SIGKILL of the engine on the real Asterisk with calls in progress: what `python -m simulations recovery` measures at length."""
+"""SIGKILL of the engine on the real Asterisk with calls in progress; `python -m simulations recovery` is the long one."""
 
 from pathlib import Path
 
