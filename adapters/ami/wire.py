@@ -22,6 +22,7 @@ class StreamBroken(Exception):
 class Framer:
     def __init__(self, wanted: frozenset[bytes]) -> None:
         self._wanted = wanted
+        self._names = frozenset(name.decode() for name in wanted)
         self._tail = b""
         self._greeted = False
         self.version = ""
@@ -40,7 +41,9 @@ class Framer:
         for block in blocks:
             body = block.lstrip(b"\r\n")  # some messages end in an extra line break
             if body and self._is_wanted(body):
-                yield parse(body)
+                message = parse(body)
+                if "event" not in message or message["event"] in self._names:
+                    yield message
 
     def _greet(self, buffer: bytes) -> bytes | None:
         """Take the banner off the stream's first line; None until that line is complete."""
@@ -57,6 +60,7 @@ class Framer:
         return rest
 
     def _is_wanted(self, body: bytes) -> bool:
+        """By the first line, where the PBX puts an event's name; one that puts it elsewhere is told apart once parsed."""
         if not body.startswith(EVENT):
             return True
         end = body.find(b"\r", len(EVENT))
