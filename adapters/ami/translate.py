@@ -92,7 +92,7 @@ class LegTracker:
     def forget(self, leg: str) -> None:
         known = self._legs.pop(leg, None)
         if known is not None:
-            self._waiting.pop(known.bridge, None)
+            self._leave(leg, known)
 
     def keep_only(self, legs: frozenset[str]) -> None:
         """After two reconnects without a word of a leg nobody will speak of it again."""
@@ -204,6 +204,7 @@ class LegTracker:
         is_contact = leg in self._legs and message.get("context") == BRIDGE_CONTEXT
         if _number(message.get("bridgenumchannels")) < 2:
             if is_contact:
+                self._leave(leg, self._legs[leg])
                 self._waiting[bridge] = leg
                 self._legs[leg].bridge = bridge
             return ()
@@ -213,6 +214,11 @@ class LegTracker:
             return ()
         known.bridged = True
         return (LegBridged(leg=contact, at=at),)
+
+    def _leave(self, leg: str, known: _Leg) -> None:
+        """It waits in its bridge no more; somebody else may have come to wait there since."""
+        if self._waiting.get(known.bridge) == leg:
+            del self._waiting[known.bridge]
 
     def _hangup(self, message: Message, at: int) -> tuple[LegObservation, ...]:
         leg = message.get("uniqueid", "")
