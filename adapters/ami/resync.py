@@ -8,7 +8,13 @@ import asyncio
 import msgspec
 
 from adapters.ami.client import AmiClient
-from adapters.ami.settings import BOOT_WAIT_MS, RESYNC_BUFFER_MAX_EVENTS, RESYNC_TIMEOUT_MS
+from adapters.ami.settings import (
+    BOOT_WAIT_MS,
+    LISTED_MAX_CHANNELS,
+    RESYNC_BUFFER_MAX_EVENTS,
+    RESYNC_TIMEOUT_MS,
+    UPTIME_MAX_DIGITS,
+)
 from adapters.ami.translate import audio_bridges, seen
 from adapters.ami.wire import Message
 from engine.core.telephony import LegSeen
@@ -61,9 +67,13 @@ class Resync:
             case "FullyBooted":
                 if not self._booted.done():
                     uptime = message.get("uptime", "")
-                    self._booted.set_result(int(uptime) if uptime.isascii() and uptime.isdigit() else -1)
+                    is_told = len(uptime) <= UPTIME_MAX_DIGITS and uptime.isascii() and uptime.isdigit()
+                    self._booted.set_result(int(uptime) if is_told else -1)
             case "Status" if message.get("actionid") == self._status_id:
-                self._statuses.append(message)
+                if len(self._statuses) < LISTED_MAX_CHANNELS:
+                    self._statuses.append(message)
+                else:
+                    self.fail("more channels than can be")
             case "StatusComplete" if message.get("actionid") == self._status_id:
                 if not self._complete.done():
                     self._complete.set_result(None)

@@ -40,6 +40,9 @@ RESYNC_TIMEOUT_MS = 15_000
 BOOT_WAIT_MS = 1_000
 """How long FullyBooted is waited for; a login without class `system` never gets it."""
 RESYNC_BUFFER_MAX_EVENTS = 200_000
+LISTED_MAX_CHANNELS = 100_000
+"""Of a list of channels; a longer one is no list, and the connection is made anew."""
+UPTIME_MAX_DIGITS = 12
 ABSENCE_GRACE_MS = 1_000
 """Answers overtake events: a leg that is gone may have its Hangup still under way."""
 TRACKED_MAX_LEGS = 100_000
