@@ -23,7 +23,8 @@ RESOURCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CHANNEL = re.compile(r"[A-Za-z0-9]{1,16}/[A-Za-z0-9_.@+;:-]{1,128}")
 RECORDING = re.compile(r"(?:[A-Za-z0-9_-]{1,100}/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}\.wav)?")
 CALLER_ID = re.compile(r"|\+?[0-9]{2,20}|[A-Za-z0-9 _.+-]{1,64} <\+?[0-9]{2,20}>")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What could end a line somewhere, and lone surrogates, which are no text: an environment variable may hold them."""
 
 RING_MAX_MS = 600_000
 NORMAL_CLEARING = "16"
@@ -92,7 +93,7 @@ def check_lines(headers: Sequence[tuple[str, str]]) -> None:
     for name, value in headers:
         if CONTROL.search(name) or CONTROL.search(value):
             raise FieldRefused(name if name.isalnum() else "header name")
-        if len(f"{name}: {value}".encode("utf-8", "surrogatepass")) > HEADER_LINE_MAX_BYTES:
+        if len(f"{name}: {value}".encode()) > HEADER_LINE_MAX_BYTES:
             raise FieldRefused(f"{name}: too long")
 
 
