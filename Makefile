@@ -12,7 +12,7 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof bench lock format clean \
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof fuzz bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
@@ -60,6 +60,9 @@ requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 
 proof: $(VENV_STAMP) ## many simulated worlds full of faults, nothing lost or doubled: SEEDS=10000 is the long one
 	@$(BIN)/python -m simulations proof --seeds $(SEEDS) $(ARGS)
+
+fuzz: $(VENV_STAMP) ## hostile input of every kind, drawn anew: ARGS is cases for each fuzzer (2000)
+	@FUZZ_EXAMPLES=$(or $(ARGS),2000) $(BIN)/python -m pytest -q tests/hostile
 
 bench: $(VENV_STAMP) ## benchmarks on this machine
 	@$(BIN)/python -m simulations bench $(ARGS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ports import Recorded, Unreadable
@@ -12,6 +12,7 @@ from engine.service import LogEvent
 from eventstore import BrokenSeal, Codec, DamagedSegment
 from eventstore.codec import PLAIN, ZSTD
 from tests.eventstore.events import Counted, TestEvent, met
+from tests.hostile.effort import effort
 
 GOLDEN = (Path(__file__).parents[1] / "golden" / "events.ndjson").read_bytes()
 CODEC = Codec(TestEvent)
@@ -45,7 +46,7 @@ def test_a_packed_segment_with_one_altered_bit_anywhere_never_reads_as_other_eve
 
 
 @given(st.integers(0, len(PACKED) - 1))
-@settings(deadline=None)
+@effort(100)
 def test_a_packed_segment_that_is_cut_short_is_refused(length: int) -> None:
     assert everything_read(CODEC, ZSTD, PACKED[:length]) is None
 
@@ -56,7 +57,7 @@ def test_a_packed_segment_that_is_cut_short_is_refused(length: int) -> None:
     length=st.integers(0, 40),
     noise=st.binary(max_size=12),
 )
-@settings(deadline=None, max_examples=500)
+@effort(500)
 def test_damaged_lines_of_every_event_are_read_or_refused_by_name(
     source: bytes, start: int, length: int, noise: bytes
 ) -> None:
@@ -66,13 +67,13 @@ def test_damaged_lines_of_every_event_are_read_or_refused_by_name(
 
 
 @given(st.integers(0, 255), st.binary(max_size=200))
-@settings(deadline=None)
+@effort(100)
 def test_arbitrary_bytes_under_any_packing_are_read_or_refused_by_name(packing: int, data: bytes) -> None:
     everything_read(CODEC, packing, data)
 
 
 @given(n=st.integers(-(2**63), 2**64 - 1), stream=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(deadline=None)
+@effort(100)
 def test_what_is_packed_comes_back_as_it_was(n: int, stream: str) -> None:
     events = [Recorded(1, stream, 1, Counted(n=n))]
 
