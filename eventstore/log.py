@@ -245,6 +245,8 @@ class Log:
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + SETTLE_WITHIN_S
+        with contextlib.suppress(Disconnected):  # nearly always; what follows costs more than the append
+            return await self._append_or_find(segment, keys)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
             stop=lambda _: loop.time() >= until_s,
@@ -254,11 +256,14 @@ class Log:
         try:
             async for attempt in retrying:
                 with attempt:
-                    return await self._store.append(self.name, segment, keys) or await self._landed(segment)
+                    return await self._append_or_find(segment, keys)
         except Disconnected as error:
             why = f"the store is away ({error}): what became of log {self.name!r} can't be settled"
             raise Fenced(why) from error
         raise AssertionError("tenacity ends by a result or an error")
+
+    async def _append_or_find(self, segment: Segment, keys: dict[str, bytes]) -> bool:
+        return await self._store.append(self.name, segment, keys) or await self._landed(segment)
 
     async def _landed(self, segment: Segment) -> bool:
         head = await self._store.head(self.name)

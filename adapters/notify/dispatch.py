@@ -21,6 +21,7 @@ from engine.ports import Clock, EventStore, StoreUnavailable
 
 STORE_RETRY_MS = 500
 DONE_POLL_MS = 10
+MAX_KNOWN_CAMPAIGNS = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,8 @@ class Dispatch:
         self._crew = Crew()
         self._notices = Notices(store, self._crew, merger.follow)
         self._changed = asyncio.Event()
+        self._wanting: dict[str, tuple[Webhook, ...]] = {}
+        """By campaign, who is told of it: found out when it is first asked, and again after any change."""
         merger.listeners.append(self._merged)
 
     async def start(self) -> None:
@@ -102,9 +105,14 @@ class Dispatch:
 
     def _merged(self, name: str, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
         campaign = campaign_of(name)
-        for webhook in self.webhooks.values():
-            if webhook.wants_campaign(campaign):
-                webhook.take(name, first_pos, last_pos, entries)
+        wanting = self._wanting.get(campaign)
+        if wanting is None:
+            if len(self._wanting) >= MAX_KNOWN_CAMPAIGNS:
+                self._wanting.clear()
+            wanting = tuple(one for one in self.webhooks.values() if one.wants_campaign(campaign))
+            self._wanting[campaign] = wanting
+        for webhook in wanting:
+            webhook.take(name, first_pos, last_pos, entries)
 
     async def _attend(self) -> None:
         """Keep to what the directory says."""
@@ -123,17 +131,21 @@ class Dispatch:
             put = puts.get(id_)
             if put is None or put.since != webhook.put.since:
                 del self.webhooks[id_]
+                self._wanting.clear()
                 await webhook.close()
             elif put != webhook.put:
+                self._wanting.clear()  # it wants other campaigns from the first moment of this
                 await webhook.change(put)
         for id_, put in puts.items():
             if id_ not in self.webhooks:
                 webhook = self._new(put)
                 self.webhooks[id_] = webhook
+                self._wanting.clear()
                 try:
                     await webhook.open()
                 except StoreUnavailable:
                     del self.webhooks[id_]
+                    self._wanting.clear()
                     await webhook.close()
                     raise
 

@@ -35,13 +35,10 @@ class Post:
 
     async def send(self, delivery: Delivery, body: bytes, written: Callable[[], None] | None = None) -> Answer:
         """One attempt. Never raises but for cancellation."""
-        async with contextlib.AsyncExitStack() as turn:
-            if self._failures >= self._limits.failures_to_doubt:
-                # Who has failed for a while is asked by one request at a time: requests that nobody answers would else
-                # take the place of those that somebody waits for.
-                await turn.enter_async_context(self._one_by_one)
-            await turn.enter_async_context(self._own_slots)
-            await turn.enter_async_context(self._slots)
+        # Who has failed for a while is asked by one request at a time: requests that nobody answers would else take the
+        # place of those that somebody waits for.
+        is_doubted = self._failures >= self._limits.failures_to_doubt
+        async with self._one_by_one if is_doubted else contextlib.nullcontext(), self._own_slots, self._slots:
             at, began = self._clock.now_ms(), asyncio.get_running_loop().time()
             answer = await self._request(delivery.notification, at, body, written)
             took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)

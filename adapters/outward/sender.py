@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from yarl import URL
 
 from adapters.outward.target import TargetRefused, Targets
 from engine.core.template import Origin
@@ -70,9 +69,6 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
-        traced = aiohttp.TraceConfig()
-        traced.on_request_start.append(self._admit)
-        traced.on_request_chunk_sent.append(_written)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._bounds.max_requests,
@@ -83,7 +79,6 @@ class Sender:
             timeout=aiohttp.ClientTimeout(total=self._bounds.request_timeout_ms / 1_000),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            trace_configs=[traced],
         )
 
     async def close(self) -> None:
@@ -94,14 +89,17 @@ class Sender:
         """Never raises but for cancellation."""
         assert self._session is not None
         try:
+            url = URL(
+                request.url
+            )  # as aiohttp understands it: a parser of our own might read the same text differently
+            self._admit(url, request.origin)
             async with self._session.request(
                 request.method,
-                request.url,
-                data=request.body or None,
+                url,
+                data=_Body(request.body, request.written) if request.body else None,
                 headers={**request.headers, "User-Agent": self._bounds.user_agent},
                 skip_auto_headers=["Content-Type"],
                 allow_redirects=False,
-                trace_request_ctx=request,
             ) as response:
                 answer = self._answer(response)
                 # Read, so that the connection can be used again; nothing in it is of interest.
@@ -117,15 +115,13 @@ class Sender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(status=0, error=type(error).__name__)  # its text may hold the address: a secret, or a person
 
-    async def _admit(self, _session: Any, context: SimpleNamespace, params: aiohttp.TraceRequestStartParams) -> None:
-        # The address as aiohttp has understood it: a parser of our own might read the same text differently.
-        scheme, host = params.url.scheme, params.url.host or ""
-        origin: Origin | None = context.trace_request_ctx.origin
+    def _admit(self, url: URL, origin: Origin | None) -> None:
+        scheme, host = url.scheme, url.host or ""
         if origin is not None and (scheme, host) != origin:
             raise TargetRefused("the address leads elsewhere than it seems")
-        if params.url.raw_user is not None or params.url.raw_password is not None:
+        if url.raw_user is not None or url.raw_password is not None:
             raise TargetRefused("the address must not name a user")
-        self._targets.admit(scheme, host, params.url.port or 0)
+        self._targets.admit(scheme, host, url.port or 0)
 
     def _answer(self, response: aiohttp.ClientResponse) -> Answer:
         taken = 200 <= response.status < 300
@@ -136,11 +132,17 @@ class Sender:
         )
 
 
-async def _written(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    # aiohttp hands the bytes to the socket in the same turn of the loop, right after this.
-    written = context.trace_request_ctx.written
-    if written is not None:
-        written()
+class _Body(aiohttp.BytesPayload):
+    """Tells when it is on its way: aiohttp has handed it to the socket, with the head before it."""
+
+    def __init__(self, body: bytes, written: Callable[[], None] | None) -> None:
+        super().__init__(body)
+        self._written = written
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await super().write_with_length(writer, content_length)
+        if self._written is not None:
+            self._written()
 
 
 def retry_after_ms(header: str, now_ms: int) -> int:
