@@ -72,6 +72,7 @@ class SimulatedPbx:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._sessions: list[Session] = []
+        self._stalled = False
         self._accepting = True
         self.actions: dict[str, int] = {}
         self.cuts_made = Counter[str]()
@@ -164,8 +165,9 @@ class SimulatedPbx:
             session.half_open()
 
     def stall(self, stalled: bool = True) -> None:
-        """Stop reading from every connection, or read on."""
-        for session in self._sessions:
+        """Stop reading from every connection, those too that are made meanwhile, or read on."""
+        self._stalled = stalled
+        for session in tuple(self._sessions):  # who reads on may read its end
             session.stall(stalled)
 
     def restart(self, announced: bool = False) -> None:
@@ -207,6 +209,8 @@ class SimulatedPbx:
 
     def connected(self, session: Session) -> None:
         self._sessions.append(session)
+        if self._stalled:
+            session.stall(True)
         if not self._accepting or len(self._sessions) > MAX_SESSIONS:
             self._loop.call_soon(session.cut)
 

@@ -25,6 +25,7 @@ MOST_TURNS = 400
 PATIENCE_S = 120
 """A death that waits for a commit, when nobody does anything, is called off after so long."""
 VANISHED_S = 1_800
+LOOK_EVERY_S = 5
 
 
 class Storm:
@@ -33,6 +34,8 @@ class Storm:
     def __init__(self, world: "World", death: Death | None = None) -> None:
         self.world, self._death = world, death
         self.counts = Counter[str]()
+        self.restarts = 0
+        """Of processes that had ended by themselves."""
         self._one_life = asyncio.Lock()
         """Whoever kills, freezes or starts the engine does so alone."""
 
@@ -54,6 +57,16 @@ class Storm:
             await asyncio.sleep(chance.expovariate(per_hour / 3_600))
             if await strike(chance):
                 self.counts[name] += 1
+
+    async def supervise(self) -> None:
+        """A process that ends by itself is started again. One that isn't the newest goes on, which is worse."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self._one_life.locked() and self.world.has_failed:
+                async with self._one_life:
+                    self.world.loop.kill(self.world.lives)
+                    await self.world.revive()
+                    self.restarts += 1
 
     async def calm(self) -> None:
         """Everything that was taken away is given back; the engine lives."""

@@ -12,7 +12,7 @@ from adapters.outward.target import ANYWHERE
 from engine.core.webhook import WebhookPut
 from engine.ports import Clock, Notification
 
-USUAL_S = (0.002, 0.2)
+USUAL_S = (0.001, 0.02)
 """How long it takes for an answer."""
 RETRY_AFTER_MS = 5_000
 BOUNDS = Bounds(user_agent="world", request_timeout_ms=15_000, response_bytes=4_096, max_requests=256)

@@ -14,6 +14,8 @@ class MemoryTransport(asyncio.Transport):
         self._loop, self._protocol = loop, protocol
         self._closed = self._lost = self._paused = False
         self._unread: list[bytes] = []
+        self._ended = False
+        """The other end closed, and what it wrote before isn't read yet."""
 
     def made(self) -> None:
         self._protocol.connection_made(self)
@@ -32,8 +34,14 @@ class MemoryTransport(asyncio.Transport):
         """What was written before arrives: both ends hear of it in the loop's order."""
         if not self._closed:
             self._closed = True
-            for end in (self, self.peer):
-                self._loop.call_soon(end.lose, context=end.context)
+            self._loop.call_soon(self.lose, context=self.context)
+            self._loop.call_soon(self.peer.hear_end, context=self.peer.context)
+
+    def hear_end(self) -> None:
+        if self._paused:
+            self._ended = True
+        else:
+            self.lose()
 
     def abort(self) -> None:
         self.close()
@@ -54,6 +62,8 @@ class MemoryTransport(asyncio.Transport):
         unread, self._unread = self._unread, []
         for data in unread:
             self.arrive(data)
+        if self._ended:
+            self.lose()
 
     def get_write_buffer_size(self) -> int:
         return sum(map(len, self.peer._unread))  # noqa: SLF001  # its other end

@@ -48,8 +48,8 @@ CALM_WITHIN_S = 2 * 3_600
 """How long, at most, the campaign takes to stop once faults are over: the longest talk is an hour."""
 CLOSED_WITHIN_S = 3_600
 """How long, at most, agents then take to close what they have in hand: one may be away for half an hour."""
-TOLD_WITHIN_S = 600
-"""How long, at most, notifications then take: retries may be minutes apart."""
+TOLD_WITHIN_S = 5_400
+"""How long, at most, notifications then take: after many failures retries are an hour apart."""
 LEASE_MS = 10_000
 BOOT_WITHIN_S = 120
 MOST_BOOTS = 1_000
@@ -206,6 +206,12 @@ class World:
             await self.boot()
 
     @property
+    def has_failed(self) -> bool:
+        """What ends a process by itself: notifications can't go on, or a log is another's."""
+        failed = self.engine.failed
+        return self.notifier.failed is not None or (failed is not None and failed.done())
+
+    @property
     def has_started(self) -> bool:
         return all(ref in self.engine.campaigns for ref in self.refs)
 
@@ -255,12 +261,13 @@ class World:
             watcher.attend(self)
         for agent in self._agents():
             self.crew[agent.name] = self.loop.create_task(agent.work(), name=agent.name)
+        supervising = self.loop.create_task(self.storm.supervise(), name="supervisor")
         others = [self.loop.create_task(work) for work in (*self.storm.work(), *self.office.work())]
         await asyncio.sleep(self.scenario.hours * 3_600)
         await _ended(others)
         await self.storm.calm()
         await self._calm()
-        await _ended([*self.crew.values(), *self.away])
+        await _ended([*self.crew.values(), *self.away, supervising])
         await self._settle()
         result = await self._result()
         await self.loop.bury()
