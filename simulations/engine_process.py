@@ -65,6 +65,10 @@ class EngineProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     def token(self, role: Role, subject: str, campaigns: tuple[str, ...] = ()) -> str:
         keys = KeyRing.open(self.folder / "tokens.key")
         return keys.mint(role, subject, ttl_s=3_600, campaigns=campaigns)

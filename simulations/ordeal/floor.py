@@ -12,6 +12,8 @@ from api.token import Role
 from simulations.asterisk import Installation, Site
 from simulations.client import Client, Problem
 from simulations.engine_process import EngineProcess
+from simulations.ordeal.keeper import Keeper
+from simulations.ordeal.line import Line
 from simulations.postgres import Postgres
 
 CAMPAIGN = "ordeal"
@@ -23,17 +25,33 @@ LOOK_EVERY_S = 0.05
 
 
 class Floor:
-    """Use as `async with`; the engine is started by whoever uses it. Processes and files are gone afterwards, but `folder`.
+    """Use as `async with`; the engine is started by whoever uses it. Its processes end with it.
 
-    The store is SQLite in `folder`, or a PostgreSQL of its own. Raises NotInstallable, NotInstalled, NotBooted, NotListening.
+    The store is SQLite in `folder`, or a PostgreSQL of its own; `through_lines` puts a Line before the PBX and one before
+    PostgreSQL. Raises NotInstallable, NotInstalled, NotBooted, NotListening.
     """
 
-    def __init__(self, folder: Path, *, agents: int, installation: Installation, with_postgres: bool = False) -> None:
+    engine: EngineProcess
+    keeper: Keeper
+    pbx_line: Line
+    store_line: Line
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        agents: int,
+        installation: Installation,
+        with_postgres: bool = False,
+        through_lines: bool = False,
+        in_setup: int = CALLS_IN_SETUP,
+    ) -> None:
         self.folder = folder
         self.agents = tuple(f"agent{number}" for number in range(1, agents + 1))
         self.site = Site(folder / "site", agents=agents, installation=installation)
         self.postgres: Postgres | None = None
-        self._with_postgres = with_postgres
+        self._in_setup = in_setup
+        self._with_postgres, self._through_lines = with_postgres, through_lines
         self._stack = AsyncExitStack()
 
     @property
@@ -49,10 +67,13 @@ class Floor:
 
     def settings(self) -> dict[str, dict[str, Any]]:
         pbx = self.site.asterisk
-        store = {"store": {"url": self.postgres.url}} if self.postgres else {}
+        store: dict[str, dict[str, Any]] = {}
+        if self.postgres:
+            port = self.store_line.port if self._through_lines else self.postgres.port
+            store["store"] = {"url": f"postgresql://postgres@127.0.0.1:{port}/postgres"}
         ami = {
             "host": "127.0.0.1",
-            "port": pbx.ami_port,
+            "port": self.pbx_line.port if self._through_lines else pbx.ami_port,
             "username": pbx.username,
             "secret": pbx.secret,
             "cel_path": str(pbx.cel_path),
@@ -61,7 +82,7 @@ class Floor:
         return {
             **store,
             "ami": ami,
-            "dialing": {"trunks": [pbx.trunk], "max_calls_in_setup": CALLS_IN_SETUP},
+            "dialing": {"trunks": [pbx.trunk], "max_calls_in_setup": self._in_setup},
             "webhooks": {"allow_private_targets": True, "allow_http": True},
         }
 
@@ -103,8 +124,13 @@ class Floor:
             await stack.enter_async_context(self.site)
             if self._with_postgres:
                 self.postgres = stack.enter_context(Postgres.running())
+            if self._through_lines:
+                self.pbx_line = await stack.enter_async_context(Line(self.site.asterisk.ami_port))
+                store_port = self.postgres.port if self.postgres else 0
+                self.store_line = await stack.enter_async_context(Line(store_port))
             self.session = await stack.enter_async_context(aiohttp.ClientSession())
             self.engine = self.process("engine", self.settings())
+            self.keeper = Keeper(self.engine)
             stack.push_async_callback(self.engine.kill)
             self._stack = stack.pop_all()
         return self
