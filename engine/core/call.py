@@ -398,9 +398,11 @@ def unlisted(state: Call, at: int, restarted: bool, heard_until: int = 0) -> tup
     """The connection is back and this call's leg is not among the living."""
     if state.status in (CallStatus.ENDED, CallStatus.AWAITING_AGENT):
         return ()
-    # One still to appear may have been asked for after the PBX was back: only asking about it tells.
+    # One still to appear may have been asked for after the PBX was back: only asking about it tells. And one that hadn't been
+    # answered may have ended before the PBX did: whoever is asked looks how into what the PBX wrote down.
     to_appear = state.status is CallStatus.REQUESTED and state.doubt is not Doubt.ORIGINATE_FAILED
-    if restarted and not to_appear:
+    to_look_up = state.status in (CallStatus.PLACED, CallStatus.RINGING)
+    if restarted and not (to_appear or to_look_up):
         known = msgspec.structs.replace(state, heard_until=heard_until or state.heard_until)
         return (_ended_by_absence(known, at, "the PBX restarted"),)
     return (CallDoubted(at=at, call=state.id, why=Doubt.RECONNECTED, heard_until=heard_until),)

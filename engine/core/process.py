@@ -297,7 +297,8 @@ def _resync(book: Book, message: Resync) -> Step:
     for agent in [book.agents[one] for one in book.phones.values()]:
         seen = message.legs.get(agent.leg)
         heard = agents.decide(agent, seen) if seen else agents.unlisted(agent, message.at, message.restarted)
-        events += _phone_fell(book, agent, list(heard))
+        fell = _phone_fell(book, agent, list(heard))
+        events += [one for one in fell if not (isinstance(one, HangupRequested) and _died_with_pbx(book, one, message))]
         effects += _insist(agent.phone is Phone.CLOSING, seen) if seen else []
     for call in [book.calls[one] for one in book.live]:
         if any(isinstance(one, CallEnded) and one.call == call.id for one in events):
@@ -308,6 +309,12 @@ def _resync(book: Book, message: Resync) -> Step:
         events += _opening(book, news)
         effects += _repeat(book, call, seen) if seen else []
     return Step(events, effects)
+
+
+def _died_with_pbx(book: Book, hangup: HangupRequested, message: Resync) -> bool:
+    """There is nothing left to hang up: how the call ended before is for the PBX's record to tell, not the agent's doing."""
+    rang = book.calls[hangup.call].status in (CallStatus.PLACED, CallStatus.RINGING)
+    return message.restarted and rang and hangup.call not in message.legs
 
 
 def _allocated(book: Book, agent: str) -> Agent:

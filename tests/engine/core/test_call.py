@@ -71,7 +71,7 @@ seen, waiting in our dialplan   | – | connected | connected | connected | – 
 seen, bridged                   | – | at once   | at once   | at once   | joined    | –         | –
 silence                         | – | silence   | silence   | silence   | –         | –         | –
 not listed after a reconnect    | – | ask       | ask       | ask       | ask       | ask       | –
-not listed, the PBX restarted   | – | ask       | unknown   | unknown   | lost      | talked    | –
+not listed, the PBX restarted   | – | ask       | ask       | ask       | lost      | talked    | –
 """
 # Let go by the agent: nobody is to be connected any more, and the end is theirs unless the contact was quicker.
 LET_GO = {
@@ -90,7 +90,7 @@ LET_GO = {
 FAILED = {
     "originate failed": "| – | – | – | – | – | – | –",
     "absent": "| – | never was | unknown | unknown | lost | talked | –",
-    "not listed, the PBX restarted": "| – | never was | unknown | unknown | lost | talked | –",
+    "not listed, the PBX restarted": "| – | never was | ask | ask | lost | talked | –",
 }
 
 RECORDED = {

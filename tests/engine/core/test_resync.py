@@ -58,7 +58,8 @@ def test_EX_02_a_restarted_pbx_ended_every_leg_it_does_not_list(status: CallStat
 
     said = talk.resync(restarted=True)
 
-    if status is CallStatus.REQUESTED:  # it may have been asked for after the PBX was back: only asking tells
+    if status in (CallStatus.REQUESTED, CallStatus.PLACED, CallStatus.RINGING):
+        # It may have been asked for after the PBX was back, or have ended before the PBX did: only asking tells.
         assert (said.one(CallDoubted).call, said.one(Settle).leg) == (call, call)
         said = talk.absent(call)
     ended = said.one(CallEnded)
@@ -69,6 +70,16 @@ def test_EX_02_a_restarted_pbx_ended_every_leg_it_does_not_list(status: CallStat
     assert "a1" not in talk.claims.agents
     assert agent not in talk.claims.legs
     assert said.none(OriginateContact)
+
+
+@pytest.mark.parametrize("status", [CallStatus.PLACED, CallStatus.RINGING])
+def test_EX_02_what_ended_before_the_pbx_died_is_told_as_it_ended(status: CallStatus) -> None:
+    """Found by `python -m simulations ordeal --seed 3`: a busy callee was told as unknown, and the PBX had written it down."""
+    talk, call, _ = in_call(status)
+    said = talk.resync(restarted=True)
+    assert said.one(Settle).leg == call
+    busy = LegEnded(leg=call, at=talk.at, cause=17, sip_code=0, answered=False, ringing=False, far_end=True, later=True)
+    assert talk.when(busy).one(CallEnded).outcome is Outcome.BUSY
 
 
 @pytest.mark.parametrize("how", ["absent", "restarted", "looked up"])
