@@ -12,13 +12,17 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof fuzz bench lock format clean \
+=======
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof ordeal bench lock format clean \
+>>>>>>> 7895077 (make ordeal: the real thing killed, frozen and cut off, with its docs)
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  ARGS='...' is handed on to demo, bench, test, requirements and serve."
+	@echo "  ARGS='...' is handed on to demo, bench, ordeal, test, requirements and serve."
 
 setup: $(VENV_STAMP) ## tools and environment only
 	@:
@@ -61,8 +65,13 @@ requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 proof: $(VENV_STAMP) ## many simulated worlds full of faults, nothing lost or doubled: SEEDS=10000 is the long one
 	@$(BIN)/python -m simulations proof --seeds $(SEEDS) $(ARGS)
 
+<<<<<<< HEAD
 fuzz: $(VENV_STAMP) ## hostile input of every kind, drawn anew: ARGS is cases for each fuzzer (2000)
 	@FUZZ_EXAMPLES=$(or $(ARGS),2000) $(BIN)/python -m pytest -q tests/hostile
+=======
+ordeal: $(VENV_STAMP) ## a real Asterisk, a real PostgreSQL and the engine killed at random moments: ARGS='--minutes 10 --seed 7'
+	@$(BIN)/python -m simulations ordeal $(ARGS)
+>>>>>>> 7895077 (make ordeal: the real thing killed, frozen and cut off, with its docs)
 
 bench: $(VENV_STAMP) ## benchmarks on this machine
 	@$(BIN)/python -m simulations bench $(ARGS)

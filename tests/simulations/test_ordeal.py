@@ -64,7 +64,9 @@ def disposed(second: float, place: int) -> ContactDisposed:
 
 def log() -> list[Any]:
     """Two calls, the first answered, the second busy; a stop."""
-    people = tuple(NewContact(f"c{place}", Person(f"c{place}", Details(numbers=(f"1555{place}",)))) for place in (1, 2, 3))
+    people = tuple(
+        NewContact(f"c{place}", Person(f"c{place}", Details(numbers=(f"1555{place}",)))) for place in (1, 2, 3)
+    )
     return [
         CampaignCreated(at=at(0), ref="ordeal", name="Ordeal", mode=Mode.PREVIEW, settings=Settings(), by="m"),
         ContactsAdded(at=at(0), rank=0, contacts=people, by="m"),
