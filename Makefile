@@ -12,11 +12,7 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof fuzz bench lock format clean \
-=======
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof ordeal bench lock format clean \
->>>>>>> 7895077 (make ordeal: the real thing killed, frozen and cut off, with its docs)
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof ordeal fuzz bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
@@ -65,13 +61,11 @@ requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 proof: $(VENV_STAMP) ## many simulated worlds full of faults, nothing lost or doubled: SEEDS=10000 is the long one
 	@$(BIN)/python -m simulations proof --seeds $(SEEDS) $(ARGS)
 
-<<<<<<< HEAD
 fuzz: $(VENV_STAMP) ## hostile input of every kind, drawn anew: ARGS is cases for each fuzzer (2000)
 	@FUZZ_EXAMPLES=$(or $(ARGS),2000) $(BIN)/python -m pytest -q tests/hostile
-=======
+
 ordeal: $(VENV_STAMP) ## a real Asterisk, a real PostgreSQL and the engine killed at random moments: ARGS='--minutes 10 --seed 7'
 	@$(BIN)/python -m simulations ordeal $(ARGS)
->>>>>>> 7895077 (make ordeal: the real thing killed, frozen and cut off, with its docs)
 
 bench: $(VENV_STAMP) ## benchmarks on this machine
 	@$(BIN)/python -m simulations bench $(ARGS)
