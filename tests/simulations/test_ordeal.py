@@ -1,4 +1,4 @@
-"""The judge of the real thing can find fault: each is planted once in a log, or in the PBX's record, that is good without it."""
+"""The judge of the real thing can find fault: each is planted once in a log, or a PBX's record, that is good without it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -114,8 +114,8 @@ def test_what_holds_is_found_to_hold() -> None:
     assert found.outcomes == {"answered": 1, "busy": 1}
 
 
-def without(events: list[Any], kind: type, call: str) -> list[Any]:
-    return [one for one in events if not (isinstance(one, kind) and one.call == call)]
+def without_end(call: str) -> list[Any]:
+    return [one for one in log() if not (isinstance(one, CallEnded) and one.call == call)]
 
 
 def told_as(outcome: Outcome) -> list[Any]:
@@ -144,7 +144,7 @@ PLANTED: dict[str, tuple[Callable[[], tuple[list[Any], list[Row]]], str]] = {
         lambda: (told_as(Outcome.UNKNOWN), cel()),
         "2: call call2 is told as unknown, and the PBX has a record of its end",
     ),
-    "never ended": (lambda: (without(log(), CallEnded, "call2"), cel()), "liveness: call call2 never ended"),
+    "never ended": (lambda: (without_end("call2"), cel()), "liveness: call call2 never ended"),
     "never hung up": (
         lambda: (log(), [one for one in cel() if (one.channel.leg, one.event) != ("call1", "HANGUP")]),
         "liveness: nobody hangs up call call1 at the PBX",
@@ -163,7 +163,7 @@ def test_EX_01_a_call_too_many_is_found_by_what_the_pbx_did() -> None:
 
 
 def test_a_call_without_an_end_is_stuck() -> None:
-    assert judged(without(log(), CallEnded, "call2"), cel()).stuck == 1
+    assert judged(without_end("call2"), cel()).stuck == 1
 
 
 def test_a_channel_that_nobody_knows_is_a_ghost_and_so_is_one_that_outlives_its_call() -> None:
