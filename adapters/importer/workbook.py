@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from math import isnan
 from pathlib import Path
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum
@@ -15,6 +16,8 @@ from adapters.importer.text_file import Unreadable
 BLOCK_BYTES = 1024 * 1024
 EXACT_TO = 2**53
 """A spreadsheet's numbers are exact up to here; digits beyond it are made up."""
+MAX_SHEET_ROWS = 1_048_576
+"""The format's own limit."""
 Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
@@ -75,6 +78,8 @@ def _texts(sheet: CalamineSheet) -> Iterator[list[str]]:
     """Blank rows at the top are passed over by whoever counts rows: they are yielded like any other."""
     if sheet.width > MAX_COLUMNS:
         raise Unreadable(f"there are {sheet.width} columns; a file has at most {MAX_COLUMNS}")
+    if sheet.total_height > MAX_SHEET_ROWS:  # all that are missing before the last would be walked
+        raise Unreadable(f"a cell claims row {sheet.total_height:,}; a sheet has at most {MAX_SHEET_ROWS:,}")
     for row in sheet.iter_rows():
         yield [text(one) for one in row]
 
@@ -86,6 +91,8 @@ def text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int | float):
+        if isnan(cell):
+            return repr(cell)  # a damaged workbook's: no spreadsheet writes it
         if abs(cell) > EXACT_TO:
             return ROUNDED
         return str(int(cell)) if cell == int(cell) else repr(cell)
