@@ -1,5 +1,6 @@
 """What may be dialled: which number, how often, when, and whom not. Every refusal by a rule is written down."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from engine.core.reservation import ContactReserved, DialRefused
 from engine.core.standing import DAY_MS, EVERYWHERE, REMEMBERED_MS, Standing, list_of
 from tests.engine.conversation import Conversation
 
+MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 MONDAY = 1_795_392_000_000
 """2026-11-23 00:00 UTC, a Monday."""
@@ -104,6 +106,51 @@ def test_EX_11_a_holiday_is_the_callees_date() -> None:
 def test_a_date_is_told_from_its_day_as_the_calendar_has_it(date: Any) -> None:
     day = date.toordinal() - 719_163  # 1970-01-01
     assert date_of(day) == date.isoformat()
+
+
+@pytest.mark.parametrize("year", range(1970, 2402))
+def test_a_date_is_told_at_every_years_edges(year: int) -> None:
+    """A leap day comes every fourth year, not every hundredth, but every four hundredth."""
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    for month, day in ((1, 1), (2, 28), *(((2, 29),) if leap else ()), (3, 1), (12, 31)):
+        date = dt.date(year, month, day)
+        assert date_of(date.toordinal() - 719_163) == date.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("minute", "is_open"),
+    [(9 * 60 + 29, False), (9 * 60 + 30, True), (17 * 60 + 44, True), (17 * 60 + 45, False), (17 * 60 + 59, False)],
+)
+def test_EX_11_a_window_opens_and_closes_to_the_minute(minute: int, is_open: bool) -> None:
+    talk = holding(windows=[{**OFFICE, "start": "09:30", "end": "17:45"}])
+    talk.at, talk.offsets = MONDAY + minute * MINUTE_MS, (0,)
+    if is_open:
+        assert dialled(talk)
+        return
+    assert forbidden(talk) == "window"
+    clock = f"{minute // 60:02}:{minute % 60:02}"
+    assert talk.last.one(DialRefused).detail == f"it is mon {clock} where the callee is, outside the calling windows"
+
+
+def test_EX_11_each_refusal_says_why_in_words_and_figures() -> None:
+    told = holding(windows=[OFFICE])
+    told.offsets = ()
+    assert forbidden(told) == "zone"
+    assert told.last.one(DialRefused).detail.startswith("the contact's time zone is not known")
+    closed = holding("+15552", ref="c2", holidays=["2026-11-23"])
+    closed.offsets = (0,)
+    assert forbidden(closed) == "holiday"
+    assert closed.last.one(DialRefused).detail == "it is 2026-11-23 where the callee is, a holiday"
+    capped = holding("+15553", ref="c3", attempts_per_number=1)
+    capped.failing("a-c3")
+    assert forbidden(capped) == "attempts-number"
+    assert capped.last.one(DialRefused).detail == "1 attempts on the number, the campaign's most"
+    capped.edit(attempts_per_number=0, attempts_per_contact=1)
+    assert forbidden(capped) == "attempts-contact"
+    assert capped.last.one(DialRefused).detail == "1 attempts on the contact, the campaign's most"
+    capped.edit(attempts_per_contact=0, person_attempts_per_day=1)
+    assert forbidden(capped) == "cap-person"
+    assert capped.last.one(DialRefused).detail == "1 attempts on the person in 24 hours over all campaigns"
 
 
 def test_EX_11_the_last_look_is_when_the_agents_phone_has_come() -> None:
