@@ -156,6 +156,7 @@ class World:
             starting = self.loop.create_task(self._start(self.engine, self.notifier), name="boot")
         finally:
             life.reset(before)
+        starting.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though it comes late
         await asyncio.wait([starting], timeout=BOOT_WITHIN_S)  # a life that dies before it has started never returns
         if starting.done() and starting.exception() is not None:  # the store was away: the process ends
             self.loop.kill(self.lives)
@@ -178,13 +179,13 @@ class World:
         return notifier
 
     async def _start(self, engine: Engine, notifier: Notifier) -> None:
-        await notifier.own()
-        await engine.start()
-        await notifier.start()
-        assert engine.failed is not None
-        engine.failed.add_done_callback(
-            asyncio.Future.exception
-        )  # a process would end: this one goes on, which is worse
+        try:
+            await notifier.own()
+            await engine.start()
+            await notifier.start()
+        finally:
+            if engine.failed is not None:  # a process would end: this one goes on, which is worse
+                engine.failed.add_done_callback(asyncio.Future.exception)
 
     async def inside(self, work: Coroutine[Any, Any, Any]) -> None:
         """What begins tasks that belong to the engine's process must be begun in it."""
