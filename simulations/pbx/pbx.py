@@ -164,9 +164,9 @@ class SimulatedPbx:
         for session in self._sessions:
             session.half_open()
 
-    def stall(self, stalled: bool = True) -> None:
-        """Stop reading from every connection, those too that are made meanwhile, or read on."""
-        self._stalled = stalled
+    def stall(self, stalled: bool = True, *, newcomers: bool = True) -> None:
+        """Stop reading from every connection, `newcomers` that are made meanwhile too, or read on."""
+        self._stalled = stalled and newcomers
         for session in tuple(self._sessions):  # who reads on may read its end
             session.stall(stalled)
 

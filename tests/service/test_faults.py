@@ -165,7 +165,7 @@ async def test_EX_02_a_pbx_that_stops_reading_for_good_is_left_and_what_it_never
         agent = world.agent("agent1")
         held = await take(agent)
 
-        pbx.stall()
+        pbx.stall(newcomers=False)
         call = (await act(agent, held, "dial"))["call_id"]
 
         await reconnected(world)
