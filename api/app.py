@@ -6,6 +6,7 @@ Who asks is settled before anything else: a stranger isn't even told which addre
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,7 @@ from engine.core.refusal import Refused
 from engine.core.retention import Retention
 from engine.erasure import Erasures
 from engine.ports import Feed, StoreUnavailable
+from engine.trace import INVALID_SPAN, Span, SpanKind, spanned, told_by, trace_id_of
 
 ROUTES = all_routes(
     campaign.ROUTES,
@@ -89,6 +91,7 @@ OPEN_PATHS = frozenset(
 )
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
+UNTRACED = OPEN_PATHS | STREAMING | {"/metrics", "/v1/health"}
 IMPORT_ID = "{import:[^{}/.]+}"
 """Beside imports there are templates, whose names have a dot."""
 AUDITED = frozenset({401, 403, 429})
@@ -263,9 +266,12 @@ def _answers(service: Service, refusals: Refusals) -> Middleware:
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trace_id, began, status = secrets.token_hex(8), time.perf_counter(), 500
+        began, status = time.perf_counter(), 500
         try:
-            response = await _answer(request, handler, trace_id)
+            with _traced(request) as span:
+                trace_id = trace_id_of(span) or secrets.token_hex(16)
+                response = await _answer(request, handler, trace_id)
+                span.set_attribute("http.response.status_code", response.status)
             status = response.status
             return response
         finally:
@@ -291,6 +297,16 @@ def _answers(service: Service, refusals: Refusals) -> Middleware:
             return Problem(500, "internal", detail).response(trace_id)
 
     return answer
+
+
+def _traced(request: web.Request) -> AbstractContextManager[Span]:
+    """Not probes and scrapes, which would drown the rest, nor streams, which last as long as the client likes."""
+    route = _route_of(request)
+    if route in UNTRACED:
+        return nullcontext(INVALID_SPAN)
+    method = request.method if request.method in METHODS else "other"
+    tags = {"http.request.method": method, "http.route": route}
+    return spanned(f"{method} {route}", tags, SpanKind.SERVER, told_by(request.headers))
 
 
 def _measure(measures: Measures, request: web.Request, status: int, took_s: float) -> None:

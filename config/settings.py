@@ -192,6 +192,13 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where those files are; every process that may serve must see the same folder."""
 
 
+class Traces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://[^\s@]+)?$(?!\n)")] = ""
+    """Where spans go by OTLP over HTTP (`http://127.0.0.1:4318/v1/traces`); empty: nowhere. It wants the extra `traces`."""
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Of the traces that begin here; one that a client began is sampled as the client says."""
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = True
@@ -209,6 +216,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imports: Imports = Imports()
     retention: Retention = Retention()
     log: Log = Log()
+    traces: Traces = Traces()
 
 
 SECRETS = (("ami", "secret"), ("store", "url"))

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -17,6 +17,7 @@ from engine.core.effect import Effect
 from engine.core.measure import Measures
 from engine.core.refusal import Refused, no_room
 from engine.ports import ANY, Append, EventLog, Fenced, Recorded, StoreUnavailable
+from engine.trace import Span, SpanContext, here, spanned, under
 
 MAX_BATCH_MESSAGES = 512
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
@@ -30,6 +31,14 @@ Decide = Callable[[Any], tuple[Sequence[Any], Sequence[Effect], Any]]
 
 class NotOwner(Exception):
     """This process no longer owns the log, or is closing: ask again later."""
+
+
+class Letter(NamedTuple):
+    """What waits in a mailbox. `answer`: who waits for the reply; `cause`: the span that it belongs to."""
+
+    message: Any
+    answer: asyncio.Future[Any] | None = None
+    cause: SpanContext | None = None
 
 
 class Actor:
@@ -53,7 +62,7 @@ class Actor:
         self._committed = committed
         self._mailbox_messages = mailbox_messages
         self._measures = measures
-        self._mailbox: deque[tuple[Any, asyncio.Future[Any] | None]] = deque()
+        self._mailbox: deque[Letter] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -66,23 +75,25 @@ class Actor:
         """Take a fact. Never refused: facts are bounded by the legs and timers that cause them. A lost log takes none."""
         if self.lost is not None:
             return
-        self._mailbox.append((observation, None))
+        self._mailbox.append(Letter(observation))
         self._arrived.set()
 
     async def submit(self, command: Any) -> Any:
         """Decide on a command; returns its reply once durable. Raises Refused, NotOwner."""
-        began, result = time.perf_counter(), "taken"
-        try:
-            return await self._submit(command)
-        except Refused as refused:
-            result = refused.code
-            raise
-        except NotOwner:
-            result = "unavailable"
-            raise
-        finally:
-            self._measures.decided.add(time.perf_counter() - began)
-            self._measures.commands[type(command).__name__, result] += 1
+        began, result, name = time.perf_counter(), "taken", type(command).__name__
+        with spanned(f"command {name}", {"ringfold.log": self.log.name}) as span:
+            try:
+                return await self._submit(command)
+            except Refused as refused:
+                result = refused.code
+                raise
+            except NotOwner:
+                result = "unavailable"
+                raise
+            finally:
+                span.set_attribute("ringfold.result", result)
+                self._measures.decided.add(time.perf_counter() - began)
+                self._measures.commands[name, result] += 1
 
     async def _submit(self, command: Any) -> Any:
         if self.lost is not None:
@@ -90,7 +101,7 @@ class Actor:
         if len(self._mailbox) >= self._mailbox_messages:
             raise no_room("mailbox-full", f"{self._mailbox_messages} commands are waiting for this campaign")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._mailbox.append((command, answer))
+        self._mailbox.append(Letter(command, answer, here()))
         self._arrived.set()
         return await answer
 
@@ -122,14 +133,21 @@ class Actor:
 
     async def _turn(self) -> None:
         batch = [self._mailbox.popleft() for _ in range(min(MAX_BATCH_MESSAGES, len(self._mailbox)))]
+        within = under([one.cause for one in batch if one.cause is not None])
+        with spanned("turn", {"ringfold.log": self.log.name, "ringfold.messages": len(batch)}, within=within) as span:
+            await self._take(batch, span)
+
+    async def _take(self, batch: Sequence[Letter], span: Span) -> None:
         try:
             events, effects, answers = self._decide_on(batch)
             if events:
+                span.add_event("decided", {"ringfold.events": len(events)})
                 self._committed(self.log.name, await self._write(events))
+                span.add_event("durable", {"ringfold.position": self.log.position})
             if effects:
                 await self.log.hold()  # a commit may take longer than a lease, and whoever came then has settled it all
         except BaseException as error:
-            for _, answer in batch:
+            for _, answer, _ in batch:
                 if answer is not None and not answer.done():
                     answer.set_exception(NotOwner(str(error)))
             raise
@@ -142,14 +160,12 @@ class Actor:
                 answer.set_result(reply)
         self._perform(effects, self.log.position)
 
-    def _decide_on(
-        self, batch: list[tuple[Any, asyncio.Future[Any] | None]]
-    ) -> tuple[list[Any], list[Effect], Answers]:
+    def _decide_on(self, batch: Sequence[Letter]) -> tuple[list[Any], list[Effect], Answers]:
         """Everything the batch comes to. What isn't a refusal and escapes is a fault of ours: it ends the actor."""
         events: list[Any] = []
         effects: list[Effect] = []
         answers: Answers = []
-        for message, answer in batch:
+        for message, answer, _ in batch:
             try:
                 decided, wanted, reply = self._decide(message)
             except Refused as refusal:
@@ -186,7 +202,7 @@ class Actor:
     def _give_up(self, error: Exception) -> None:
         self.lost = error
         while self._mailbox:
-            _, answer = self._mailbox.popleft()
+            answer = self._mailbox.popleft().answer
             if answer is not None and not answer.done():
                 answer.set_exception(NotOwner(str(error)))
         self._idle.set()

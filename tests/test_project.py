@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "engine/command/": ("engine", "api", "adapters", "eventstore", "config"),
     "engine/service.py": ("engine", "api", "adapters", "eventstore", "config"),
     "eventstore/": ("eventstore", "engine.ports", "engine.core"),
-    "adapters/": ("adapters", "engine.ports", "engine.core"),
+    "adapters/": ("adapters", "engine.ports", "engine.trace", "engine.core"),
     "api/": ("api", "engine"),
     "config/": ("config",),
 }

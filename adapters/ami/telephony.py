@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 
 import structlog
 
@@ -41,6 +42,7 @@ from engine.core.telephony import (
     TelephonyEffect,
 )
 from engine.ports import MayAct, Sink, always
+from engine.trace import Span, SpanKind, begin
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +81,8 @@ class AmiTelephony:
         """Agents' phones that were asked about before they were called: to be asked about once they had time to ring."""
         self._silent: frozenset[str] = frozenset()
         """Tracked legs that the last list didn't show."""
+        self._originates: dict[str, Span] = {}
+        """Of each leg whose originate waits to be sent."""
         self._startup = ""
         self._lost_at_s: float | None = None
         self._is_up = False
@@ -249,6 +253,9 @@ class AmiTelephony:
 
     def _reject(self, leg: str, reason: str) -> None:
         """Told on the loop's next turn: nobody gets an answer inside their own question."""
+        if (span := self._originates.pop(leg, None)) is not None:
+            span.set_attribute("ringfold.result", "not sent")
+            span.end()
         rejected = OriginateRejected(leg=leg, at=self._now_ms(), reason=reason)
         asyncio.get_running_loop().call_soon(self._emit, rejected)
 
@@ -265,6 +272,7 @@ class AmiTelephony:
         elif not self._outbox.put(effect):
             self._reject(effect.leg, "overload")
         else:
+            self._originates.setdefault(effect.leg, _span("Originate", effect.leg))
             self._pump()
 
     def _withdraw(self, leg: str) -> bool:
@@ -308,7 +316,10 @@ class AmiTelephony:
             except (NotConnected, FieldRefused) as refused:
                 self._not_sent(effect, str(refused) if isinstance(refused, FieldRefused) else "pbx-down")
         if self._outbox.has_originates and self._pump_timer is None:
-            self._pump_timer = loop.call_later(max(0.001, self._outbox.wait_s(loop.time())), self._pump_due)
+            wait_s = max(0.001, self._outbox.wait_s(loop.time()))
+            self._pump_timer = loop.call_later(
+                wait_s, self._pump_due, context=Context()
+            )  # whose turn it is then, nobody knows
 
     def _not_sent(self, effect: Originate | Urgent, why: str) -> None:
         match effect:
@@ -333,7 +344,8 @@ class AmiTelephony:
                     self._asked_early.discard(effect.leg)
                     later = Settle(leg=effect.leg, delay_ms=effect.ring_timeout_ms + SILENCE_MARGIN_MS)
                     self._settlement.after(later, lambda: self._ask_after(later))
-                self._ask(asked, lambda answer: self._originated(effect.leg, answer))
+                span = self._originates.pop(effect.leg, None)
+                self._ask(asked, lambda answer: self._originated(effect.leg, answer), span)
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
                 self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result="not answered"))
@@ -346,22 +358,29 @@ class AmiTelephony:
             case Settle():
                 self._ask(action.status(effect.leg), lambda answer: self._settlement.answered(effect.leg, answer))
 
-    def _ask(self, asked: Action, then: Callable[[Message], None]) -> None:
+    def _ask(self, asked: Action, then: Callable[[Message], None], span: Span | None = None) -> None:
         """Send once. `then` gets the Response; where none comes nothing is concluded."""
         if self._client is None:
             raise NotConnected
         client = self._client
+        asking = span or _span(asked["Action"], asked.get("Channel", ""))
+        asking.add_event("sent")
 
         def answered(future: Answer) -> None:
+            is_answered = not future.cancelled() and future.exception() is None
+            asking.set_attribute(
+                "ringfold.result", future.result().get("response", "") if is_answered else "unanswered"
+            )
+            asking.end()
             if client is not self._client or not self._is_up:
                 return  # of a connection that is gone: the next PbxUp tells
-            if future.cancelled() or future.exception() is not None:
+            if not is_answered:
                 log.warning("ami.unanswered", action=asked["Action"], leg=asked.get("ChannelId", asked.get("Channel")))
             else:
                 then(future.result())
             self._pump()
 
-        client.ask(asked).add_done_callback(answered)
+        client.ask(asked).add_done_callback(answered, context=Context())
 
     def _originated(self, leg: str, answer: Message) -> None:
         if answer.get("response") == "Error":
@@ -390,3 +409,8 @@ class AmiTelephony:
         elif not is_last:  # it appeared between the refusal and our hearing of it; refused twice, it is gone
             with suppress(NotConnected):
                 self._ask(action.hang_up(HangUp(leg)), lambda again: self._hung_up(leg, again, is_last=True))
+
+
+def _span(name: str, leg: str) -> Span:
+    """From the moment that something is asked for, over its place in the outbox, to the PBX's Response."""
+    return begin(f"ami {name}", {"ringfold.leg": leg}, SpanKind.CLIENT)

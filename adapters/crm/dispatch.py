@@ -27,6 +27,7 @@ from engine.core.interaction import ExternalUrl, request_of
 from engine.core.screen import values_of
 from engine.core.template import check_url
 from engine.ports import ANY, Append, Clock, EventLog, Recorded, StoreUnavailable
+from engine.trace import ALONE, SpanKind, Tag, spanned
 
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
 
@@ -188,8 +189,15 @@ class Dispatch:
         if self._clock.now_ms() >= deadline:
             last = Answer(status=newest.status, error=newest.error) if newest else Answer(status=0, error="too old")
             return self._tried(due, attempts, Result.PARKED, last)
-        answer = await self._call(external, due, book)
         attempts += 1
+        tags: dict[str, Tag] = {
+            "ringfold.campaign": due.campaign,
+            "ringfold.call": due.call,
+            "ringfold.attempt": attempts,
+        }
+        with spanned("interaction", tags, SpanKind.CLIENT, ALONE) as span:
+            answer = await self._call(external, due, book)
+            span.set_attribute("http.response.status_code", answer.status)
         if answer.taken:
             return self._tried(due, attempts, Result.DELIVERED, answer)
         retry_at = min(self._clock.now_ms() + self._pause_ms(attempts, answer), deadline)

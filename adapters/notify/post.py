@@ -13,6 +13,7 @@ from adapters.notify.signing import UnusableSecret, signed_headers, signers_of
 from adapters.outward.sender import Answer, Outgoing, Sender
 from engine.core.webhook import WebhookPut
 from engine.ports import Clock, Delivery
+from engine.trace import ALONE, SpanKind, Tag, spanned
 
 Slots = asyncio.Semaphore
 """Requests that may be under way at once, to all receivers together."""
@@ -40,7 +41,9 @@ class Post:
         is_doubted = self._failures >= self._limits.failures_to_doubt
         async with self._one_by_one if is_doubted else contextlib.nullcontext(), self._own_slots, self._slots:
             at, began = self._clock.now_ms(), asyncio.get_running_loop().time()
-            answer = await self._request(delivery.notification, at, body, written)
+            with spanned("deliver", self._tags(delivery), SpanKind.CLIENT, ALONE) as span:
+                answer = await self._request(delivery.notification, at, body, written)
+                span.set_attribute("http.response.status_code", answer.status)
             took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
         self._failures = 0 if answer.taken else self._failures + 1
         self.taken_at = self._pace.elapsed_ms() if answer.taken else self.taken_at
@@ -49,6 +52,13 @@ class Post:
             msgspec.structs.replace(delivery, at=at, status=answer.status, error=answer.error, duration_ms=took_ms)
         )
         return answer
+
+    def _tags(self, delivery: Delivery) -> dict[str, Tag]:
+        return {
+            "ringfold.webhook": self.put.id,
+            "ringfold.notification": delivery.notification,
+            "ringfold.attempt": delivery.attempt,
+        }
 
     async def _request(self, id_: str, at: int, body: bytes, written: Callable[[], None] | None) -> Answer:
         try:

@@ -9,6 +9,8 @@ import structlog
 
 from adapters.ami.client import AmiLoginRefused
 from config import logging as logs
+from config import tracing
+from config.settings import InvalidSettings
 from engine.command.supervisor import Supervisor
 from engine.command.terminal import Config, settings_at
 from engine.ports import StoreUnavailable, Unreadable
@@ -26,11 +28,18 @@ def serve(*, config: Config = None) -> None:
     settings = settings_at(config)
     logs.configure(settings.log.level, settings.log.json)
     try:
+        send_traces = tracing.configure(settings.traces)
+    except InvalidSettings as error:
+        log.error("can't start, nor after a restart", error=str(error))
+        sys.exit(NEEDS_SOMEBODY)
+    try:
         service = Service(settings)
     except (OSError, ValueError) as error:
         log.error("can't start, nor after a restart", error=f"the token keys in {settings.tokens.key_file}: {error}")
         sys.exit(NEEDS_SOMEBODY)
-    sys.exit(asyncio.run(_serve(service)))
+    status = asyncio.run(_serve(service))
+    send_traces()
+    sys.exit(status)
 
 
 async def _serve(service: Service) -> int:

@@ -64,7 +64,7 @@ def problem(answer: Answer, status: int, code: str) -> None:
     assert answer.body["status"] == status
     assert answer.body["title"]
     assert answer.body["detail"]
-    assert len(answer.body["trace_id"]) == 16
+    assert len(answer.body["trace_id"]) == 32
 
 
 class Untouched:
