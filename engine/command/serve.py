@@ -11,6 +11,7 @@ from adapters.ami.client import AmiLoginRefused
 from config import logging as logs
 from config import tracing
 from config.settings import InvalidSettings
+from engine import trace
 from engine.command.supervisor import Supervisor
 from engine.command.terminal import Config, settings_at
 from engine.ports import StoreUnavailable, Unreadable
@@ -32,6 +33,8 @@ def serve(*, config: Config = None) -> None:
     except InvalidSettings as error:
         log.error("can't start, nor after a restart", error=str(error))
         sys.exit(NEEDS_SOMEBODY)
+    if settings.traces.endpoint:
+        trace.switch_on()
     try:
         service = Service(settings)
     except (OSError, ValueError) as error:
