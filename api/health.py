@@ -64,9 +64,11 @@ def missing_of(engine: Engine, sees: Callable[[str, Running], bool] = lambda _re
     missing = [] if engine.claims.pbx_up else [f"pbx: {engine.pbx_reason}"]
     if engine.draining:
         missing.append("draining")
-    lost = [(ref, one) for ref, one in engine.campaigns.items() if one.actor.lost]
-    missing += [f"campaign {ref}: {one.actor.lost}" for ref, one in lost if sees(ref, one)]
-    hidden = sum(not sees(ref, one) for ref, one in lost)
+    if engine.directory_trouble:
+        missing.append(f"store: {engine.directory_trouble}")
+    troubled = [(ref, one) for ref, one in engine.campaigns.items() if one.actor.trouble]
+    missing += [f"campaign {ref}: {one.actor.trouble}" for ref, one in troubled if sees(ref, one)]
+    hidden = sum(not sees(ref, one) for ref, one in troubled)
     return [*missing, f"{hidden} other campaigns"] if hidden else missing
 
 

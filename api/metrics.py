@@ -71,8 +71,8 @@ class _Ours(Collector):
         at = engine.clock.now_ms()
         for each in engine.campaigns.values():
             if each.book.campaign.status is Status.RUNNING:
-                lost = str(each.actor.lost) if each.actor.lost else ""
-                for wait in health.waits(each.book, engine.claims, engine.zones, at, engine.draining, lost):
+                store = each.actor.trouble
+                for wait in health.waits(each.book, engine.claims, engine.zones, at, engine.draining, store):
                     found[wait.reason] += 1
         return found
 

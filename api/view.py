@@ -142,9 +142,8 @@ def _line(book: Book, as_of: int) -> dict[str, Any]:
 
 
 def dialing(running: Running, engine: Engine) -> Dialing:
-    book, actor = running.book, running.actor
-    lost = str(actor.lost) if actor.lost else ""
-    found = health.waits(book, engine.claims, engine.zones, engine.clock.now_ms(), engine.draining, lost)
+    book, store = running.book, running.actor.trouble
+    found = health.waits(book, engine.claims, engine.zones, engine.clock.now_ms(), engine.draining, store)
     return Dialing(
         state="dialing" if book.live else "waiting" if found else "ready",
         waits_for=[WaitShown(reason=one.reason, detail=one.detail, next_at=time(one.next_at)) for one in found],

@@ -4,11 +4,12 @@ Logs leave the installation more easily than the event log does, so what identif
 in: by the field's name, and by pattern in every text.
 """
 
+import contextlib
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import IO, Any, BinaryIO, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -25,6 +26,23 @@ PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
 PHONE_NUMBER = re.compile(r"(?<![0-9A-Za-z])(?:\+[0-9]{6,20}|[0-9]{8,20})(?![0-9A-Za-z])")
 MAX_DEPTH = 4
 """How deep a value's tables and lists are looked into; what lies deeper is not logged at all."""
+
+
+class Lossy:
+    """A stream that loses what can't be written: the file's disk is full, or nobody reads the pipe any more. Whoever wanted
+    to say something goes on; the standard library's handlers do so by themselves.
+    """
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, data: str | bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure(level: Literal["debug", "info", "warning", "error"], json: bool) -> None:
@@ -48,7 +66,9 @@ def configure(level: Literal["debug", "info", "warning", "error"], json: bool) -
         processors=[*shared, *closing],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=(
-            structlog.BytesLoggerFactory(sys.stderr.buffer) if json else structlog.PrintLoggerFactory(sys.stderr)
+            structlog.BytesLoggerFactory(cast(BinaryIO, Lossy(sys.stderr.buffer)))
+            if json
+            else structlog.PrintLoggerFactory(cast(TextIO, Lossy(sys.stderr)))
         ),
         cache_logger_on_first_use=True,
     )

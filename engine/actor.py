@@ -21,6 +21,8 @@ from engine.trace import Span, SpanContext, here, spanned, under
 
 MAX_BATCH_MESSAGES = 512
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
+STORE_PATIENCE_S = 10
+"""How long a command waits for a store that doesn't answer, before whoever asked is told so."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,10 @@ Decide = Callable[[Any], tuple[Sequence[Any], Sequence[Effect], Any]]
 
 class NotOwner(Exception):
     """This process no longer owns the log, or is closing: ask again later."""
+
+
+class StoreAway(NotOwner):
+    """The store doesn't take what was decided. The command may yet be carried out, if it was decided already."""
 
 
 class Letter(NamedTuple):
@@ -56,6 +62,8 @@ class Actor:
     ) -> None:
         self.log = event_log
         self.lost: Exception | None = None
+        self.away = ""
+        """Why commands are refused for the time being: the store has not answered for longer than anybody is kept waiting."""
         self._decide = decide
         self._stream_of = stream_of
         self._perform = perform
@@ -71,6 +79,15 @@ class Actor:
     def waiting(self) -> int:
         return len(self._mailbox)
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing that is decided here becomes durable just now, in words; "" where it does."""
+        if self.lost is not None:
+            return f"the log is not ours now: {self.lost}"
+        if self.away or self.log.trouble:
+            return self.away or self.log.trouble
+        return "" if self.log.holds else "the lease on the log could not be renewed"
+
     def post(self, observation: Any) -> None:
         """Take a fact. Never refused: facts are bounded by the legs and timers that cause them. A lost log takes none."""
         if self.lost is not None:
@@ -79,7 +96,7 @@ class Actor:
         self._arrived.set()
 
     async def submit(self, command: Any) -> Any:
-        """Decide on a command; returns its reply once durable. Raises Refused, NotOwner."""
+        """Decide on a command; returns its reply once durable. Raises Refused, NotOwner, StoreAway."""
         began, result, name = time.perf_counter(), "taken", type(command).__name__
         with spanned(f"command {name}", {"ringfold.log": self.log.name}) as span:
             try:
@@ -98,6 +115,8 @@ class Actor:
     async def _submit(self, command: Any) -> Any:
         if self.lost is not None:
             raise NotOwner(str(self.lost)) from self.lost
+        if self.away:
+            raise StoreAway(self.away)
         if len(self._mailbox) >= self._mailbox_messages:
             raise no_room("mailbox-full", f"{self._mailbox_messages} commands are waiting for this campaign")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -140,12 +159,8 @@ class Actor:
     async def _take(self, batch: Sequence[Letter], span: Span) -> None:
         try:
             events, effects, answers = self._decide_on(batch)
-            if events:
-                span.add_event("decided", {"ringfold.events": len(events)})
-                self._committed(self.log.name, await self._write(events))
-                span.add_event("durable", {"ringfold.position": self.log.position})
-            if effects:
-                await self.log.hold()  # a commit may take longer than a lease, and whoever came then has settled it all
+            if events or effects:
+                await self._make_durable(batch, events, bool(effects), span)
         except BaseException as error:
             for _, answer, _ in batch:
                 if answer is not None and not answer.done():
@@ -159,6 +174,33 @@ class Actor:
             else:
                 answer.set_result(reply)
         self._perform(effects, self.log.position)
+
+    async def _make_durable(self, batch: Sequence[Letter], events: list[Any], has_effects: bool, span: Span) -> None:
+        """Returns when the events are written, and where there are effects the log is still ours. Raises Fenced."""
+        patience = asyncio.get_running_loop().call_later(STORE_PATIENCE_S, self._lose_patience, batch)
+        try:
+            if events:
+                span.add_event("decided", {"ringfold.events": len(events)})
+                self._committed(self.log.name, await self._write(events))
+                span.add_event("durable", {"ringfold.position": self.log.position})
+            if has_effects:
+                await self.log.hold()  # a commit may take longer than a lease, and whoever came then has settled it all
+        finally:
+            patience.cancel()
+        if self.away:
+            self.away = ""
+            log.info("store back", log=self.log.name, waiting=len(self._mailbox))
+
+    def _lose_patience(self, batch: Sequence[Letter]) -> None:
+        """Tell whoever waits, and let no more of them in. What was decided is written all the same as soon as it can be; a
+        command that wasn't is dropped, since its asker asks again. Facts are kept.
+        """
+        self.away = f"the store doesn't take what was decided: {self.log.trouble or 'no answer'}"
+        log.warning("store away", log=self.log.name, error=self.log.trouble, refused=len(self._mailbox))
+        for answer in (one.answer for one in (*batch, *self._mailbox)):
+            if answer is not None and not answer.done():
+                answer.set_exception(StoreAway(self.away))
+        self._mailbox = deque(one for one in self._mailbox if one.answer is None)
 
     def _decide_on(self, batch: Sequence[Letter]) -> tuple[list[Any], list[Effect], Answers]:
         """Everything the batch comes to. What isn't a refusal and escapes is a fault of ours: it ends the actor."""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from engine.actor import Actor, NotOwner
+from engine.actor import Actor, NotOwner, StoreAway
 from engine.core import directory as directories
 from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
@@ -326,6 +326,11 @@ class Engine:
         """How many events the directory's log has; 0 before it is open."""
         return self._directory_actor.log.position if self._directory_actor is not None else 0
 
+    @property
+    def directory_trouble(self) -> str:
+        """Why nothing becomes durable in the directory's log just now, in words; "" where it does, or it isn't open yet."""
+        return self._directory_actor.trouble if self._directory_actor is not None else ""
+
     async def direct(self, command: DirectoryCommand) -> Any:
         """Submit a command to the directory."""
         assert self._directory_actor is not None
@@ -498,6 +503,8 @@ class Engine:
                         directories.ListNumbers(at=at, by=f"disposition:{effect.contact}", list=name, numbers=numbers)
                     )
                     break
+                except StoreAway:
+                    await asyncio.sleep(SUPPRESS_RETRY_MS / 1_000)
                 except NotOwner:
                     return
                 except Refused as refused:

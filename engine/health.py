@@ -39,18 +39,21 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     next_at: int = 0
 
 
-def waits(book: Book, claims: Claims, zones: Zones | None, at: int, draining: bool, lost: str) -> list[Wait]:
-    """Everything that stands between the campaign and a call; nothing where an agent has only to ask."""
-    return list(_waits(book, claims, zones, at, draining, lost))
+def waits(book: Book, claims: Claims, zones: Zones | None, at: int, draining: bool, store: str) -> list[Wait]:
+    """Everything that stands between the campaign and a call; nothing where an agent has only to ask.
+
+    `store`: what keeps the campaign's log from being written, in words; "" where nothing does.
+    """
+    return list(_waits(book, claims, zones, at, draining, store))
 
 
-def _waits(book: Book, claims: Claims, zones: Zones | None, at: int, draining: bool, lost: str) -> Iterator[Wait]:
+def _waits(book: Book, claims: Claims, zones: Zones | None, at: int, draining: bool, store: str) -> Iterator[Wait]:
     if book.campaign.status is not Status.RUNNING:
         yield Wait(reason=Reason.CAMPAIGN, detail=f"the campaign is {book.campaign.status}")
     if draining:
         yield Wait(reason=Reason.SERVICE, detail="the service is about to stop: it takes no new call")
-    if lost:
-        yield Wait(reason=Reason.STORE, detail=f"the campaign's log is not ours now: {lost}")
+    if store:
+        yield Wait(reason=Reason.STORE, detail=store)
     if not claims.pbx_up:
         yield Wait(reason=Reason.PBX, detail="the PBX is not connected")
     yield from _agents(book)

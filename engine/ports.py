@@ -83,6 +83,8 @@ class EventLog(Protocol):
     """One log, owned by this process under a lease. Order is total and gapless."""
 
     name: str
+    trouble: str
+    """Why what was appended isn't durable yet, in the store's words; "" unless a try has failed."""
 
     @property
     def position(self) -> int:
@@ -106,7 +108,7 @@ class EventLog(Protocol):
         ...
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
-        """All or nothing; returns when durable. No events: no effect.
+        """All or nothing; returns when durable, however long the store is away. No events: no effect.
 
         Raises WrongVersion, Fenced, StoreUnavailable; and, before anything is written, what the store's own codec raises
         for an event that it can't store.

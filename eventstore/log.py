@@ -27,8 +27,8 @@ MAX_GROUP_BYTES = 4 * 1024 * 1024
 MAX_QUEUED_EVENTS = 200_000
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 PAGE_SEGMENTS = 64
-SETTLE_WITHIN_S = 30
-"""How long an unknown outcome is asked after; then the owner gives up, for it no longer knows its own log."""
+RETRY_MAX_S = 1
+"""Between two tries of an append whose store is away; there is no last one."""
 HASH_BYTES = 16
 HOLD_RETRY_S = 0.2
 
@@ -70,6 +70,7 @@ class Log:
         measures: Measures,
     ) -> None:
         self.name = name
+        self.trouble = ""
         self._measures = measures
         self.epoch = head.epoch
         self._held_until_s = asked_at_s + ttl_ms / 1_000
@@ -241,29 +242,29 @@ class Log:
     async def _append_once(self, segment: Segment, keys: dict[str, bytes]) -> bool:
         """Exactly once, whatever becomes of the connection: a second try is refused where the first has landed.
 
-        So what a refusal means is seen at the head: our segment is there, or another owner is.
+        So what a refusal means is seen at the head: our segment is there, or another owner is. However long the store is away,
+        a full disk or a dead server: nobody but the store can tell, and whoever took the log over meanwhile has it by then.
         """
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + SETTLE_WITHIN_S
         with contextlib.suppress(Disconnected):  # nearly always; what follows costs more than the append
             return await self._append_or_find(segment, keys)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
-            stop=lambda _: loop.time() >= until_s,
-            wait=wait_random_exponential(multiplier=0.02, max=1),
-            reraise=True,
+            wait=wait_random_exponential(multiplier=0.02, max=RETRY_MAX_S),
         )
         try:
             async for attempt in retrying:
                 with attempt:
                     return await self._append_or_find(segment, keys)
-        except Disconnected as error:
-            why = f"the store is away ({error}): what became of log {self.name!r} can't be settled"
-            raise Fenced(why) from error
+        finally:
+            self.trouble = ""
         raise AssertionError("tenacity ends by a result or an error")
 
     async def _append_or_find(self, segment: Segment, keys: dict[str, bytes]) -> bool:
-        return await self._store.append(self.name, segment, keys) or await self._landed(segment)
+        try:
+            return await self._store.append(self.name, segment, keys) or await self._landed(segment)
+        except Disconnected as error:
+            self.trouble = str(error) or type(error).__name__
+            raise
 
     async def _landed(self, segment: Segment) -> bool:
         head = await self._store.head(self.name)

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -166,3 +169,26 @@ async def asked(port: int, raw: bytes) -> bytes:
         line = await reader.readline()
         writer.close()
         return line
+
+
+SPEAK = """
+import logging, os
+import structlog
+from config.logging import configure
+configure("info", json={json})
+for _ in range(2_000):
+    structlog.get_logger().warning("store away", error="database or disk is full")
+    logging.getLogger("aiohttp").warning("so it says")
+os.write(1, b"went on")
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_a_log_that_cant_be_written_stops_nobody(json: bool) -> None:
+    """Given a disk that is full, the log's own, then whoever says so goes on."""
+    with Path("/dev/full").open("wb") as full:
+        spoke = subprocess.run(
+            [sys.executable, "-c", SPEAK.format(json=json)], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert (spoke.returncode, spoke.stdout) == (0, b"went on")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.actor import MAX_BATCH_MESSAGES, Actor, NotOwner
+import engine.actor
+from engine.actor import MAX_BATCH_MESSAGES, Actor, NotOwner, StoreAway
 from engine.core.effect import Effect
 from engine.core.measure import Measures
 from engine.core.refusal import Fault, Refused, against_rule
@@ -27,6 +28,7 @@ class ScriptedLog:
         self.let = asyncio.Event()
         self.let.set()
         self.holds = True
+        self.trouble = ""
 
     async def hold(self) -> None:
         if not self.holds:
@@ -202,6 +204,47 @@ async def test_a_store_that_is_away_loses_nothing_and_keeps_the_order() -> None:
         await asyncio.gather(*asked)
         assert [one.event for one in shop.log.recorded] == ["a:0", "a:1", "a:2", "a:3"]
         assert [leg for leg, _ in shop.performed] == ["a:0", "a:1", "a:2", "a:3"]
+
+
+async def test_EX_02_who_waits_longer_for_a_store_than_anybody_should_is_told_and_what_was_decided_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given a store that is away, then commands are refused until it is back; facts are kept, and so is what was decided."""
+    monkeypatch.setattr(engine.actor, "STORE_PATIENCE_S", 0.01)
+    async with open_shop() as shop:
+        shop.log.let.clear()
+        shop.log.trouble = "disk full"
+        decided = asyncio.ensure_future(shop.actor.submit("a:1"))
+        await some_turns()
+        undecided = asyncio.ensure_future(shop.actor.submit("a:2"))
+        shop.actor.post("a:fact")
+        for one in (decided, undecided):
+            with pytest.raises(StoreAway, match="disk full"):
+                await one
+        with pytest.raises(StoreAway, match="disk full"):
+            await shop.actor.submit("a:3")
+        assert "disk full" in shop.actor.trouble
+        assert shop.performed == []
+
+        shop.log.trouble = ""
+        shop.log.let.set()
+        await shop.actor.settled()
+
+        assert [one.event for one in shop.log.recorded] == ["a:1", "a:fact"]
+        assert [leg for leg, _ in shop.performed] == ["a:1", "a:fact"]
+        assert shop.actor.trouble == ""
+        assert await shop.actor.submit("a:4") == 3
+
+
+def test_what_troubles_the_log_is_told_in_the_order_of_how_bad_it_is() -> None:
+    shop = Shop()
+    assert shop.actor.trouble == ""
+    shop.log.holds = False
+    assert "lease" in shop.actor.trouble
+    shop.log.trouble = "disk full"
+    assert shop.actor.trouble == "disk full"
+    shop.actor.lost = Fenced("another owner")
+    assert "another owner" in shop.actor.trouble
 
 
 async def test_EX_02_who_no_longer_holds_the_log_when_a_commit_is_through_does_nothing() -> None:

@@ -29,8 +29,8 @@ class Somewhere:
         return True
 
 
-def waiting(talk: Conversation, offset: int = 0, draining: bool = False, lost: str = "") -> list[Wait]:
-    return waits(talk.book, talk.claims, Somewhere(offset), talk.at, draining, lost)
+def waiting(talk: Conversation, offset: int = 0, draining: bool = False, store: str = "") -> list[Wait]:
+    return waits(talk.book, talk.claims, Somewhere(offset), talk.at, draining, store)
 
 
 def reasons(talk: Conversation, **how: Any) -> list[Reason]:
@@ -50,7 +50,7 @@ def test_EX_13_nothing_is_waited_for_where_an_agent_has_only_to_ask() -> None:
 
 def test_EX_13_the_campaign_the_service_the_store_and_the_pbx() -> None:
     talk = at_work()
-    assert reasons(talk, draining=True, lost="fenced") == [Reason.SERVICE, Reason.STORE]
+    assert reasons(talk, draining=True, store="disk full") == [Reason.SERVICE, Reason.STORE]
     talk.claims.pbx_up = False
     assert reasons(talk) == [Reason.PBX]
     talk.claims.pbx_up = True

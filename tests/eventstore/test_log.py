@@ -456,22 +456,45 @@ async def test_close_finishes_what_was_accepted_and_refuses_what_comes_later() -
     await log.close()
 
 
-async def test_a_store_that_stays_away_ends_the_ownership_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "SETTLE_WITHIN_S", 0.1)
+async def test_EX_02_a_store_that_stays_away_is_waited_for_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "RETRY_MAX_S", 0.001)
     store = Gated()
-    store.failures = [Disconnected("database or disk is full") for _ in range(100)]
+    store.failures = [Disconnected("database or disk is full") for _ in range(300)]
     log = await own(store)
+    assert log.trouble == ""
     writing = asyncio.ensure_future(log.append([one("s", 0, 1)]))
     await until_begun(store)
     queued = asyncio.ensure_future(log.append([one("s", 1, 2)]))
-    await asyncio.sleep(0)
     store.gate.set()
-    for appender in (writing, queued):
-        with pytest.raises(Fenced, match="disk is full"):
-            await appender
-    with pytest.raises(Fenced, match="disk is full"):
-        await log.append([one("t", 0, 3)])
+    async with asyncio.timeout(5):
+        while len(store.failures) > 200:
+            assert not writing.done()
+            assert not queued.done()
+            await asyncio.sleep(0)
+    assert log.trouble == "database or disk is full"
+    assert [len(recorded) for recorded in await asyncio.gather(writing, queued)] == [1, 1]
+    assert log.trouble == ""
+    assert [one.event.n for one in await everything(store)] == [1, 2]
     await log.close()
+
+
+async def test_EX_02_who_was_away_while_another_took_the_log_over_is_fenced_when_the_store_is_back() -> None:
+    store = Gated()
+    store.failures = [Disconnected("no route") for _ in range(3)]
+    log = await own(store)
+    writing = asyncio.ensure_future(log.append([one("s", 0, 1)]))
+    await until_begun(store)
+    successor = await own(store)
+    store.gate.set()
+    with pytest.raises(Fenced, match="another owner"):
+        await writing
+    assert log.trouble == ""
+    assert await everything(store) == []
+    await successor.append([one("s", 0, 9)])
+    await log.close()
+    await successor.close()
 
 
 async def test_an_unforeseen_fault_of_the_store_ends_the_ownership_and_names_it() -> None:

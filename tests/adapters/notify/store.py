@@ -15,6 +15,7 @@ class ShelfLog:
     def __init__(self, store: "Shelf", name: str) -> None:
         self.name = name
         self.holds = True
+        self.trouble = ""
         self._store = store
 
     @property
