@@ -28,6 +28,7 @@ class Fault(StrEnum):
     """As by `pg_ctl stop -m immediate`."""
     STORE_LINE_CUT = "store_line_cut"
     STORE_LINE_DEAD = "store_line_dead"
+    STORE_DISK_FULL = "store_disk_full"
 
     @property
     def part(self) -> str:
@@ -46,6 +47,7 @@ LASTS_S: dict[Fault, tuple[float, float]] = {
     Fault.STORE_STOPPED: (0.0, 3.0),
     Fault.STORE_LINE_CUT: (0.0, 1.0),
     Fault.STORE_LINE_DEAD: (0.5, 7.0),
+    Fault.STORE_DISK_FULL: (1.0, 12.0),  # beyond the time that a command waits
 }
 
 
@@ -88,9 +90,14 @@ class Storm:
     def _draw(self) -> Fault:
         """Each before any comes again, so that a short run has them all."""
         if not self._left:
-            known = [one for one in Fault if self._floor.postgres or one.part != "store"]
+            known = [one for one in Fault if self._can_strike(one)]
             self._left = self._chance.sample(known, len(known))
         return self._left.pop()
+
+    def _can_strike(self, fault: Fault) -> bool:
+        if fault is Fault.STORE_DISK_FULL:
+            return self._floor.disk is not None
+        return self._floor.postgres is not None or fault.part != "store"
 
     async def _strike(self, fault: Fault) -> Callable[[], Awaitable[None]]:
         """Do it, and return what mends it."""
@@ -126,6 +133,24 @@ class Storm:
                 assert floor.postgres is not None
                 await asyncio.to_thread(floor.postgres.stop, how)
                 return self._start_store
+            case Fault.STORE_DISK_FULL:
+                assert floor.disk is not None
+                await asyncio.to_thread(floor.disk.fill)
+                return self._free_disk
+
+    async def _free_disk(self) -> None:
+        """A PostgreSQL whose log had no room has ended itself, or is about to while it comes up again."""
+        assert self._floor.disk is not None
+        await asyncio.to_thread(self._floor.disk.free)
+        if self._floor.postgres is None:
+            return None
+        for _ in range(MEND_ATTEMPTS):
+            if not self._floor.postgres.is_running:
+                return await self._start_store()
+            if await asyncio.to_thread(self._floor.postgres.is_ready):
+                return None
+            await asyncio.sleep(MEND_AGAIN_S)
+        raise RuntimeError("PostgreSQL doesn't come up though its disk has room again")
 
     async def _start_store(self) -> None:
         assert self._floor.postgres is not None

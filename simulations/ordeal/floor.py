@@ -1,6 +1,7 @@
 """A call centre of real parts on loopback: Asterisk with its carrier and phones, the engine as a process, its store."""
 
 import asyncio
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ import aiohttp
 from api.token import Role
 from simulations.asterisk import Installation, Site
 from simulations.client import Client, Problem
+from simulations.disk import Disk, NotMountable
 from simulations.engine_process import EngineProcess
 from simulations.ordeal.keeper import Keeper
 from simulations.ordeal.line import Line
@@ -22,13 +24,16 @@ ORIGINATES_PER_S = 200
 CALLS_IN_SETUP = 200
 PRESENT_WITHIN_S = 60
 LOOK_EVERY_S = 0.05
+DISK_MB = 192
+"""Room for a PostgreSQL and what a run of an hour writes."""
 
 
 class Floor:
     """Use as `async with`; the engine is started by whoever uses it. Its processes end with it.
 
     The store is SQLite in `folder`, or a PostgreSQL of its own; `through_lines` puts a Line before the PBX and one before
-    PostgreSQL. Raises NotInstallable, NotInstalled, NotBooted, NotListening.
+    PostgreSQL, `on_disk` the store on a small disk of its own, with the engine's log where that is SQLite.
+    Raises NotInstallable, NotInstalled, NotBooted, NotListening.
     """
 
     engine: EngineProcess
@@ -44,14 +49,18 @@ class Floor:
         installation: Installation,
         with_postgres: bool = False,
         through_lines: bool = False,
+        on_disk: bool = False,
         in_setup: int = CALLS_IN_SETUP,
     ) -> None:
         self.folder = folder
         self.agents = tuple(f"agent{number}" for number in range(1, agents + 1))
         self.site = Site(folder / "site", agents=agents, installation=installation)
         self.postgres: Postgres | None = None
+        self.disk: Disk | None = None
+        self.diskless = ""
+        """Why there is no small disk."""
         self._in_setup = in_setup
-        self._with_postgres, self._through_lines = with_postgres, through_lines
+        self._with_postgres, self._through_lines, self._on_disk = with_postgres, through_lines, on_disk
         self._stack = AsyncExitStack()
 
     @property
@@ -119,11 +128,26 @@ class Floor:
             return False
         return True
 
+    def _mount(self, stack: AsyncExitStack) -> None:
+        """What the store writes, where the engine's folder would be; PostgreSQL's user gets into no folder of ours."""
+        if not self._on_disk:
+            return
+        at = self.folder / "engine"
+        if self._with_postgres:
+            at = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfold-store-")))
+            at.chmod(0o755)
+            at /= "disk"
+        try:
+            self.disk = stack.enter_context(Disk.mounted(at, DISK_MB, keep=not self._with_postgres))
+        except NotMountable as reason:
+            self.diskless = str(reason)
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.site)
+            self._mount(stack)
             if self._with_postgres:
-                self.postgres = stack.enter_context(Postgres.running())
+                self.postgres = stack.enter_context(Postgres.running(self.disk.at if self.disk else None))
             if self._through_lines:
                 self.pbx_line = await stack.enter_async_context(Line(self.site.asterisk.ami_port))
                 store_port = self.postgres.port if self.postgres else 0

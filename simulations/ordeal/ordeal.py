@@ -18,7 +18,7 @@ from simulations.asterisk import Installation
 from simulations.client import LOST, Problem
 from simulations.ordeal.channel import Channel, living, written
 from simulations.ordeal.crew import Crew
-from simulations.ordeal.fault import Storm
+from simulations.ordeal.fault import Fault, Storm
 from simulations.ordeal.floor import CAMPAIGN, Floor
 from simulations.ordeal.judge import Verdict, judge
 from simulations.receiver import Receiver, Table
@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     store: str
     faults: dict[str, int]
+    not_struck: dict[str, str]
+    """Faults that this machine can't have, each with the reason."""
     engine_ended_itself: int
     calls: int
     outcomes: dict[str, int]
@@ -80,6 +82,7 @@ async def ordeal(folder: Path, plan: Plan, installation: Installation, with_post
             installation=installation,
             with_postgres=with_postgres,
             through_lines=True,
+            on_disk=True,
             in_setup=plan.in_setup,
         ) as floor:
             await floor.engine.start()
@@ -166,6 +169,7 @@ async def _judged(floor: Floor, plan: Plan, storm: Storm, crew: Crew, receiver: 
         seconds=plan.seconds,
         store="postgresql" if floor.postgres else "sqlite",
         faults={str(name): count for name, count in sorted(storm.struck.items())},
+        not_struck={str(Fault.STORE_DISK_FULL): floor.diskless} if floor.diskless else {},
         engine_ended_itself=floor.keeper.gave_up,
         calls=verdict.calls,
         outcomes=verdict.outcomes,
