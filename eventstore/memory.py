@@ -1,6 +1,7 @@
 """The reference store: what the others must do, in dictionaries. Nothing outlives the process."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -71,7 +72,9 @@ class MemoryStore:
         return lease.head if lease else None
 
     async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
-        return [one for one in self._segments.get(log, ()) if one.pos + one.n - 1 > after_pos][:limit]
+        own = self._segments.get(log, [])
+        begin = bisect_right(own, after_pos, key=lambda one: one.pos + one.n - 1)
+        return own[begin : begin + limit]
 
     async def logs(self) -> Sequence[str]:
         return sorted(self._leases.keys() - self._dropped.keys())
