@@ -7,11 +7,12 @@ no `finally`, no cancellation, as SIGKILL leaves it.
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 import structlog
@@ -29,45 +30,43 @@ T = TypeVar("T")
 life: ContextVar[int] = ContextVar("life", default=0)
 
 
-Held = tuple[Context, Callable[..., Any], tuple[Any, ...], asyncio.Handle | None]
-
-
 class Stalled(Exception):
     """Everybody waits for somebody else, and no timer is set."""
 
 
-class Clockwork:
-    """Where the loop would sleep, its time passes instead."""
+class Turn(asyncio.TimerHandle):
+    """One callback that waits for its turn, or for its time. Cancelled, it has none any more."""
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
+    __slots__ = ("args", "callback", "context")
 
-    def select(self, timeout_s: float | None) -> list[Any]:
-        if timeout_s is None:
-            raise Stalled
-        self.now_s += max(0.0, timeout_s)
-        return []
+    def __init__(self, when: float, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self._when, self.callback, self.args, self.context = when, callback, args, context
+
+    def cancel(self) -> None:
+        self.callback, self.args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        return self.callback is _nothing
 
 
-class Timer(asyncio.TimerHandle):
-    """Of two at the same moment the one that was set first is first, whatever else is set: asyncio promises no order."""
-
-    order = 0
-
-    def __lt__(self, other: Any) -> bool:
-        return (self._when, self.order) < (other._when, other.order)  # type: ignore[attr-defined]
+def _nothing() -> None:
+    pass
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
+    """Of timers for the same moment the one that was set first is first, whatever else is set: asyncio promises no order."""
+
     def __init__(self) -> None:
         super().__init__()
-        self._selector = Clockwork()
-        self._clock_resolution = TIMER_RESOLUTION_S
-        self._timers = 0
-        self.before_turn: Callable[[], None] | None = None
-        """Called before each turn of a life other than the world's own."""
+        self._now_s = 0.0
+        self._waiting: deque[Turn] = deque()
+        self._timers: list[tuple[float, int, Turn]] = []
+        """A heap by time and by the order in which they were set."""
+        self._timers_set = 0
+        self.before_turn: Callable[[int], None] | None = None
+        """Called with the life before each turn of one other than the world's own."""
         self._dead: set[int] = set()
-        self.frozen: dict[int, list[Held]] = {}
+        self.frozen: dict[int, list[Turn]] = {}
         self._listeners: dict[int, Listener] = {}
         self._ports = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -75,7 +74,71 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.set_task_factory(self._new_task)
 
     def time(self) -> float:
-        return self._selector.now_s
+        return self._now_s
+
+    # -- turns --------------------------------------------------------------------------------------------------------
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Turn:  # type: ignore[override]
+        turn = Turn(0.0, callback, args, copy_context() if context is None else context)  # an empty one is false
+        self._waiting.append(turn)
+        return turn
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Turn:
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Turn:
+        turn = Turn(when, callback, args, copy_context() if context is None else context)
+        self._timers_set += 1
+        heappush(self._timers, (when, self._timers_set, turn))
+        return turn
+
+    def _run_once(self) -> None:
+        """Until somebody stops it: `run_forever` asks again otherwise. Raises Stalled."""
+        waiting = self._waiting
+        while True:
+            self._ring_timers()
+            for _ in range(len(waiting)):  # who comes meanwhile is of the next round, behind the timers that are due
+                turn = waiting.popleft()
+                if turn.callback is _nothing or not self._lives(turn):
+                    continue
+                try:
+                    turn.context.run(turn.callback, *turn.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001  # as every loop does
+                    said = f"Exception in callback {turn.callback}"
+                    self.call_exception_handler({"message": said, "exception": error, "handle": turn})
+            if self._stopping:  # type: ignore[attr-defined]  # by BaseEventLoop.stop
+                return
+
+    def _ring_timers(self) -> None:
+        """Those that are due wait for their turns. Where nobody waits, time passes to the next one."""
+        timers, waiting = self._timers, self._waiting
+        while timers and timers[0][2].callback is _nothing:
+            heappop(timers)
+        if not waiting:
+            if not timers:
+                raise Stalled
+            self._now_s = max(self._now_s, timers[0][0])
+        until_s = self._now_s + TIMER_RESOLUTION_S
+        while timers and timers[0][0] < until_s:
+            waiting.append(heappop(timers)[2])
+
+    def _lives(self, turn: Turn) -> bool:
+        """Whether whoever it belongs to may run. A frozen life's turns are kept until it thaws."""
+        whose = turn.context.get(life, 0)
+        if not whose:
+            return True
+        if self.before_turn is not None:
+            self.before_turn(whose)
+        if whose in self.frozen:
+            self.frozen[whose].append(turn)
+            return False
+        return whose not in self._dead
 
     # -- lives --------------------------------------------------------------------------------------------------------
 
@@ -93,12 +156,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.frozen.setdefault(which, [])
 
     def thaw(self, which: int) -> None:
-        for context, callback, args, timer in self.frozen.pop(which, []):
-            self.call_soon(self._thawed, callback, args, timer, context=context)
-
-    def _thawed(self, callback: Callable[..., Any], args: tuple[Any, ...], timer: asyncio.Handle | None) -> None:
-        if timer is None or not timer.cancelled():  # by what ran before it since
-            callback(*args)
+        self._waiting.extend(self.frozen.pop(which, ()))
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> asyncio.Task[Any]:
         # A dead life's tasks are kept: collected, they would run their `finally` after all.
@@ -108,33 +166,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(work, loop=loop, **how)
         self._tasks.append(task)
         return task
-
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
-        context = copy_context() if context is None else context  # an empty one is false
-        return super().call_soon(self._alive, context, callback, args, context=context)
-
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        context = copy_context() if context is None else context  # an empty one is false
-        timer = Timer(when, self._alive, (), self, context)
-        self._timers += 1
-        timer.order = self._timers
-        timer._args = (context, callback, args, timer)  # noqa: SLF001
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # as BaseEventLoop.call_at does
-        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001
-        return timer
-
-    def _alive(
-        self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...], timer: asyncio.Handle | None = None
-    ) -> None:
-        whose = context.get(life, 0)
-        if whose and self.before_turn is not None:
-            self.before_turn()
-        if whose in self.frozen:
-            self.frozen[whose].append((context, callback, args, timer))
-        elif whose not in self._dead:
-            callback(*args)
 
     async def bury(self) -> None:
         """End whatever is left, the dead too: only when nothing that they do in their `finally` matters any more."""

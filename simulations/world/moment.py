@@ -19,6 +19,8 @@ class Moment(StrEnum):
     AFTER_EFFECT = "after effect"
     TURN = "turn"  # any step of any task of the engine
 
+    __hash__ = str.__hash__  # Enum's is written in Python, and asked for at every turn
+
 
 class Death(msgspec.Struct, frozen=True):
     """Of the engine, at the count-th such moment."""
@@ -48,17 +50,18 @@ class Moments:
         finally:
             self._wanted = None
 
-    def dies_at(self, moment: Moment) -> bool:
+    def dies_at(self, moment: Moment, whose: int | None = None) -> bool:
         """Whether the life that comes here is dead: since now, or before. What it does after is nobody's concern."""
+        whose = life.get() if whose is None else whose
         self.passed[moment] += 1
         if self._wanted is not None and self._wanted[0] is moment and self.passed[moment] >= self._wanted[1]:
             self._wanted = None
             if self._strike == self._loop.kill:
                 self.struck[moment] += 1
-            self._strike(life.get())
+            self._strike(whose)
             if self._died is not None and not self._died.done():
                 self._died.set_result(None)
-        return self._loop.is_dead(life.get())
+        return self._loop.is_dead(whose)
 
     async def suspend_at(self, moment: Moment) -> None:
         """The same for a coroutine: if it is dead it never goes on."""
@@ -67,6 +70,6 @@ class Moments:
         elif life.get() in self._loop.frozen:
             await asyncio.sleep(0)  # here it stands still until it thaws
 
-    def _turn(self) -> None:
-        if not self._loop.is_dead(life.get()):
-            self.dies_at(Moment.TURN)
+    def _turn(self, whose: int) -> None:
+        if not self._loop.is_dead(whose):
+            self.dies_at(Moment.TURN, whose)
