@@ -1,115 +1,184 @@
-"""`make bench`: the first figures, side by side."""
+"""`make bench`: every figure beside its peer or limit, group by group; a table, a flat file of figures, and a page.
 
-import asyncio
+What a group that fails would have told is missing, its error is shown, and the exit status is 1; the others go on.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
+from rich.table import Table
 
-from simulations.bench.appends import rounds
-from simulations.bench.attempts import attempts
-from simulations.bench.figure import Series, ratio, save, show
-from simulations.bench.importing import importing
-from simulations.bench.notifying import notifying
-from simulations.bench.preview import preview, show_figures
-from simulations.postgres import Postgres
+from simulations.bench.aim import AIMS, GROUPS, Aim, Group
+from simulations.bench.figure import FULL, QUICK, Figures, Scale, flat, number, read, save
 
 RESULT = Path("build/bench.json")
-SUSTAINED_S = 20.0
-"""Notifications are measured for so long at least: a queue that only grows would not be seen in less."""
+PAGE = Path("build/bench.html")
+SAID_LINES = 12
+"""Of what a group that failed said last."""
+
+
+class Failed(Exception):
+    """A group came to no figures. Says why."""
 
 
 def main(
-    *,
-    count: int = 3,
-    seconds: float = 3.0,
-    contacts: int = 50_000,
-    agents: int = 1_000,
-    leases: int = 1_000,
-    rows: int = 100_000,
-    events: int = 1_000,
-    only_preview: bool = False,
-    only_notify: bool = False,
+    *, only: str = "", quick: bool = False, rounds: int = 0, seconds: float = 0.0, folder: Path | None = None
 ) -> int:
-    """Measure appends and attempts, `count` rounds of `seconds` each; notifications of `events` a second; preview dialing
-    on a list of `contacts`; and one import of `rows` (0: none)."""
-    console = Console()
-    if only_notify:
-        save(RESULT, _notify(count, seconds, events, console))
-        return 0
-    figures = {} if only_preview else _rounds(count, seconds, console) | _notify(count, seconds, events, console)
-    previewed = preview(contacts, agents, leases)
-    show_figures(f"preview: {contacts:,} contacts, {agents:,} agents, {leases:,} live leases", previewed, console)
-    imported = _import(rows, console) if rows and not only_preview else {}
-    save(RESULT, figures | previewed | imported)
-    console.print(f"written to {RESULT}")
-    return 0
+    """Measure. Exits with 1 if a group failed, 2 for a group that there isn't.
+
+    Parameters
+    ----------
+    only
+        Names of groups, with commas; all by default.
+    quick
+        A smoke run: tiny sizes, one round. The figures say nothing.
+    rounds
+        How often each thing is measured, beside its peer.
+    seconds
+        For how long each time.
+    folder
+        Where bench.json and bench.html go, in place of build.
+    """
+    console = Console(stderr=True)
+    names = [one.strip() for one in only.split(",") if one.strip()] or [one.name for one in GROUPS]
+    if unknown := sorted(set(names) - {one.name for one in GROUPS}):
+        console.print(f"no such group: {', '.join(unknown)}. There are {', '.join(one.name for one in GROUPS)}")
+        return 2
+    usual = QUICK if quick else FULL
+    scale = Scale(rounds=rounds or usual.rounds, seconds=seconds or usual.seconds, share=usual.share)
+    result = folder / RESULT.name if folder else RESULT
+    found, faults = _measured([one for one in GROUPS if one.name in names], scale, result, console)
+    _draw(result, result.with_name(PAGE.name))
+    out = Console()
+    _show(found, [one for one in AIMS if one.key in found], out)
+    for name, fault in faults.items():
+        out.print(f"[red]{name} failed:[/red] ", end="")
+        out.print(fault, markup=False, highlight=False)
+    out.print(f"{result}, {result.with_name(PAGE.name)}", soft_wrap=True)
+    return 1 if faults else 0
 
 
-def _rounds(count: int, seconds: float, console: Console) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder, Postgres.running() as postgres:
-        series: dict[str, Series] = {}
-        for number, series in enumerate(
-            rounds(postgres.url, postgres.binary("pgbench"), Path(folder), count, seconds), 1
-        ):
-            console.print(f"appends, round {number} of {count}: " + _line(series))
-        show(
-            "512 appenders, one durable event each",
-            list(series.values()),
-            [series["library"], series["pgbench"]],
-            console,
+def _measured(groups: Sequence[Group], scale: Scale, result: Path, console: Console) -> tuple[Figures, dict[str, str]]:
+    """Figures by key and faults by group; what is measured is kept at once."""
+    found: Figures = {}
+    faults: dict[str, str] = {}
+    for place, one in enumerate(groups, 1):
+        began = time.monotonic()
+        console.print(f"[bold]{place}/{len(groups)} {one.name}[/bold]: {one.what}")
+        try:
+            figures = _run(one, scale)
+        except Failed as fault:
+            faults[one.name] = str(fault)
+            console.print(f"{one.name}: failed", style="red")
+            continue
+        found |= figures
+        save(result, flat(figures))
+        console.print(f"{one.name}: {time.monotonic() - began:,.0f} s", style="dim")
+    return found, faults
+
+
+def _run(group: Group, scale: Scale) -> Figures:
+    """Measure one group in a process of its own, whose children end with it. Raises Failed."""
+    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
+        file, said = Path(folder) / "figures.json", Path(folder) / "said"
+        with said.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "simulations.bench.group", group.name, str(file)],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + group.within_s
+        try:
+            assert process.stdin is not None
+            process.stdin.write(msgspec.json.encode(scale))
+            process.stdin.close()
+            last = _relayed(process, deadline, group.name)
+        finally:
+            _end(process)
+        if process.returncode != 0 or not file.exists():
+            late = f"not done after {group.within_s} s\n" if time.monotonic() >= deadline else ""
+            raise Failed(late + "\n".join(last[-SAID_LINES:]))
+        return msgspec.json.decode(file.read_bytes(), type=Figures)
+
+
+def _relayed(process: "subprocess.Popen[bytes]", deadline: float, name: str) -> list[str]:
+    """Pass on what the group says of its progress, keep the rest for the case that it fails; returns at its end."""
+    assert process.stderr is not None
+    descriptor = process.stderr.fileno()
+    os.set_blocking(descriptor, False)
+    kept: list[str] = []
+    tail = b""
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        data = process.stderr.read()
+        if data:
+            *lines, tail = (tail + data).split(b"\n")
+            for line in (one.decode(errors="replace") for one in lines):
+                kept.append(line)
+                if line.startswith(f"{name}: "):
+                    print(line, file=sys.stderr, flush=True)
+        elif ended:
+            return kept
+        else:
+            time.sleep(0.1)
+    return kept
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The group and whatever it started."""
+    with contextlib.suppress(ProcessLookupError):  # it went, and left nobody
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _show(found: Figures, aims: Sequence[Aim], out: Console) -> None:
+    table = Table("key", "what", "figure", "spread", "beside", "aim", "met?")
+    for aim in aims:
+        one = found[aim.key]
+        table.add_row(
+            aim.key,
+            aim.what,
+            f"{number(one.median)} {aim.unit}",
+            one.spread if len(one.rounds) > 1 else "",
+            beside(aim, flat(found)),
+            wanted(aim),
+            "[green]yes[/green]" if aim.is_met(one.median) else "[red]no[/red]",
         )
-        figures |= {
-            "log_vs_library": ratio(series["postgres"], series["library"]),
-            "log_vs_pgbench": ratio(series["postgres"], series["pgbench"]),
-            "log_sqlite_vs_library": ratio(series["sqlite"], series["library"]),
-            "log_sqlite_vs_pgbench": ratio(series["sqlite"], series["pgbench"]),
-        }
-    rate, per_cpu = Series("attempts", "/s", []), Series("attempts per CPU-second of the engine", "/s", [])
-    for number in range(1, count + 1):
-        each, cpu = asyncio.run(attempts(seconds))
-        rate.rounds.append(each)
-        per_cpu.rounds.append(cpu)
-        console.print(f"attempts, round {number} of {count}: {each:,.0f}/s, {cpu:,.0f} per CPU-second")
-    show("complete call attempts against the simulated PBX", [rate, per_cpu], [], console)
-    return figures | {"attempts_s": rate.median, "attempts_per_core_s": per_cpu.median}
+    if aims:
+        out.print(table)
+    more = Table("more", "what", "figure", "spread")
+    for key in sorted(set(found) - {one.key for one in aims}):
+        one = found[key]
+        more.add_row(key, one.name, f"{number(one.median)} {one.unit}", one.spread if len(one.rounds) > 1 else "")
+    if more.row_count:
+        out.print(more)
 
 
-def _notify(count: int, seconds: float, events_s: int, console: Console) -> dict[str, float]:
-    rounds = [asyncio.run(notifying(events_s, max(seconds, SUSTAINED_S))) for _ in range(count)]
-    for number, one in enumerate(rounds, 1):
-        console.print(
-            f"notifications, round {number} of {count}: {one.events:,} events, commit to receiver p50 {one.p50_ms:.1f} ms, "
-            f"p99 {one.p99_ms:.1f} ms; a bare client's p50 {one.bare_p50_ms:.1f} ms, p99 {one.bare_p99_ms:.1f} ms; "
-            f"CPU {one.cpu_s:.1f} s"
-        )
-    middle = {
-        name: sorted(getattr(one, f"{name}_ms") for one in rounds)[count // 2]
-        for name in ("p50", "p99", "bare_p50", "bare_p99")
-    }
-    return {f"notify_{name}_ms": value for name, value in middle.items()}
+def wanted(aim: Aim) -> str:
+    return f"{aim.sense} {number(aim.aim)}" + (f", then {number(aim.then)}" if aim.then is not None else "")
 
 
-def _import(rows: int, console: Console) -> dict[str, float]:
-    done = asyncio.run(importing(rows))
-    figures = {
-        "import_rows": rows,
-        "import_checked_rows_s": rows / done.checked_s,
-        "import_stored_rows_s": rows / done.stored_s,
-        "import_seconds": done.seconds,
-        "import_check_lag_p99_ms": done.check_lag_p99_ms,
-        "import_store_lag_p99_ms": done.store_lag_p99_ms,
-        "import_check_peak_mib": done.check_peak_mib,
-        "import_service_peak_mib": done.service_peak_mib,
-    }
-    for name, value in figures.items():
-        console.print(f"{name}: {value:,.1f}")
-    return figures
+def beside(aim: Aim, figures: Mapping[str, float]) -> str:
+    """The figures that it stands beside, each in the unit that its key ends with."""
+    return ", ".join(number(figures[one]) for one in aim.peers if one in figures)
 
 
-def _line(series: dict[str, Series]) -> str:
-    return ", ".join(f"{one.name} {one.rounds[-1]:,.0f} {one.unit}" for one in series.values())
+def _draw(result: Path, page_file: Path) -> None:
+    from simulations.bench.page import page  # takes a second to import
+
+    page_file.parent.mkdir(parents=True, exist_ok=True)
+    page_file.write_text(page(read(result)), "utf-8")
 
 
 if __name__ == "__main__":

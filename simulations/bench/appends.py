@@ -7,10 +7,12 @@ each a transaction. Durability is full everywhere (fsync on, synchronous_commit 
 
 import asyncio
 import os
+import secrets
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -22,7 +24,8 @@ from engine.core.call import CallEnded
 from engine.core.outcome import Outcome, Party
 from engine.ports import Append
 from eventstore import Codec, open_store
-from simulations.bench.figure import Series
+from simulations.bench.figure import Figures, Rounds, Say, Scale
+from simulations.postgres import Postgres
 
 APPENDERS = 512
 LIBRARY_THREADS = 8
@@ -30,11 +33,12 @@ PGBENCH_CLIENTS = 64
 PAYLOAD = b"x" * 200
 
 
-def _event(number: int) -> CallEnded:
+def ended(number: int, contact: int) -> CallEnded:
+    """Ids as random as in life: compression must not find more than it would there."""
     return CallEnded(
         at=1_700_000_000_000 + number,
-        call=f"{number:032x}",
-        contact=f"bench:{number}",
+        call=secrets.token_hex(16),
+        contact=f"bench:{contact}",
         agent="agent1",
         number=0,
         outcome=Outcome.ANSWERED,
@@ -58,7 +62,7 @@ async def ours(url: str, seconds: float) -> float:
         async def appender(number: int) -> None:
             stream = f"call/{number}"
             while time.perf_counter() < until:
-                await opened.append([Append(stream, counts[number], (_event(number),))])
+                await opened.append([Append(stream, counts[number], (ended(counts[number], number),))])
                 counts[number] += 1
 
         started = time.perf_counter()
@@ -70,18 +74,9 @@ async def ours(url: str, seconds: float) -> float:
         await store.close()
 
 
-def library(url: str, seconds: float) -> float:
-    """Events a second through the `eventsourcing` library's PostgreSQL recorder."""
-    parts = urlsplit(url)
-    datastore = PostgresDatastore(
-        dbname=parts.path.lstrip("/"),
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 5432,
-        user=parts.username or "postgres",
-        password=parts.password or "",
-        pool_size=LIBRARY_THREADS,
-        max_overflow=LIBRARY_THREADS,
-    )
+def library(url: str, seconds: float, batch: int = 1) -> float:
+    """Events a second through the `eventsourcing` library's PostgreSQL recorder, so many in each of its inserts."""
+    datastore = library_datastore(url, LIBRARY_THREADS)
     recorder = PostgresApplicationRecorder(datastore, events_table_name=f"bench_{uuid4().hex[:12]}")
     recorder.create_table()
     counts = [0] * LIBRARY_THREADS
@@ -90,8 +85,9 @@ def library(url: str, seconds: float) -> float:
     def appender(number: int) -> None:
         originator = uuid4()
         while time.perf_counter() < until:
-            counts[number] += 1
-            recorder.insert_events([StoredEvent(originator, counts[number], "call.ended.v1", PAYLOAD)])
+            versions = range(counts[number] + 1, counts[number] + 1 + batch)
+            recorder.insert_events([StoredEvent(originator, one, "call.ended.v1", PAYLOAD) for one in versions])
+            counts[number] += batch
 
     threads = [threading.Thread(target=appender, args=(number,)) for number in range(LIBRARY_THREADS)]
     started = time.perf_counter()
@@ -104,38 +100,53 @@ def library(url: str, seconds: float) -> float:
     return sum(counts) / elapsed
 
 
-def pgbench(binary: Path, url: str, seconds: float, folder: Path) -> float:
-    """Transactions a second of 64 clients, one row each."""
-    script = folder / "insert.sql"
-    script.write_text("insert into bench_row(data) values (repeat('x', 200));\n")  # as long as PAYLOAD
-    psql = binary.with_name("psql")
-    subprocess.run(
-        [psql, url, "-qc", "create table if not exists bench_row(id bigserial primary key, data text)"], check=True
+def library_datastore(url: str, connections: int) -> PostgresDatastore:
+    parts = urlsplit(url)
+    return PostgresDatastore(
+        dbname=parts.path.lstrip("/"),
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 5432,
+        user=parts.username or "postgres",
+        password=parts.password or "",
+        pool_size=connections,
+        max_overflow=connections,
     )
-    done = subprocess.run(
+
+
+def pgbench(postgres: Postgres, seconds: float, folder: Path, clients: int, rows: int = 1) -> float:
+    """Rows a second of so many clients, `rows` in each transaction's one INSERT."""
+    script = folder / f"insert{rows}.sql"
+    many = f" from generate_series(1, {rows})" if rows > 1 else ""
+    script.write_text(f"insert into bench_row(data) select repeat('x', 200){many};\n")  # as long as PAYLOAD
+    made = "create table if not exists bench_row(id bigserial primary key, data text)"
+    _run([postgres.binary("psql"), postgres.url, "-qc", made])
+    said = _run(
         [
-            *(binary, "-n", "-M", "prepared", "-f", script),
-            *("-c", str(PGBENCH_CLIENTS), "-j", "2", "-T", str(max(1, round(seconds))), url),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LC_ALL": "C"},
+            *(postgres.binary("pgbench"), "-n", "-M", "prepared", "-f", script),
+            *("-c", str(clients), "-j", "2", "-T", str(max(1, round(seconds))), postgres.url),
+        ]
     )
-    return next(float(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("tps ="))
+    return rows * next(float(line.split()[2]) for line in said.splitlines() if line.startswith("tps ="))
 
 
-def rounds(url: str, binary: Path, folder: Path, count: int, seconds: float) -> Iterator[dict[str, Series]]:
-    """Interleaved rounds; yields all series after each."""
-    series = {
-        "sqlite": Series("our log, SQLite", "ev/s", []),
-        "postgres": Series("our log, PostgreSQL", "ev/s", []),
-        "library": Series("eventsourcing library", "ev/s", []),
-        "pgbench": Series("pgbench 64×1", "tx/s", []),
-    }
-    for number in range(count):
-        series["library"].rounds.append(library(url, seconds))
-        series["postgres"].rounds.append(asyncio.run(ours(url, seconds)))
-        series["pgbench"].rounds.append(pgbench(binary, url, seconds, folder))
-        series["sqlite"].rounds.append(asyncio.run(ours(f"sqlite:///{folder / f'bench{number}.db'}", seconds)))
-        yield series
+def _run(command: Sequence[str | Path]) -> str:
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    return done.stdout
+
+
+def measure(scale: Scale, say: Say) -> Figures:
+    made = Rounds()
+    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder, Postgres.running() as postgres:
+        for number in range(scale.rounds):
+            made.add("log_library_events_s", "eventsourcing's recorder", "ev/s", library(postgres.url, scale.seconds))
+            ours_s = asyncio.run(ours(postgres.url, scale.seconds))
+            made.add("log_events_s", "our log", "ev/s", ours_s)
+            rows_s = pgbench(postgres, scale.seconds, Path(folder), PGBENCH_CLIENTS)
+            made.add("log_pgbench_rows_s", "pgbench 64 × 1 row", "rows/s", rows_s)
+            sqlite = f"sqlite:///{Path(folder) / f'bench{number}.db'}"
+            made.add("log_sqlite_events_s", "our log on SQLite", "ev/s", asyncio.run(ours(sqlite, scale.seconds)))
+            made.ratio("log_vs_library", "log ÷ eventsourcing's recorder", "log_events_s", "log_library_events_s")
+            made.ratio("log_vs_pgbench", "log ÷ pgbench", "log_events_s", "log_pgbench_rows_s")
+            made.ratio("log_sqlite_vs_pgbench", "log on SQLite ÷ pgbench", "log_sqlite_events_s", "log_pgbench_rows_s")
+            say(made.last("log_events_s", "log_library_events_s", "log_pgbench_rows_s", "log_vs_library"))
+    return made.figures

@@ -1,140 +1,130 @@
-"""Complete call attempts a second through the whole engine against the simulated PBX.
+"""Complete call attempts through the whole engine against the simulated PBX, by CPU-second of the engine's process.
 
-The PBX runs in a process of its own; its far ends answer, talk for a moment, and hang up. Here run the engine, its SQLite
-log with every event durable, the AMI connection and the feed; agents are coroutines that ask, dial, and dispose without
-thinking.
+Every event is durable (SQLite), and every notification is delivered to a webhook in a process of its own: the CPU that this
+takes counts until the last one has arrived. The webhook takes them in batches, as a busy receiver asks for; beside it stand
+rounds with a request for each notification, and with nobody who listens.
 """
 
 import asyncio
-import os
+import gc
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from config.settings import Ami, Dialing, Http, Settings, Store, Tokens
-from engine.core.agent import DefaultState, Line
-from engine.core.call import CallEnded
-from engine.core.campaign import Create, Disposition, Mode, Start, Status, Stop
-from engine.core.campaign import Settings as CampaignSettings
-from engine.core.contact import NewContact
-from engine.core.message import AddContacts, Allocate, Dial, Dispose, Next, NoContact
-from engine.core.personal import Details, Person
-from engine.ports import Recorded
-from engine.service import Service
+import aiohttp
+import msgspec
+
+from adapters.notify.signing import new_secret, new_signing_key
+from engine.core.webhook import PutWebhook
+from simulations.bench.dialer import PATIENCE_S, Crowd, Dialer, cpu_s, simulated_pbx
+from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.engine_process import free_port
 
-AGENTS = 100
-CONTACTS = 20_000
-REF = "bench"
 TIME_SCALE = 0.02
 """Against life: the far ends ring 4 ms and talk 20."""
+BATCH_ITEMS, BATCH_WAIT_MS = 100, 50
+DELIVERED_WITHIN_S = 120
+LOOK_EVERY_S = 0.05
 
 
-async def attempts(seconds: float) -> tuple[float, float]:
-    """(attempts a second, attempts per CPU-second of the engine's process)."""
-    port = free_port()
-    pbx = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "simulations", "pbx", "--port", str(port), "--seed", "1"),
-        *("--time-scale", str(TIME_SCALE)),
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """`cpu_s` of the engine's process, until all was told; `backlog_s` is how long that took once nobody dialled."""
+
+    attempts: int
+    seconds: float
+    cpu_s: float
+    told: int = 0
+    backlog_s: float = 0.0
+
+
+async def attempts(seconds: float, crowd: Crowd, batch_items: int | None) -> Ran:
+    """`batch_items`: in a request of the webhook's; 0 is one notification each, None is no webhook."""
+    async with simulated_pbx(TIME_SCALE) as pbx:
         with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
-            return await _run(Path(folder), port, seconds)
-    finally:
-        pbx.terminate()
-        await pbx.wait()
+            async with listening() as url, Dialer.running(Path(folder), pbx, crowd) as dialer:
+                if batch_items is not None:
+                    await put_webhook(dialer, url, batch_items)
+                gc.collect()
+                started, cpu = time.perf_counter(), cpu_s()
+                count = await dialer.work(seconds)
+                worked = time.perf_counter() - started
+                if batch_items is None:
+                    return Ran(attempts=count, seconds=worked, cpu_s=cpu_s() - cpu)
+                await dialer.stop()
+                told = await _delivered(url)
+                backlog_s = time.perf_counter() - started - worked
+                return Ran(attempts=count, seconds=worked, cpu_s=cpu_s() - cpu, told=told, backlog_s=backlog_s)
 
 
-async def _run(folder: Path, port: int, seconds: float) -> tuple[float, float]:
-    service = Service(
-        Settings(
-            http=Http(port=free_port()),
-            store=Store(url=f"sqlite:///{folder / 'bench.db'}"),
-            ami=Ami(port=port, username="ringfold", secret="ringfold", max_originates_per_second=100_000),  # noqa: S106
-            dialing=Dialing(max_calls_in_setup=AGENTS),
-            tokens=Tokens(key_file=str(folder / "tokens.key")),
+async def put_webhook(dialer: Dialer, url: str, batch_items: int) -> None:
+    await dialer.engine.direct(
+        PutWebhook(
+            at=dialer.now(),
+            by="bench",
+            id="bench",
+            url=url,
+            secret="",
+            new_secret=new_secret(),
+            new_signing_key=new_signing_key(),
+            types=(),
+            campaigns=(),
+            since=dialer.service.notifier.position,
+            batch_items=batch_items,
+            batch_wait_ms=BATCH_WAIT_MS if batch_items else 0,
         )
     )
-    await service.start()
-    ended: dict[str, asyncio.Future[None]] = {}
+    dialer.service.notifier.webhooks_changed()
 
-    def follow(_: str, recorded: list[Recorded]) -> None:
-        for one in recorded:
-            if isinstance(one.event, CallEnded) and one.event.call in ended:
-                ended.pop(one.event.call).set_result(None)
 
-    service.engine.followers.append(follow)  # type: ignore[arg-type]  # a list is a sequence
+@asynccontextmanager
+async def listening() -> AsyncIterator[str]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "simulations.bench.listener", str(port))
     try:
-        await _prepare(service)
-        started, cpu = time.perf_counter(), _cpu_s()
-        until = started + seconds
-        counts = await asyncio.gather(*(_agent(service, f"agent{n}", until, ended) for n in range(1, AGENTS + 1)))
-        elapsed, used = time.perf_counter() - started, _cpu_s() - cpu
-        await service.engine.submit(REF, Stop(at=_now(service), by="bench"))
-        return sum(counts) / elapsed, sum(counts) / used
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    await _shown(f"http://127.0.0.1:{port}/")
+                    break
+                except aiohttp.ClientConnectionError:
+                    await asyncio.sleep(LOOK_EVERY_S)
+        yield f"http://127.0.0.1:{port}/"
     finally:
-        await service.stop()
+        process.terminate()
+        await process.wait()
 
 
-async def _prepare(service: Service) -> None:
-    engine = service.engine
-    settings = CampaignSettings(
-        dispositions=(Disposition(code="again", final=False),), max_lines=AGENTS, stop_when_completed=False
-    )
-    create = Create(at=_now(service), by="bench", ref=REF, name=REF, mode=Mode.PREVIEW, settings=settings)
-    await engine.create(create)
-    people = tuple(
-        NewContact(f"{REF}:{n}", Person(f"{REF}:{n}", Details(numbers=(f"6{n:07}",)))) for n in range(CONTACTS)
-    )
-    await engine.add_contacts(REF, AddContacts(at=_now(service), by="bench", contacts=people))
-    for n in range(1, AGENTS + 1):
-        name = f"agent{n}"
-        await engine.submit(
-            REF,
-            Allocate(
-                at=_now(service),
-                by="bench",
-                agent=name,
-                phone=name,
-                line=Line.NAILED,
-                default_state=DefaultState.AVAILABLE,
-                weight=1,
-            ),
-        )
-    while not engine.claims.pbx_up:
-        await asyncio.sleep(0.01)
-    await engine.submit(REF, Start(at=_now(service), by="bench"))
-    while engine.campaigns[REF].book.campaign.status is not Status.RUNNING:
-        await asyncio.sleep(0.01)
+async def _shown(url: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        shown: dict[str, Any] = await answer.json()
+        return shown
 
 
-async def _agent(service: Service, name: str, until: float, ended: dict[str, asyncio.Future[None]]) -> int:
-    engine, chance, count = service.engine, service.engine.chance, 0
-    while time.perf_counter() < until:
-        now = _now(service)
-        held = await engine.submit(REF, Next(at=now, agent=name, reservation=chance.new_id(), token=chance.new_id()))
-        if isinstance(held, NoContact):
-            await asyncio.sleep(0.01)
-            continue
-        call = chance.new_id()
-        over = ended[call] = asyncio.get_running_loop().create_future()
-        dial = Dial(
-            at=now, agent=name, reservation=held.id, token=held.token, number=None, call=call, leg=chance.new_id()
-        )
-        await engine.submit(REF, dial)
-        await over
-        count += 1
-        dispose = Dispose(at=_now(service), agent=name, reservation=held.id, token=held.token, disposition="again")
-        await engine.submit(REF, dispose)
-    return count
+async def _delivered(url: str) -> int:
+    """How many notifications came, once the last one has."""
+    async with asyncio.timeout(DELIVERED_WITHIN_S):
+        while not (shown := await _shown(url))["stopped"]:
+            await asyncio.sleep(LOOK_EVERY_S)
+    return int(shown["received"])
 
 
-def _now(service: Service) -> int:
-    return service.engine.clock.now_ms()
-
-
-def _cpu_s() -> float:
-    used = os.times()
-    return used.user + used.system
+def measure(scale: Scale, say: Say) -> Figures:
+    made = Rounds()
+    crowd = Crowd(agents=scale.of(100, 10), contacts=scale.of(20_000, 100))
+    for _ in range(scale.rounds):
+        told = asyncio.run(attempts(scale.seconds, crowd, BATCH_ITEMS))
+        made.add("attempts_per_core_s", "told in batches", "/CPU s", told.attempts / told.cpu_s)
+        made.add("attempts_s", "attempts, told in batches", "/s", told.attempts / told.seconds)
+        made.add("attempts_notifications", "notifications an attempt", "", told.told / told.attempts)
+        untold = asyncio.run(attempts(scale.seconds, crowd, None))
+        made.add("attempts_per_core_s_untold", "nobody listens", "/CPU s", untold.attempts / untold.cpu_s)
+        made.add("attempts_s_untold", "attempts, nobody listens", "/s", untold.attempts / untold.seconds)
+        singly = asyncio.run(attempts(scale.seconds, crowd, 0))
+        made.add("attempts_per_core_s_singly", "a request each", "/CPU s", singly.attempts / singly.cpu_s)
+        made.add("attempts_backlog_s_singly", "delivered so long after, a request each", "s", singly.backlog_s)
+        say(made.last("attempts_per_core_s", "attempts_per_core_s_untold", "attempts_per_core_s_singly"))
+    return made.figures
