@@ -1,9 +1,7 @@
 """The whole service, put together: every part in one process, opened in order and let go of in the reverse."""
 
 import asyncio
-import os
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -236,7 +234,6 @@ async def open_log_store(settings: Settings) -> Store:
     return await open_store(
         settings.store.url,
         Codec(LogEvent),
-        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",  # in containers every pid may be 1
         lease_ttl_ms=settings.store.lease_ttl_ms,
         archive=Path(settings.retention.archive_folder),
     )

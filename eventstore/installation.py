@@ -1,7 +1,6 @@
 """One installation's logs behind one URL: what the engine and its followers are given."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from eventstore.codec import Codec
 from eventstore.inspection import Report
 from eventstore.log import Log, learn_keys, read
 from eventstore.memory import MemoryStore
+from eventstore.owner import this_process
 from eventstore.postgres import PostgresStore
 from eventstore.snapshot import Parts, new_key, seal_parts, subject_of
 from eventstore.sqlite import SqliteStore
@@ -159,7 +159,7 @@ async def open_store(
 
     Raises StoreUnavailable, ValueError.
     """
-    owner = owner or secrets.token_hex(8)
+    owner = owner or this_process()
     scheme, _, rest = url.partition(":")
     segments: SegmentStore
     if scheme == "memory":

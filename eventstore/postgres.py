@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 
 from engine.ports import KeptAnswer, StoreUnavailable, Unreadable
+from eventstore.owner import is_dead
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Segment
 
@@ -35,9 +36,10 @@ SHUT = (
 ACQUIRE = """
 insert into es_log as held values ($1, 1, $2, now() + $3::bigint * interval '1 ms', 0, 0, '')
 on conflict (log) do update set epoch = held.epoch + 1, owner = excluded.owner, until = excluded.until
-where held.until <= now() or held.owner = excluded.owner
+where held.until <= now() or held.owner in (excluded.owner, $4)
 returning epoch, seq, pos, hash
 """
+"""$4: who is known to be dead, or the new owner again."""
 RENEW = "update es_log set until = now() + $3::bigint * interval '1 ms' where log = $1 and epoch = $2"
 RELEASE = "update es_log set until = now() where log = $1 and epoch = $2"
 APPEND = """
@@ -115,7 +117,11 @@ class PostgresStore:
 
     async def acquire(self, log: str, owner: str, ttl_ms: int) -> Head | None:
         async with self._connection() as connection:
-            row = await connection.fetchrow(ACQUIRE, log, owner, ttl_ms)
+            row = await connection.fetchrow(ACQUIRE, log, owner, ttl_ms, owner)
+            if row is None:
+                former = await connection.fetchval("select owner from es_log where log = $1", log)
+                if former and is_dead(former):  # so a restart after a crash needn't wait for its leases to end
+                    row = await connection.fetchrow(ACQUIRE, log, owner, ttl_ms, former)
         return Head(*row) if row else None
 
     async def renew(self, log: str, epoch: int, ttl_ms: int) -> bool:

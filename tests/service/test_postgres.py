@@ -35,6 +35,7 @@ __all__ = ["receiver"]
 
 DESKS = ("agent1", "agent2", "agent3", "agent4")
 CRASHES = 3
+LONG_LEASE_MS = 600_000
 
 numbers = itertools.count(1)
 
@@ -277,10 +278,10 @@ async def test_EX_02_an_outage_that_outlasts_the_patience_is_told_and_the_proces
     assert await whole(fragile.url, "spring", pbx) == live
 
 
-def process(folder: Path, url: str, pbx: SimulatedPbx) -> EngineProcess:
+def process(folder: Path, url: str, pbx: SimulatedPbx, lease_ttl_ms: int = 1_000) -> EngineProcess:
     ami: dict[str, Any] = {"port": pbx.port, "username": pbx.username, "secret": pbx.secret}
     settings: dict[str, dict[str, Any]] = {
-        "store": {"url": url, "lease_ttl_ms": 1_000},
+        "store": {"url": url, "lease_ttl_ms": lease_ttl_ms},
         "ami": {**ami, "reconnect_min_ms": 50, "reconnect_max_ms": 200},
         "dialing": {"trunks": ["carrier"]},
     }
@@ -326,6 +327,27 @@ async def test_EX_02_a_standby_takes_over_when_the_owner_is_killed(
         await first.kill()
         await second.kill()
     await whole(postgres_url, "spring", pbx)
+
+
+async def test_EX_02_a_restart_after_a_kill_waits_for_no_lease_and_a_start_beside_one_that_is_frozen_does(
+    postgres_url: str, tmp_path: Path, pbx: SimulatedPbx
+) -> None:
+    """Given leases that last longer than this test, then the kernel's word that their owner is dead is enough; no other is."""
+    first, second = (process(tmp_path / name, postgres_url, pbx, LONG_LEASE_MS) for name in ("first", "second"))
+    try:
+        await first.start()
+        await first.kill()
+        await first.start()
+        first.signal(signal.SIGSTOP)
+        standby = asyncio.create_task(second.start())
+        await asyncio.wait([standby], timeout=3)
+        assert not standby.done()
+        first.signal(signal.SIGCONT)
+        await first.kill()
+        await standby
+    finally:
+        await first.kill()
+        await second.kill()
 
 
 async def status(manager: Client, call: str, wanted: str) -> None:
