@@ -5,6 +5,7 @@ UV_VERSION := 0.13.9
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 300
+COUNT ?= 1000
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -12,13 +13,13 @@ TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof ordeal fuzz bench lock format clean \
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof sequences ordeal fuzz bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  ARGS='...' is handed on to demo, bench, ordeal, test, requirements and serve."
+	@echo "  ARGS='...' is handed on to demo, bench, ordeal, sequences, test, requirements and serve."
 
 setup: $(VENV_STAMP) ## tools and environment only
 	@:
@@ -60,6 +61,9 @@ requirements: $(VENV_STAMP) ## every requirement, its tests and their results
 
 proof: $(VENV_STAMP) ## many simulated worlds full of faults, nothing lost or doubled: SEEDS=10000 is the long one
 	@$(BIN)/python -m simulations proof --seeds $(SEEDS) $(ARGS)
+
+sequences: $(VENV_STAMP) ## random orders of commands in virtual time, judged by the requirements: COUNT=10000 is the long one
+	@$(BIN)/python -m simulations sequences --count $(COUNT) $(ARGS)
 
 fuzz: $(VENV_STAMP) ## hostile input of every kind, drawn anew: ARGS is cases for each fuzzer (2000)
 	@FUZZ_EXAMPLES=$(or $(ARGS),2000) $(BIN)/python -m pytest -q tests/hostile

@@ -19,6 +19,7 @@ app.command("simulations.whatif.command:main", name="what-if")
 app.command("simulations.states:main", name="states")
 app.command("simulations.splits:main", name="splits")
 app.command("simulations.settings:main", name="settings")
+app.command("simulations.sequence.command:main", name="sequences")
 
 if __name__ == "__main__":
     app()

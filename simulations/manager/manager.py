@@ -62,9 +62,21 @@ class CampaignManager:
         if self.rows[ref].state not in ("created", "stopped", "deleted"):
             await self.stop(ref)
             await self.until(ref, lambda row: row.state == "stopped")
-        if self.rows[ref].state != "deleted":
+        while self.rows[ref].state != "deleted":
+            await self._delete_what_is_stopped(ref)
+
+    async def _delete_what_is_stopped(self, ref: str) -> None:
+        """What was told may be older than the last click: a campaign that was just started is stopped once more."""
+        known = self.rows[ref].seq
+        try:
             await self._client.call("DELETE", f"/v1/campaigns/{ref}")
-            await self.until(ref, lambda row: row.state == "deleted")
+        except Problem as problem:
+            if problem.code != "campaign-not-stopped":
+                raise
+            await self.stop(ref)
+            await self.until(ref, lambda row: row.state == "stopped" and row.seq > known)
+            return
+        await self.until(ref, lambda row: row.state == "deleted")
 
     async def _click(self, method: str, ref: str, body: dict[str, Any] | None) -> str:
         try:

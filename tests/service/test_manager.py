@@ -132,6 +132,26 @@ async def _asked(client: Client, method: str, path: str, body: Any) -> str:
     return ""
 
 
+async def test_TF_16_the_recipe_removes_what_was_started_a_moment_ago(service: World) -> None:
+    """Given a table that still says stopped, for the start hasn't been told of yet."""
+    await service.campaign("spring", FAR[:3])
+    async with at_work(service.manager) as manager:
+        assert await manager.start("spring") == ""
+        await manager.until("spring", lambda row: row.state == "running")
+        assert await manager.stop("spring") == ""
+        await manager.until("spring", lambda row: row.state == "stopped")
+    late = CampaignManager(service.manager)
+    late.judge = manager.judge
+    assert await late.start("spring") == ""
+    assert late.rows["spring"].state == "stopped"
+    removing = asyncio.create_task(late.remove("spring"))
+    await service.told("spring", "campaign.status", times=2, state="stopping")
+    following = asyncio.create_task(late.follow())
+    await removing
+    following.cancel()
+    assert (late.rows["spring"].state, late.judge.faults) == ("deleted", [])
+
+
 @pytest.mark.slow
 async def test_TF_06_TF_37_TF_38_EX_02_a_manager_follows_through_every_kill_and_misses_nothing(tmp_path: Path) -> None:
     """What was taken before the kill is told after it; the engine dies between the answer and what it leads to."""
