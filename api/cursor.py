@@ -8,7 +8,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from hmac import compare_digest
 from typing import TypeVar
 
@@ -42,13 +42,24 @@ def bad_cursor() -> Problem:
     return Problem(400, "bad-cursor", "this is no cursor that this list gave out", "after")
 
 
-def page(rows: Iterable[T], key: Callable[[T], str], after: str, limit: int) -> tuple[list[T], str | None]:
+def page(
+    rows: Iterable[T], key: Callable[[T], str], after: str, limit: int, *, newest_first: bool = False
+) -> tuple[list[T], str | None]:
     """The next rows by their keys, and the key behind which the page after them begins; None where there is none.
 
     Rows may come and go between two pages: none is shown twice, and none that was there all the time is left out.
+    `newest_first`: the highest keys, which begin with a time, come first; what is new meanwhile is before the first page.
     """
-    found = nsmallest(limit + 1, (one for one in rows if key(one) > after), key=key)
+    if newest_first:
+        found = nlargest(limit + 1, (one for one in rows if not after or key(one) < after), key=key)
+    else:
+        found = nsmallest(limit + 1, (one for one in rows if key(one) > after), key=key)
     return found[:limit], key(found[limit - 1]) if len(found) > limit else None
+
+
+def moment(at: int, name: str) -> str:
+    """A key by time (epoch ms), and by name within it."""
+    return f"{at:016}/{name}"
 
 
 def _check(address: str, value: bytes) -> bytes:

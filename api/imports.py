@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
-from api import view
+from api import cursor, view
 from api.edition import edition_of
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, HEX_ID, REF, Answer, Call, Media, Ref, Route, reply, roles
+from api.route import AGENT_ID, HEX_ID, REF, Answer, Call, Media, Pages, Ref, Route, reply, roles
 from api.token import Role
 from engine.core.contact import Priority
 from engine.core.directory import PutMapping, PutTag, RemoveMapping, RemoveTag
@@ -52,7 +52,7 @@ class UploadOptions(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(max_length=MAX_FILE_NAME_CHARS)] = ""
 
 
-class OfCampaign(msgspec.Struct, forbid_unknown_fields=True):
+class OfCampaign(Pages, forbid_unknown_fields=True):
     campaign: Annotated[str, msgspec.Meta(max_length=100)] | None = None
 
 
@@ -74,6 +74,7 @@ class ImportLine(msgspec.Struct, kw_only=True):
 
 class ImportList(msgspec.Struct, kw_only=True):
     imports: list[ImportLine]
+    next: view.Next
 
 
 class RowFault(msgspec.Struct, kw_only=True):
@@ -146,6 +147,7 @@ class MappingSeen(MappingShown, kw_only=True):
 
 class Mappings(msgspec.Struct, kw_only=True):
     mappings: list[MappingShown]
+    next: view.Next
     as_of: view.DirectoryPosition
 
 
@@ -156,6 +158,7 @@ class Tag(msgspec.Struct, kw_only=True):
 
 class Tags(msgspec.Struct, kw_only=True):
     tags: list[str]
+    next: view.Next
     as_of: view.DirectoryPosition
 
 
@@ -201,12 +204,20 @@ def _named(call: Call) -> str:
 
 
 async def listing(call: Call) -> web.Response:
+    """The newest first."""
     wanted = call.query(OfCampaign).campaign
 
     def visible(campaign: str) -> bool:
         return wanted in (None, campaign) and call.may_see(campaign, call.engine.campaigns.get(campaign))
 
-    return reply({"imports": call.service.imports.listing(visible)})
+    rows, following = cursor.page(
+        call.service.imports.listing(visible),
+        lambda one: f"{one['created_at']}/{one['id']}",
+        call.after(),
+        call.limit(),
+        newest_first=True,
+    )
+    return reply({"imports": rows, "next": call.cursor(following)})
 
 
 async def show(call: Call) -> web.Response:
@@ -256,9 +267,11 @@ def _unbound(call: Call) -> None:
 
 
 async def mappings(call: Call) -> web.Response:
+    """In the order of their names."""
     known = call.engine.directory.mappings
-    rows = [MappingShown(name=name, columns=columns) for name, columns in known.items()]
-    return reply(Mappings(mappings=rows, as_of=call.engine.directory_position))
+    shown, following = cursor.page(known, str, call.after(), call.limit())
+    rows = [MappingShown(name=name, columns=known[name]) for name in shown]
+    return reply(Mappings(mappings=rows, next=call.cursor(following), as_of=call.engine.directory_position))
 
 
 async def show_mapping(call: Call) -> web.Response:
@@ -293,7 +306,9 @@ async def remove_mapping(call: Call) -> web.Response:
 
 
 async def tags(call: Call) -> web.Response:
-    return reply(Tags(tags=list(call.engine.directory.tags), as_of=call.engine.directory_position))
+    """In the order of their names."""
+    shown, following = cursor.page(call.engine.directory.tags, str, call.after(), call.limit())
+    return reply(Tags(tags=shown, next=call.cursor(following), as_of=call.engine.directory_position))
 
 
 async def show_tag(call: Call) -> web.Response:
@@ -376,7 +391,7 @@ ROUTES = [
             "import-removal-unconfirmed",
         ),
     ),
-    Route("GET", "/v1/mappings", mappings, MANAGERS, "List column mappings", {200: Mappings}),
+    Route("GET", "/v1/mappings", mappings, MANAGERS, "List column mappings", {200: Mappings}, query=Pages),
     Route(
         "GET",
         MAPPING,
@@ -405,7 +420,7 @@ ROUTES = [
         {204: None},
         problems=("unknown-mapping",),
     ),
-    Route("GET", "/v1/tags", tags, MANAGERS, "List tags", {200: Tags}),
+    Route("GET", "/v1/tags", tags, MANAGERS, "List tags", {200: Tags}, query=Pages),
     Route("GET", LABEL, show_tag, MANAGERS, "Show a tag", {200: Tag}, problems=("unknown-tag",)),
     Route("PUT", LABEL, put_tag, MANAGERS, "Put a tag", {201: Tag, 200: Tag}, problems=("too-many-tags",)),
     Route("DELETE", LABEL, remove_tag, MANAGERS, "Remove a tag", {204: None}, problems=("unknown-tag",)),

@@ -3,8 +3,8 @@
 import msgspec
 from aiohttp import web
 
-from api import view
-from api.route import Call, Route, reply, roles
+from api import cursor, view
+from api.route import Call, Pages, Route, reply, roles
 from api.token import Role
 from engine.core.campaign import Status
 from engine.core.retention import archiving, outlook
@@ -41,6 +41,9 @@ class Outlook(msgspec.Struct, kw_only=True):
     clean_after_days: int
     archive_after_days: int
     campaigns: list[Cleaning]
+    """Those that are due first; those that stay come last."""
+    next: view.Next
+    """Of `campaigns`."""
     archiving: list[Archiving]
     """Deleted campaigns whose logs are in the store: up to 1,000, the soonest first."""
     archived: int
@@ -68,19 +71,25 @@ async def show(call: Call) -> web.Response:
             as_of=running.actor.log.position,
         )
         rows.append((ahead.due_at, row))
-    rows.sort(key=lambda one: (not one[0], one[0]))
+    shown, following = cursor.page(rows, _place, call.after(), call.limit())
     gone = {ref: at for ref, at in call.engine.directory.retired.items() if call.may_see(ref, None)}
     archived = call.engine.directory.archives.archived.keys() & gone.keys()
     return reply(
         Outlook(
             clean_after_days=rule.clean_after_days,
             archive_after_days=rule.archive_after_days,
-            campaigns=[row for _, row in rows],
+            campaigns=[row for _, row in shown],
+            next=call.cursor(following),
             archiving=_archiving(call, {ref: at for ref, at in gone.items() if ref not in archived}),
             archived=len(archived),
             as_of=call.engine.directory_position,
         )
     )
+
+
+def _place(one: tuple[int, Cleaning]) -> str:
+    due_at, row = one
+    return ("due/" if due_at else "stays/") + cursor.moment(due_at, row.campaign)
 
 
 def _archiving(call: Call, deleted: dict[str, int]) -> list[Archiving]:
@@ -101,5 +110,13 @@ def _archiving(call: Call, deleted: dict[str, int]) -> list[Archiving]:
 
 
 ROUTES = [
-    Route("GET", "/v1/retention", show, READERS, "Show what will be cleaned and archived, and when", {200: Outlook})
+    Route(
+        "GET",
+        "/v1/retention",
+        show,
+        READERS,
+        "Show what will be cleaned and archived, and when",
+        {200: Outlook},
+        query=Pages,
+    )
 ]

@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from api import view
+from api import cursor, view
 from api.problem import Problem, invalid
-from api.route import Call, Route, reply, roles
+from api.route import Call, Pages, Route, reply, roles
 from api.token import Role
 from engine.core.revocation import RevocationEvent, RevokeSubject, RevokeToken, TokenRevoked
 
@@ -32,12 +32,14 @@ class Revoked(msgspec.Struct, kw_only=True):
 
 class AllRevoked(msgspec.Struct, kw_only=True):
     revoked: list[Revoked]
-    """Those under which tokens may still live."""
+    """Those under which tokens may still live, the newest first."""
+    next: view.Next
     as_of: view.DirectoryPosition
 
 
 async def revoke(call: Call) -> web.Response:
-    """From the next request on, and of streams that are open with the next notification or heartbeat."""
+    """From the next request on, and of streams that are open with the next notification or heartbeat. Answers with the list's
+    first page."""
     _unbound(call)
     body = await call.body(Revoking)
     match body.jti, body.subject:
@@ -47,17 +49,25 @@ async def revoke(call: Call) -> web.Response:
             await call.engine.direct(RevokeSubject(at=call.at, by=call.by, subject=subject))
         case _:
             raise invalid("jti", "either a jti or a subject is expected")
-    return _all(call)
+    return _listed(call, "")
 
 
 async def show(call: Call) -> web.Response:
+    """The newest first."""
     _unbound(call)
-    return _all(call)
+    return _listed(call, call.after())
 
 
-def _all(call: Call) -> web.Response:
+def _listed(call: Call, after: str) -> web.Response:
     engine = call.engine
-    return reply(AllRevoked(revoked=[_shown(one) for one in engine.directory.revoked], as_of=engine.directory_position))
+    rows, following = cursor.page(engine.directory.revoked, _place, after, call.limit(), newest_first=True)
+    # A cursor is of its list's address, whichever way the list was asked for.
+    next_ = None if following is None else cursor.written(REVOKED, following)
+    return reply(AllRevoked(revoked=[_shown(one) for one in rows], next=next_, as_of=engine.directory_position))
+
+
+def _place(one: RevocationEvent) -> str:
+    return cursor.moment(one.at, one.jti if isinstance(one, TokenRevoked) else f"~{one.subject}")
 
 
 def _shown(one: RevocationEvent) -> Revoked:
@@ -73,8 +83,9 @@ def _unbound(call: Call) -> None:
         raise Problem(403, "forbidden", "a token that is bound to campaigns, agents or systems can't revoke others")
 
 
+REVOKED = "/v1/tokens/revoked"
 ROUTES = [
-    Route("GET", "/v1/tokens/revoked", show, KEEPERS, "List what is revoked", {200: AllRevoked}),
+    Route("GET", REVOKED, show, KEEPERS, "List what is revoked", {200: AllRevoked}, query=Pages),
     Route(
         "POST",
         "/v1/tokens/revoke",

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from api import view
+from api import cursor, view
 from api.call import Nothing
 from api.edition import edition_of
 from api.moment import epoch_ms
 from api.problem import Problem, invalid
-from api.route import AGENT_ID, Accepted, Call, Page, Ref, Route, reply, roles, taken
+from api.route import AGENT_ID, MAX_PAGE_ROWS, Accepted, Call, Pages, Ref, Route, reply, roles, taken
 from api.token import Role
 from engine.core.webhook import PutWebhook, RemoveWebhook, RotateWebhook, WebhookPut
 from engine.ports import BadCursor, Delivery, Lane, WebhookReport
@@ -68,7 +68,7 @@ class Trial(msgspec.Struct, forbid_unknown_fields=True):
     type: TypeName
 
 
-class Attempts(Page, forbid_unknown_fields=True):
+class Attempts(Pages, forbid_unknown_fields=True):
     notification: Annotated[str, msgspec.Meta(max_length=400)] = ""
     """The id of the one whose attempts are wanted; empty is all."""
 
@@ -100,6 +100,7 @@ class WebhookShown(msgspec.Struct, kw_only=True):
 
 class Webhooks(msgspec.Struct, kw_only=True):
     webhooks: list[WebhookShown]
+    next: view.Next
 
 
 class DeliveryShown(msgspec.Struct, kw_only=True):
@@ -122,6 +123,7 @@ class DeliveryShown(msgspec.Struct, kw_only=True):
 
 class Deliveries(msgspec.Struct, kw_only=True):
     deliveries: list[DeliveryShown]
+    next: view.Next
 
 
 async def put(call: Call) -> web.Response:
@@ -237,8 +239,11 @@ async def show(call: Call) -> web.Response:
 
 
 async def listing(call: Call) -> web.Response:
+    """In the order of their ids."""
     _unbound(call)
-    return reply(Webhooks(webhooks=[_shown(call, one) for one in call.engine.directory.webhooks.values()]))
+    known = call.engine.directory.webhooks.values()
+    shown, following = cursor.page(known, lambda one: one.id, call.after(), call.limit())
+    return reply(Webhooks(webhooks=[_shown(call, one) for one in shown], next=call.cursor(following)))
 
 
 async def delete(call: Call) -> web.Response:
@@ -275,8 +280,13 @@ async def rotate(call: Call) -> web.Response:
 async def deliveries(call: Call) -> web.Response:
     """The newest attempts, newest first, as far as the service remembers them since it started."""
     known, query = _known(call), call.query(Attempts)
-    found = call.service.feed.deliveries(known.id, query.limit, query.notification)
-    return reply(Deliveries(deliveries=[_delivery(one) for one in found]))
+    found = call.service.feed.deliveries(known.id, MAX_PAGE_ROWS, query.notification)
+    rows, following = cursor.page(found, _place, call.after(), query.limit, newest_first=True)
+    return reply(Deliveries(deliveries=[_delivery(one) for one in rows], next=call.cursor(following)))
+
+
+def _place(one: Delivery) -> str:
+    return cursor.moment(one.at, f"{one.attempt:06}/{one.notification}")
 
 
 def _delivery(one: Delivery) -> DeliveryShown:
@@ -331,7 +341,7 @@ async def _try_out(call: Call, known: WebhookPut, type_: str) -> web.Response:
 WEBHOOK = "/v1/webhooks/{webhook}"
 UNKNOWN = ("unknown-webhook",)
 ROUTES = [
-    Route("GET", "/v1/webhooks", listing, MANAGERS, "List webhooks", {200: Webhooks}),
+    Route("GET", "/v1/webhooks", listing, MANAGERS, "List webhooks", {200: Webhooks}, query=Pages),
     Route(
         "PUT",
         WEBHOOK,

@@ -25,6 +25,7 @@ MOST_TURNS = 400
 PATIENCE_S = 120
 """A death that waits for a commit, when nobody does anything, is called off after so long."""
 VANISHED_S = 1_800
+GONE_AFTER_S = 360
 LOOK_EVERY_S = 5
 
 
@@ -42,6 +43,8 @@ class Storm:
     def work(self) -> list[Coroutine[Any, Any, None]]:
         rates = msgspec.structs.asdict(self.world.scenario.faults)
         strikes = [self._now_and_then(name, per_hour) for name, per_hour in rates.items() if per_hour]
+        gone_h = self.world.scenario.receiver_gone_h
+        strikes += [self._receiver_goes(gone_h)] if gone_h else []
         return strikes if self._death is None else [*strikes, self._die_once(self._death)]
 
     async def _die_once(self, death: Death) -> None:
@@ -210,3 +213,8 @@ class Storm:
     async def _receiver_troubles(self, chance: Random) -> bool:
         self.world.receiver.trouble(chance.choice(list(Trouble)), chance.uniform(*SPELL_S))
         return True
+
+    async def _receiver_goes(self, for_h: float) -> None:
+        """However its other troubles begin and end meanwhile."""
+        await asyncio.sleep(GONE_AFTER_S)
+        self.world.receiver.go(for_h * 3_600)

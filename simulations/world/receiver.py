@@ -53,13 +53,17 @@ class Receiver:
         """Notifications that came, and came again; requests that failed."""
         self._seen: set[str] = set()
         self._told, self._now_s, self._chance = told, now_s, chance
-        self._trouble, self._until_s = Trouble.AWAY, 0.0
+        self._trouble, self._until_s, self._back_s = Trouble.AWAY, 0.0, 0.0
 
     def trouble(self, kind: Trouble, for_s: float) -> None:
         self._trouble, self._until_s = kind, self._now_s() + for_s
 
+    def go(self, for_s: float) -> None:
+        """Away, whatever other troubles begin and end meanwhile."""
+        self._back_s = self._now_s() + for_s
+
     def spare(self) -> None:
-        self._until_s = 0
+        self._until_s = self._back_s = 0
 
     def _take(self, one: Notification) -> None:
         if one.id in self._seen:
@@ -69,8 +73,14 @@ class Receiver:
             self.new += 1
         self._told(one)
 
+    def _present(self) -> Trouble | None:
+        now_s = self._now_s()
+        if now_s < self._back_s:
+            return Trouble.AWAY
+        return self._trouble if now_s < self._until_s else None
+
     async def take(self, body: bytes) -> Answer:
-        trouble = self._trouble if self._now_s() < self._until_s else None
+        trouble = self._present()
         await asyncio.sleep(self._chance.uniform(*USUAL_S))
         if trouble in (None, Trouble.FORGETTING, Trouble.STALLED):
             for one in _notifications(body):

@@ -96,10 +96,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     name: str
-    hours: Annotated[float, msgspec.Meta(gt=0, le=24)] = 1
+    hours: Annotated[float, msgspec.Meta(gt=0, le=48)] = 1
     contacts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
     campaigns: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     """Agents and contacts are dealt to them in turn."""
+    receiver_gone_h: Annotated[float, msgspec.Meta(ge=0, le=48)] = 0
+    """From a tenth of an hour after the beginning on, nobody answers for so long where notifications go."""
     agents: Agents = Agents()
     callees: Callees = Callees()
     rules: Rules = Rules()

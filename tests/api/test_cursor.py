@@ -8,10 +8,22 @@ from hypothesis import strategies as st
 
 from api import cursor
 from api.problem import Problem
+from tests.adapters.importer.files import csv_of
 from tests.api.asking import ask, problem
 from tests.world import World
 
-LISTS = {"/v1/campaigns": "campaigns", "/v1/agents": "agents", "/v1/external/suite": "ids"}
+LISTS = {
+    "/v1/campaigns": "campaigns",
+    "/v1/agents": "agents",
+    "/v1/external/suite": "ids",
+    "/v1/mappings": "mappings",
+    "/v1/tags": "tags",
+    "/v1/retention": "campaigns",
+    "/v1/imports": "imports",
+}
+NEWEST_FIRST = {"/v1/tokens/revoked": "revoked"}
+LIVING = {"/v1/webhooks": ("webhooks", "id"), "/v1/webhooks/hook0/deliveries": ("deliveries", "at")}
+"""What they show goes on changing."""
 ROWS = 5
 
 
@@ -30,12 +42,26 @@ async def test_every_list_that_grows_comes_in_pages(service: World) -> None:
     for one in range(ROWS):
         await service.campaign(f"c{one}", [], agents=(f"agent{one}",))
         await service.manager.call("PUT", f"/v1/external/suite/agent/7ü{one}", {"ref": f"agent{one}"})
-    for path, field in LISTS.items():
+        await service.admin.call("PUT", f"/v1/webhooks/hook{one}", {"url": "http://127.0.0.1:9/"})
+        await service.admin.call("PUT", f"/v1/mappings/map{one}", {"columns": {"Phone": "number1"}})
+        await service.admin.call("PUT", f"/v1/tags/tag{one}")
+        await service.admin.call("POST", "/v1/tokens/revoke", {"subject": f"gone{one}"})
+        await service.admin.call("POST", "/v1/webhooks/hook0/ping", {})
+        raw, headers = csv_of(("number1",), ("+573105822141",)), {"Content-Type": "text/csv"}
+        path = f"/v1/imports?campaign=c0&mode=add&name={one}.csv"
+        assert (await ask(service, "POST", path, raw=raw, headers=headers)).status == 202
+    for path, field in {**LISTS, **NEWEST_FIRST}.items():
         found = await pages(service, path, field)
-        assert [len(one) for one in found] == [2, 2, 1]
+        assert all(len(one) == 2 for one in found[:-1])
+        assert len(found) == 3, path
         rows = [one for page in found for one in page]
         assert rows == (await ask(service, "GET", path)).body[field]
         assert len(rows) == ROWS
+    for path, (field, key) in LIVING.items():
+        found = await pages(service, path, field)
+        told = [one[key] for page in found for one in page]  # type: ignore[index]
+        assert told == sorted(told, reverse=key == "at")
+        assert len(told) >= ROWS
 
 
 async def test_rows_that_come_and_go_between_two_pages_hide_no_other(service: World) -> None:

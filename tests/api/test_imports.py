@@ -361,7 +361,7 @@ async def test_an_option_that_cannot_be_is_named(spring: World, options: dict[st
     answer = await upload(spring, rows(1), **options)
     problem(answer, 422, "invalid-request")
     assert answer.fields == [field]
-    assert (await ask(spring, "GET", "/v1/imports")).body == {"imports": []}
+    assert (await ask(spring, "GET", "/v1/imports")).body == {"imports": [], "next": None}
 
 
 async def test_what_is_not_there_or_of_another_kind(spring: World) -> None:

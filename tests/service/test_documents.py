@@ -213,7 +213,7 @@ async def shell(block: Block, world: World, folder: Path) -> None:
 async def printed(child: asyncio.subprocess.Process) -> str:
     """What it prints until it ends well; one that doesn't end is ended."""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             told, _ = await child.communicate()
     finally:
         if child.returncode is None:
