@@ -62,6 +62,10 @@ class Merger:
         self._new_feed_id = new_feed_id
         self._pending: dict[str, list[Recorded] | None] = {}
         self._pending_events = 0
+        self._heard: set[str] = set()
+        """Logs that there was news of since the last sweep."""
+        self._silent: list[str] = []
+        """Logs that a sweep has still to look at."""
         self._arrived = asyncio.Event()
         self._finishing = False
         self._log: EventLog | None = None
@@ -106,6 +110,7 @@ class Merger:
         """Durable events of a log, in its order; logs that clients aren't told of are passed over. Never blocks."""
         if not is_told(name) or not recorded:
             return
+        self._heard.add(name)
         known = self._pending.setdefault(name, [])
         if known is None:
             pass  # to be read from the store anyway
@@ -123,12 +128,14 @@ class Merger:
         sweep_at = loop.time() + self._limits.sweep_ms / 1_000
         while not self._finishing:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(sweep_at):
+                async with asyncio.timeout_at(loop.time() if self._silent else sweep_at):
                     await self._arrived.wait()
             if loop.time() >= sweep_at:
                 await self._sweep()
                 sweep_at = loop.time() + self._limits.sweep_ms / 1_000
             await self._flush()
+            if self._silent:  # one at a time: to look at hundreds takes seconds, and news doesn't wait for that
+                await self._merge_stored(self._silent.pop())
 
     def finish(self) -> None:
         """End `run` once everything that was handed over is merged."""
@@ -163,13 +170,18 @@ class Merger:
         return fresh if follows else None
 
     async def _sweep(self) -> None:
-        """A hint can be lost with the actor that would have given it: look at every open log now and then."""
+        """A hint can be lost with the actor that would have given it: look at every open log that is silent.
+
+        Where there was news a lost hint is found by the next one, which doesn't continue what is merged.
+        """
+        heard, self._heard = self._heard, set()
         try:
-            for name in await self._store.logs():
-                if is_told(name) and (name == NOTICES_LOG or self._is_open(name)):
-                    self._pending.setdefault(name, None)
+            names = await self._store.logs()
         except StoreUnavailable as error:
             log.warning("feed: the store is unavailable", error=str(error))
+            return
+        open_ = (name for name in names if is_told(name) and (name == NOTICES_LOG or self._is_open(name)))
+        self._silent = [name for name in open_ if name not in heard]
 
     async def _merge_stored(self, name: str) -> None:
         delay_ms = STORE_RETRY_MIN_MS

@@ -19,7 +19,7 @@ from engine.core.webhook import WebhookPut, secrets_in
 SECRET_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
 SECRET_BYTES = SEED_BYTES = 32
 MAX_KEYS_KEPT = 4_096
-"""Signing keys that stay ready for use."""
+"""Secrets and signing keys that stay ready for use."""
 
 
 class UnusableSecret(ValueError):
@@ -72,6 +72,7 @@ def public_key(signing_key: str) -> str:
     return PUBLIC_PREFIX + _base64(raw)
 
 
+@lru_cache(MAX_KEYS_KEPT)
 def _key(secret: str) -> bytes:
     key = _bytes(secret, SECRET_PREFIX)
     if not key:

@@ -6,14 +6,18 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.abc import AbstractResolver
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from adapters.outward.exchange import Reply, exchange, request_of
 from adapters.outward.target import TargetRefused, Targets
 from engine.core.template import Origin
 from engine.ports import Clock
 
 KEEP_ALIVE_S = 60
+MAX_DESTINATIONS = 4_096
+"""Origins whose description is kept."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class Sender:
         self._targets = targets
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
+        self._destinations: dict[URL, aiohttp.ClientRequest] = {}
 
     def open(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -76,9 +81,7 @@ class Sender:
                 socket_factory=self._targets.connect,
                 resolver=self._resolver,
             ),
-            timeout=aiohttp.ClientTimeout(total=self._bounds.request_timeout_ms / 1_000),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -87,33 +90,42 @@ class Sender:
 
     async def send(self, request: Outgoing) -> Answer:
         """Never raises but for cancellation."""
-        assert self._session is not None
         try:
             url = URL(
                 request.url
             )  # as aiohttp understands it: a parser of our own might read the same text differently
             self._admit(url, request.origin)
-            async with self._session.request(
-                request.method,
-                url,
-                data=_Body(request.body, request.written) if request.body else None,
-                headers={**request.headers, "User-Agent": self._bounds.user_agent},
-                skip_auto_headers=["Content-Type"],
-                allow_redirects=False,
-            ) as response:
-                answer = self._answer(response)
-                # Read, so that the connection can be used again; nothing in it is of interest.
-                await response.content.read(self._bounds.response_bytes)
-                if not response.content.at_eof():
-                    response.close()
-                return answer
-        except asyncio.TimeoutError:  # noqa: UP041  # aiohttp's own time-outs are of this name
+            async with asyncio.timeout(self._bounds.request_timeout_ms / 1_000):
+                return self._answer(await self._exchange(url, request))
+        except TimeoutError:
             return Answer(status=0, error=f"no answer within {self._bounds.request_timeout_ms} ms")
         except (TargetRefused, aiohttp.ClientConnectorError) as error:
             refused = error if isinstance(error, TargetRefused) else error.os_error
             return Answer(status=0, error=str(refused) if isinstance(refused, TargetRefused) else "no connection")
+        except HttpProcessingError:
+            return Answer(status=0, error="the answer is not HTTP")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(status=0, error=type(error).__name__)  # its text may hold the address: a secret, or a person
+
+    async def _exchange(self, url: URL, request: Outgoing) -> Reply:
+        assert self._session is not None
+        connector = self._session.connector
+        assert connector is not None
+        to = self._destination(url)
+        headers = {"Host": to.headers["Host"], **request.headers, "User-Agent": self._bounds.user_agent}
+        asked = request_of(request.method, url.raw_path_qs, headers, request.body)
+        return await exchange(connector, to, asked, self._bounds.response_bytes, request.written)
+
+    def _destination(self, url: URL) -> aiohttp.ClientRequest:
+        """Where an address leads, as aiohttp's connections are told; the same for all addresses of one origin."""
+        origin = url.origin()
+        known = self._destinations.get(origin)
+        if known is None:
+            if len(self._destinations) >= MAX_DESTINATIONS:
+                self._destinations.clear()
+            known = aiohttp.ClientRequest("POST", origin, loop=asyncio.get_running_loop())
+            self._destinations[origin] = known
+        return known
 
     def _admit(self, url: URL, origin: Origin | None) -> None:
         scheme, host = url.scheme, url.host or ""
@@ -123,26 +135,14 @@ class Sender:
             raise TargetRefused("the address must not name a user")
         self._targets.admit(scheme, host, url.port or 0)
 
-    def _answer(self, response: aiohttp.ClientResponse) -> Answer:
-        taken = 200 <= response.status < 300
+    def _answer(self, reply: Reply) -> Answer:
+        taken = 200 <= reply.status < 300
+        pause = reply.headers.get("Retry-After")
         return Answer(
-            status=response.status,
-            error="" if taken else f"HTTP {response.status}",
-            retry_after_ms=retry_after_ms(response.headers.get("Retry-After", ""), self._clock.now_ms()),
+            status=reply.status,
+            error="" if taken else f"HTTP {reply.status}",
+            retry_after_ms=retry_after_ms(pause, self._clock.now_ms()) if pause else 0,
         )
-
-
-class _Body(aiohttp.BytesPayload):
-    """Tells when it is on its way: aiohttp has handed it to the socket, with the head before it."""
-
-    def __init__(self, body: bytes, written: Callable[[], None] | None) -> None:
-        super().__init__(body)
-        self._written = written
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await super().write_with_length(writer, content_length)
-        if self._written is not None:
-            self._written()
 
 
 def retry_after_ms(header: str, now_ms: int) -> int:

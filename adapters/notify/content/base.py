@@ -1,6 +1,7 @@
 """What all contents have in common, and the moment as clients read it."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -9,6 +10,8 @@ from engine.core.interaction import Opened
 
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339 in UTC with three digits of a second."""
+MAX_SECONDS_KEPT = 256
+"""Written once for all that happens in them."""
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -42,4 +45,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 def rfc3339(at: int) -> str:
     """Epoch ms as clients read it."""
     seconds, ms = divmod(at, 1_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(MAX_SECONDS_KEPT)
+def _second(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}"

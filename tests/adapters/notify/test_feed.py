@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import pytest
@@ -170,6 +171,56 @@ async def test_the_sweep_finds_what_no_hint_spoke_of() -> None:
     await house.notifier.start()
     house.write("sales", *opening("sales"), told=False)
     await until(lambda: house.notifier.position == 3)
+    await house.notifier.stop()
+
+
+async def test_news_wait_for_one_read_of_a_sweep_and_not_for_all() -> None:
+    quiet = 5
+    house = House(msgspec.structs.replace(QUICK, sweep_ms=10), shelf := Interrupted())
+    await house.notifier.start()
+    for number in range(quiet):
+        house.write(f"quiet{number}", *opening(f"quiet{number}"), told=False)
+    house.write("sales", *opening("sales"))
+    await house.merged()
+    late: list[int] = []
+
+    def interrupt() -> None:
+        late.append(len(shelf.events["campaign/sales"]) - house.notifier._merger.order.log("campaign/sales").seen)
+        house.write("sales", status(len(late)))
+
+    shelf.interrupt = interrupt
+    await until(lambda: len(late) >= 2 * quiet)
+    shelf.interrupt = lambda: None
+    await house.merged()
+    assert not any(late)  # what was written while one log was read is merged before the next one is
+    check(house, await house.all())
+    await house.notifier.stop()
+
+
+class Interrupted(Shelf):
+    """Something happens while a quiet log is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupt: Callable[[], None] = lambda: None
+
+    async def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        if log.startswith("campaign/quiet"):
+            self.interrupt()
+        async for batch in super().read(log, after):
+            yield batch
+
+
+async def test_a_sweep_passes_over_what_there_was_news_of() -> None:
+    house = House()
+    await house.notifier.start()
+    house.write("sales", *opening("sales"))
+    house.write("quiet", *opening("quiet"), told=False)
+    merger = house.notifier._merger
+    await merger._sweep()
+    assert [name for name in merger._silent if name.startswith("campaign/")] == ["campaign/quiet"]
+    await merger._sweep()
+    assert "campaign/sales" in merger._silent  # its last hint may have been lost
     await house.notifier.stop()
 
 
