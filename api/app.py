@@ -37,6 +37,7 @@ from api import (
     webhook,
 )
 from api.audit import Refusals
+from api.broadcast import Broadcast
 from api.edition import EDITS, Turns, must_hold, tag, unless_known
 from api.openapi import is_keyed
 from api.origin import let_in
@@ -115,6 +116,7 @@ def make_app(
     service = Service(
         engine=engine,
         feed=feed,
+        broadcast=Broadcast(feed),
         keys=keys,
         limits=limits,
         trunks=trunks,
@@ -162,6 +164,7 @@ def _headers(origins: frozenset[str]) -> Callable[[web.Request, web.StreamRespon
 def _ending(service: Service) -> Callable[[web.Application], Awaitable[None]]:
     async def end(_: web.Application) -> None:
         service.stopping.set()
+        service.broadcast.close()
 
     return end
 

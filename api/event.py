@@ -8,9 +8,11 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp.http import HttpVersion11
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from api import view
+from api.broadcast import Listener
 from api.call import found
 from api.problem import Problem, invalid
 from api.route import EVERYBODY, REF, Answer, Call, Media, Page, Route, reply, roles
@@ -147,19 +149,14 @@ def _stream_slot(call: Call) -> Iterator[None]:
 async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...]) -> web.StreamResponse:
     """Server-sent events; the id is the cursor, so a client goes on where it was cut off.
 
-    A client that doesn't read stops this coroutine at the socket's buffer: nothing piles up for it here.
+    What lies behind its cursor is read here, as fast as the client reads; once it has heard everything it is given what comes
+    with all the others. A client that doesn't read stops this coroutine at the socket's buffer: nothing piles up for it here.
     """
-    feed = call.service.feed
-    heartbeat_ms = call.service.limits.heartbeat_s * 1_000
     with _stream_slot(call):
-        gap: FeedGap | None = None
-        found: Sequence[Notification] = ()
         try:
-            found, cursor = await feed.read(after, STREAM_PAGE, campaign, types)
+            gap, found, cursor = await _behind(call, after, campaign, types)
         except BadCursor:
             raise invalid("after", "not a cursor of this feed") from None
-        except FeedGap as met:
-            gap, cursor = met, met.cursor
         limits = call.service.limits
         async with sse_response(
             call.request, ping_interval=limits.heartbeat_s, send_timeout=limits.stalled_stream_s
@@ -172,14 +169,39 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
                         await response.send(detail, id=cursor, event="restored" if _is_undone(gap) else "gap")
                     for one in found:
                         await response.send(_text(one), id=one.cursor)
-                    left_ms = call.principal.expires_at - call.at
-                    wait_ms = max(0, min(heartbeat_ms, left_ms))
-                    gap, found = None, ()
-                    try:
-                        found, cursor = await _news(call, cursor, STREAM_PAGE, campaign, types, wait_ms)
-                    except FeedGap as met:
-                        gap, cursor = met, met.cursor
+                    if gap is None and not found:
+                        cursor = await _listen(call, response, cursor, campaign, types)
+                    gap, found, cursor = await _behind(call, cursor, campaign, types)
     return response
+
+
+async def _behind(
+    call: Call, after: str, campaign: str, types: tuple[str, ...]
+) -> tuple[FeedGap | None, Sequence[Notification], str]:
+    """What comes next, a gap or notifications, and the cursor behind it. Raises BadCursor, StoreUnavailable."""
+    try:
+        return None, *await call.service.feed.read(after, STREAM_PAGE, campaign, types)
+    except FeedGap as gap:
+        return gap, (), gap.cursor
+
+
+async def _listen(call: Call, response: EventSourceResponse, cursor: str, campaign: str, types: tuple[str, ...]) -> str:
+    """Be given what comes while the client reads it, and may; returns the cursor behind the last that it was given."""
+    transport = call.request.transport
+    if transport is None:
+        raise ConnectionResetError
+    is_chunked = call.request.version >= HttpVersion11
+    listener = Listener(transport, is_chunked, cursor, lambda: _still_good(call, campaign))
+    leave = call.service.broadcast.join(listener, (campaign, types))
+    if leave is None:
+        return cursor
+    try:
+        while response.is_connected() and _still_good(call, campaign) and not listener.left.done():
+            left_s = (call.principal.expires_at - call.at) / 1_000
+            await asyncio.wait({listener.left}, timeout=max(0, min(call.service.limits.heartbeat_s, left_s)))
+    finally:
+        leave()
+    return listener.cursor
 
 
 def _is_undone(gap: FeedGap) -> bool:

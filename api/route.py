@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from api import cursor
+from api.broadcast import Broadcast
 from api.edition import EDITION
 from api.problem import Problem, invalid
 from api.rate import Rate
@@ -145,6 +146,7 @@ class Service(msgspec.Struct):
 
     engine: Engine
     feed: Feed
+    broadcast: Broadcast
     keys: KeyRing
     limits: HttpLimits
     trunks: frozenset[str]

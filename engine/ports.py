@@ -320,6 +320,16 @@ class Feed(Announcer, Protocol):
         """
         ...
 
+    def is_newest(self, cursor: str) -> bool:
+        """Whether nothing lies behind a cursor now."""
+        ...
+
+    def listen(
+        self, campaign: str, types: Sequence[str], told: Callable[[Sequence[Notification]], None]
+    ) -> Callable[[], None]:
+        """From now on hand over what is told, in order and as it comes; returns how to end that. `told` never blocks."""
+        ...
+
     @property
     def position(self) -> int:
         """How many notifications there are."""

@@ -1,6 +1,7 @@
 """Reading the feed: from memory where possible, else from the campaigns' logs through the merged order."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from adapters.notify.cursor import Superseded
@@ -28,6 +29,9 @@ class Waiter:
         self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
+Told = Callable[[Sequence[Notification]], None]
+
+
 class FeedReader:
     def __init__(
         self,
@@ -45,6 +49,8 @@ class FeedReader:
         self._limits = limits
         self._recent = Recent(limits.recent_notifications)
         self._waiters: set[Waiter] = set()
+        self._listening: defaultdict[str, dict[object, tuple[frozenset[str], Told]]] = defaultdict(dict)
+        """By campaign ("" for all): of which types each is told, and how."""
         merger.listeners.append(self._merged)
 
     def begin(self) -> None:
@@ -91,6 +97,18 @@ class FeedReader:
                 return [self.render(one) for one in found], self._merger.cursors.write(n)
             if n < self.order.position and loop.time() >= until:
                 return [], self._merger.cursors.write(n)
+
+    def listen(self, campaign: str, types: Sequence[str], told: Told) -> Callable[[], None]:
+        """Hand over what is merged from now on; returns how to end that."""
+        listening, key = self._listening[campaign], object()
+        listening[key] = frozenset(types), told
+
+        def end() -> None:
+            listening.pop(key, None)
+            if not listening and self._listening.get(campaign) is listening:
+                del self._listening[campaign]
+
+        return end
 
     async def entries(
         self, name: str, after_pos: int, after_seq: int | None, limit: int
@@ -225,6 +243,8 @@ class FeedReader:
             self._waiters.discard(waiter)
 
     def _merged(self, _name: str, _first: int, _last: int, entries: Sequence[Entry]) -> None:
+        if entries and self._listening:
+            self._hand_over(entries)
         for entry in entries:
             self._recent.put(entry)
             for waiter in list(self._waiters):
@@ -232,6 +252,16 @@ class FeedReader:
                     self._waiters.discard(waiter)
                     if not waiter.news.done():
                         waiter.news.set_result(None)
+
+    def _hand_over(self, entries: Sequence[Entry]) -> None:
+        """To whoever listens, each notification rendered once."""
+        rendered: dict[int, Notification] = {}
+        for campaign in {"", entries[0].campaign}:
+            for types, told in list(self._listening.get(campaign, {}).values()):
+                fitting = [one for one in entries if one.fits(campaign, types)]
+                rendered |= {one.n: self.render(one) for one in fitting if one.n not in rendered}
+                if fitting:
+                    told([rendered[one.n] for one in fitting])
 
     def _entry(self, name: str, n: int, seq: int, pos: int, fact: Fact) -> Entry:
         return Entry(n=n, log=name, campaign=campaign_of(name), seq=seq, pos=pos, fact=fact)

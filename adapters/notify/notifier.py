@@ -128,6 +128,14 @@ class Notifier:
     ) -> tuple[Sequence[Notification], str]:
         return await self._feed.read(after, limit, campaign, types, wait_ms)
 
+    def is_newest(self, cursor: str) -> bool:
+        return self._feed.position_of(cursor) == self._feed.order.position
+
+    def listen(
+        self, campaign: str, types: Sequence[str], told: Callable[[Sequence[Notification]], None]
+    ) -> Callable[[], None]:
+        return self._feed.listen(campaign, types, told)
+
     @property
     def position(self) -> int:
         return self._feed.order.position
