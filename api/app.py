@@ -43,7 +43,7 @@ from api.openapi import is_keyed
 from api.origin import let_in
 from api.problem import Problem, of_refusal
 from api.public import OpenRoute, open_routes
-from api.rate import Buckets, Flights
+from api.rate import Buckets, Flights, Throng
 from api.repeat import HEADER, Repeats
 from api.route import Call, Crm, HttpLimits, Imports, Route, Service, all_routes
 from api.route import Handler as RouteHandler
@@ -93,6 +93,8 @@ OPEN_PATHS = frozenset(
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 STREAMING = frozenset({"/v1/events", "/v1/calls/{call}/events"})
 UNTRACED = OPEN_PATHS | STREAMING | {"/metrics", "/v1/health"}
+ALWAYS_LET_IN = UNTRACED
+"""However many requests are under way: who watches must see it, and streams have a bound of their own."""
 IMPORT_ID = "{import:[^{}/.]+}"
 """Beside imports there are templates, whose names have a dot."""
 AUDITED = frozenset({401, 403, 429})
@@ -128,7 +130,7 @@ def make_app(
     )
     refusals = Refusals()
     app = web.Application(
-        middlewares=[_answers(service, refusals)],
+        middlewares=[_answers(service, refusals, Throng(limits.max_requests))],
         client_max_size=limits.max_body_bytes,
         handler_args={"max_field_size": MAX_FIELD_BYTES, "max_line_size": MAX_LINE_BYTES},
     )
@@ -264,7 +266,7 @@ def _with_ticket(service: Service, request: web.Request) -> Principal:
     return used.principal
 
 
-def _answers(service: Service, refusals: Refusals) -> Middleware:
+def _answers(service: Service, refusals: Refusals, throng: Throng) -> Middleware:
     """Whatever happens becomes a problem with a trace id; only what nobody foresaw is logged with its traceback."""
 
     @web.middleware
@@ -284,9 +286,10 @@ def _answers(service: Service, refusals: Refusals) -> Middleware:
         try:
             if request.method == "OPTIONS" and (allowed := _allowed(request)):
                 return web.Response(status=204, headers={"Allow": ", ".join(sorted({*allowed, "OPTIONS"}))})
-            if not _is_open(request):
-                request[PRINCIPAL] = _principal(service, request)
-            return await handler(request)
+            with nullcontext() if _route_of(request) in ALWAYS_LET_IN else throng.joined():
+                if not _is_open(request):
+                    request[PRINCIPAL] = _principal(service, request)
+                return await handler(request)
         except FORESEEN as error:
             problem = _problem_of(error, request)
             if problem.status in AUDITED:

@@ -104,6 +104,11 @@ CATALOGUE: dict[str, Entry] = {
     "too-many-in-flight": Entry(
         429, "The token has too many requests under way", "Wait for some to end; close streams that nobody reads."
     ),
+    "overloaded": Entry(
+        503,
+        "More requests are under way than the service can answer soon",
+        "Nothing was done: try again after the time that Retry-After names, with fewer at once.",
+    ),
     "bad-cursor": Entry(
         400, "The cursor is none of this list's", "Send `next` of the page before as it is; or begin without `after`."
     ),

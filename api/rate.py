@@ -64,6 +64,25 @@ class Flights:
                 del self._up[token]
 
 
+class Throng:
+    """Requests of all tokens that are under way. Beyond a bound more of them would get no more done, only all wait longer."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.under_way = 0
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """Raises Problem: 503, before anything was looked at, so that a refusal costs little."""
+        if self.under_way >= self.most:
+            raise Problem(503, "overloaded", f"{self.most} requests are under way")
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+
+
 class Buckets:
     def __init__(self, rate: Rate) -> None:
         self.rate = rate

@@ -69,6 +69,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate = Rate()
     max_in_flight: int = 0
     """Requests of one token under way at a time; 0 is no limit."""
+    max_requests: int = 1_000
+    """Requests of all tokens under way at a time, without streams and long polls."""
     origins: frozenset[str] = frozenset()
     """Of pages that may ask; the others' browsers keep the answers from them."""
     max_upload_s: int = 60

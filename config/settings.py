@@ -44,6 +44,8 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each token may ask at once, when it has been quiet."""
     max_in_flight: Annotated[int, Meta(ge=0)] = 500
     """Requests of one token under way at a time, streams and long polls among them; beyond it is 429. 0 is no limit."""
+    max_requests: Positive = 1_000
+    """Requests of all tokens under way at a time, without streams and long polls; the next one is answered 503."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins (`https://console.example.com`) whose pages browsers let read answers; none: the API is closed to pages."""
 

@@ -37,6 +37,8 @@ LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
 
 WATCH_EVERY_S = 1
 LOOK_AT_LOOP_EVERY_S = 0.25
+WAITING_CONNECTIONS = 1_024
+"""Not yet accepted: a crowd that comes at once is refused in words, not by connections that get lost."""
 
 log = structlog.get_logger("ringfold")
 
@@ -133,6 +135,7 @@ class Service:
             heartbeat_s=http.heartbeat_s,
             rate=Rate(per_s=http.requests_per_second, burst=http.burst_requests),
             max_in_flight=http.max_in_flight,
+            max_requests=http.max_requests,
             origins=frozenset(http.cors_origins),
         )
         recordings = self.settings.ami.recordings_path
@@ -151,7 +154,7 @@ class Service:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         self._closers.append(runner.cleanup)
         await runner.setup()
-        site = web.TCPSite(runner, http.host, http.port, reuse_address=True)
+        site = web.TCPSite(runner, http.host, http.port, reuse_address=True, backlog=WAITING_CONNECTIONS)
         await site.start()
         self.port = runner.addresses[0][1]
 
