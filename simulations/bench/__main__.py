@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench.aim import AIMS, GROUPS, Aim, Group
+from simulations.bench.aim import AIMS, GROUPS, Aim, Group, beside, wanted
 from simulations.bench.figure import FULL, QUICK, Figures, Scale, flat, number, read, save
 
 RESULT = Path("build/bench.json")
@@ -163,15 +163,6 @@ def _show(found: Figures, aims: Sequence[Aim], out: Console) -> None:
         more.add_row(key, one.name, f"{number(one.median)} {one.unit}", one.spread if len(one.rounds) > 1 else "")
     if more.row_count:
         out.print(more)
-
-
-def wanted(aim: Aim) -> str:
-    return f"{aim.sense} {number(aim.aim)}" + (f", then {number(aim.then)}" if aim.then is not None else "")
-
-
-def beside(aim: Aim, figures: Mapping[str, float]) -> str:
-    """The figures that it stands beside, each in the unit that its key ends with."""
-    return ", ".join(number(figures[one]) for one in aim.peers if one in figures)
 
 
 def _draw(result: Path, page_file: Path) -> None:

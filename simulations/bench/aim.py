@@ -1,6 +1,9 @@
 """What is measured: every figure with its aim and what it stands beside; the groups that measure them; the curves."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from simulations.bench.figure import number
 
 LEAST, MOST = "≥", "≤"
 
@@ -103,3 +106,12 @@ CURVES = (
 def group(name: str) -> Group:
     """Raises KeyError."""
     return {one.name: one for one in GROUPS}[name]
+
+
+def wanted(aim: Aim) -> str:
+    return f"{aim.sense} {number(aim.aim)}" + (f", then {number(aim.then)}" if aim.then is not None else "")
+
+
+def beside(aim: Aim, figures: Mapping[str, float]) -> str:
+    """The figures that it stands beside, as many as were measured."""
+    return ", ".join(number(figures[one]) for one in aim.peers if one in figures)

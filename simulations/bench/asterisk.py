@@ -59,7 +59,7 @@ async def _engine(pbx: Pbx, pid: int, crowd: Crowd, seconds: float) -> Driven:
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
         async with Dialer.running(Path(folder), pbx, crowd) as dialer:
             meter = Meter(pid)
-            driven = meter.read(await dialer.work(seconds, hangs_up=True))
+            driven = meter.read((await dialer.work(seconds, hangs_up=True)).joined)
             await dialer.stop()
             return driven
 

@@ -24,8 +24,8 @@ from simulations.bench.dialer import PATIENCE_S, Crowd, Dialer, cpu_s, simulated
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.engine_process import free_port
 
-TIME_SCALE = 0.02
-"""Against life: the far ends ring 4 ms and talk 20."""
+TIME_SCALE = 0.05
+"""Against life: the far ends ring 10 ms and talk 50, long enough for most to be joined to their agent."""
 BATCH_ITEMS, BATCH_WAIT_MS = 100, 50
 DELIVERED_WITHIN_S = 120
 LOOK_EVERY_S = 0.05
@@ -35,6 +35,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     """`cpu_s` of the engine's process, until all was told; `backlog_s` is how long that took once nobody dialled."""
 
     attempts: int
+    joined: int
     seconds: float
     cpu_s: float
     told: int = 0
@@ -50,14 +51,21 @@ async def attempts(seconds: float, crowd: Crowd, batch_items: int | None) -> Ran
                     await put_webhook(dialer, url, batch_items)
                 gc.collect()
                 started, cpu = time.perf_counter(), cpu_s()
-                count = await dialer.work(seconds)
+                count, joined = await dialer.work(seconds)
                 worked = time.perf_counter() - started
                 if batch_items is None:
-                    return Ran(attempts=count, seconds=worked, cpu_s=cpu_s() - cpu)
+                    return Ran(attempts=count, joined=joined, seconds=worked, cpu_s=cpu_s() - cpu)
                 await dialer.stop()
                 told = await _delivered(url)
                 backlog_s = time.perf_counter() - started - worked
-                return Ran(attempts=count, seconds=worked, cpu_s=cpu_s() - cpu, told=told, backlog_s=backlog_s)
+                return Ran(
+                    attempts=count,
+                    joined=joined,
+                    seconds=worked,
+                    cpu_s=cpu_s() - cpu,
+                    told=told,
+                    backlog_s=backlog_s,
+                )
 
 
 async def put_webhook(dialer: Dialer, url: str, batch_items: int) -> None:
@@ -119,6 +127,7 @@ def measure(scale: Scale, say: Say) -> Figures:
         told = asyncio.run(attempts(scale.seconds, crowd, BATCH_ITEMS))
         made.add("attempts_per_core_s", "told in batches", "/CPU s", told.attempts / told.cpu_s)
         made.add("attempts_s", "attempts, told in batches", "/s", told.attempts / told.seconds)
+        made.add("attempts_joined_share", "of the attempts the two could talk", "", told.joined / told.attempts)
         made.add("attempts_notifications", "notifications an attempt", "", told.told / told.attempts)
         untold = asyncio.run(attempts(scale.seconds, crowd, None))
         made.add("attempts_per_core_s_untold", "nobody listens", "/CPU s", untold.attempts / untold.cpu_s)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -49,6 +50,13 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     contacts: int = 20_000
     talking: int = 0
     """Agents beside them, each in a call that lasts."""
+
+
+class Worked(NamedTuple):
+    """Attempts, and those of them in which the two could talk."""
+
+    attempts: int
+    joined: int
 
 
 @asynccontextmanager
@@ -200,17 +208,18 @@ class Dialer:
         await self.dispose(held)
         return is_joined
 
-    async def work(self, seconds: float, *, hangs_up: bool = False) -> int:
-        """All agents at once, for so long; how many attempts came to a conversation."""
+    async def work(self, seconds: float, *, hangs_up: bool = False) -> Worked:
+        """All agents at once, for so long."""
         until = time.perf_counter() + seconds
 
-        async def one(name: str) -> int:
-            count = 0
+        async def one(name: str) -> list[bool]:
+            done: list[bool] = []
             while time.perf_counter() < until:
-                count += await self.attempt(name, hangs_up=hangs_up)
-            return count
+                done.append(await self.attempt(name, hangs_up=hangs_up))
+            return done
 
-        return sum(await asyncio.gather(*(one(name) for name in self.names[: self.crowd.agents])))
+        done = await asyncio.gather(*(one(name) for name in self.names[: self.crowd.agents]))
+        return Worked(sum(map(len, done)), sum(map(sum, done)))
 
 
 def cpu_s() -> float:

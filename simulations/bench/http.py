@@ -80,7 +80,7 @@ class Load:
         try:
             yield load
         finally:
-            for one in load._all:  # noqa: SLF001 - its own
+            for one in load._all:
                 one.close()
 
     async def ask(self, request: bytes, due: float) -> Answer:
