@@ -1,0 +1,44 @@
+"""Long lists as groups of figures: a thousand agents at one, a file of it imported. What is run is in `preview`, `importing`."""
+
+import asyncio
+
+from simulations.bench.figure import Figures, Rounds, Say, Scale
+from simulations.bench.importing import importing
+from simulations.bench.preview import preview
+
+AGENTS, LEASES = 1_000, 1_000
+LISTS = {"1m": 1_000_000, "5m": 5_000_000}
+ROWS = 1_000_000
+
+
+def measure_preview(scale: Scale, say: Say) -> Figures:
+    """Once for each list: to make one takes longer than anything that is measured on it."""
+    made = Rounds()
+    for size, contacts in LISTS.items():
+        count = scale.of(contacts, 1_000)
+        say(f"{count:,} contacts")
+        found = preview(count, scale.of(AGENTS, 20), scale.of(LEASES, 20))
+        made.add(f"next_p99_ms_{size}", f"next contact, {count:,}", "ms", found["preview_next_p99_ms"])
+        if size == "1m":
+            bytes_each = found["preview_memory_whole_process_B/contact"]
+            made.add("bytes_per_contact", "memory of the whole process", "B", bytes_each)
+        for name, value in found.items():
+            key = name.replace("/contact", "_per_contact").replace("/s", "_s")
+            made.add(f"{key}_{size}", f"{count:,} contacts", name.rpartition("_")[2], value)
+        say(made.last(f"next_p99_ms_{size}"))
+    return made.figures
+
+
+def measure_import(scale: Scale, say: Say) -> Figures:
+    """Once: a million rows take most of a minute. A shorter file's time is told as a million's would be."""
+    made, rows = Rounds(), scale.of(ROWS, 2_000)
+    done = asyncio.run(importing(rows))
+    made.add("import_1m_s", "a million rows, checked and stored", "s", done.seconds * ROWS / rows)
+    lag_ms = max(done.check_lag_p99_ms, done.store_lag_p99_ms)
+    made.add("import_loop_lag_p99_ms", "how late the loop is meanwhile, p99", "ms", lag_ms)
+    made.add("import_checked_rows_s", "checked", "rows/s", rows / done.checked_s)
+    made.add("import_stored_rows_s", "stored", "rows/s", rows / done.stored_s)
+    made.add("import_check_peak_mib", "most memory of the check", "MiB", done.check_peak_mib)
+    made.add("import_service_peak_mib", "most memory of the service", "MiB", done.service_peak_mib)
+    say(made.last("import_1m_s", "import_loop_lag_p99_ms"))
+    return made.figures

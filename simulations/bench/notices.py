@@ -1,0 +1,26 @@
+"""Notifications as groups of figures. What is run is in `notifying`."""
+
+import asyncio
+
+from simulations.bench.figure import Figures, Rounds, Say, Scale
+from simulations.bench.notifying import notifying
+
+EVENTS_S = 1_000
+SUSTAINED_S = 15.0
+"""For so long at least: a queue that only grows would not be seen in less."""
+
+
+def measure_webhooks(scale: Scale, say: Say) -> Figures:
+    made, events_s = Rounds(), scale.of(EVENTS_S, 100)
+    for _ in range(scale.rounds):
+        one = asyncio.run(notifying(events_s, max(scale.seconds, SUSTAINED_S * scale.share)))
+        for key, name, value in (
+            ("notify_p50_ms", "commit → first POST, p50", one.p50_ms),
+            ("notify_p99_ms", "commit → first POST, p99", one.p99_ms),
+            ("notify_bare_p50_ms", "a bare client's, p50", one.bare_p50_ms),
+            ("notify_bare_p99_ms", "a bare client's, p99", one.bare_p99_ms),
+        ):
+            made.add(key, name, "ms", value)
+        made.add("notify_cpu_us", "CPU an event", "µs", one.cpu_s / max(1, one.events) * 1_000_000)
+        say(made.last("notify_p50_ms", "notify_p99_ms", "notify_bare_p99_ms"))
+    return made.figures
