@@ -15,13 +15,15 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from simulations.bench.aim import AIMS, GROUPS, Aim, Group, beside, wanted
 from simulations.bench.figure import FULL, QUICK, Figures, Scale, flat, number, read, save
 
 RESULT = Path("build/bench.json")
 PAGE = Path("build/bench.html")
+WIDTH = 150
+"""Of a table that no terminal shows, in characters."""
 SAID_LINES = 12
 """Of what a group that failed said last."""
 
@@ -59,7 +61,11 @@ def main(
     found, faults = _measured([one for one in GROUPS if one.name in names], scale, result, console)
     _draw(result, result.with_name(PAGE.name))
     out = Console()
+    if not out.is_terminal:
+        out.width = WIDTH
     _show(found, [one for one in AIMS if one.key in found], out)
+    if only:
+        _show_more(found, out)
     for name, fault in faults.items():
         out.print(f"[red]{name} failed:[/red] ", end="")
         out.print(fault, markup=False, highlight=False)
@@ -143,7 +149,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _show(found: Figures, aims: Sequence[Aim], out: Console) -> None:
-    table = Table("key", "what", "figure", "spread", "beside", "aim", "met?")
+    table = Table(Column("key", no_wrap=True), "what", "figure", "spread", "beside", "aim", "met?")
     for aim in aims:
         one = found[aim.key]
         table.add_row(
@@ -157,8 +163,12 @@ def _show(found: Figures, aims: Sequence[Aim], out: Console) -> None:
         )
     if aims:
         out.print(table)
-    more = Table("more", "what", "figure", "spread")
-    for key in sorted(set(found) - {one.key for one in aims}):
+
+
+def _show_more(found: Figures, out: Console) -> None:
+    """What has no aim: peers, parts, curves. Of a whole run it is on the page."""
+    more = Table(Column("more", no_wrap=True), "what", "figure", "spread")
+    for key in sorted(set(found) - {one.key for one in AIMS}):
         one = found[key]
         more.add_row(key, one.name, f"{number(one.median)} {one.unit}", one.spread if len(one.rounds) > 1 else "")
     if more.row_count:

@@ -1,6 +1,7 @@
-"""Long lists as groups of figures: a thousand agents at one, a file of it imported. What is run is in `preview`, `importing`."""
+"""Long lists as groups of figures: agents at one, a file of one imported. What is run is in `preview` and `importing`."""
 
 import asyncio
+from importlib import import_module
 
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.bench.importing import importing
@@ -9,6 +10,7 @@ from simulations.bench.preview import preview
 AGENTS, LEASES = 1_000, 1_000
 LISTS = {"1m": 1_000_000, "5m": 5_000_000}
 ROWS = 1_000_000
+EVENTS = 5_000_000
 
 
 def measure_preview(scale: Scale, say: Say) -> Figures:
@@ -41,4 +43,18 @@ def measure_import(scale: Scale, say: Say) -> Figures:
     made.add("import_check_peak_mib", "most memory of the check", "MiB", done.check_peak_mib)
     made.add("import_service_peak_mib", "most memory of the service", "MiB", done.service_peak_mib)
     say(made.last("import_1m_s", "import_loop_lag_p99_ms"))
+    return made.figures
+
+
+def measure_restart(scale: Scale, say: Say) -> Figures:
+    """The store is built once, and started on as often as there are rounds."""
+    restart = import_module("simulations.bench.restart").restart
+    made, contacts = Rounds(), scale.of(LISTS["1m"], 2_000)
+    say(f"{contacts:,} contacts, {scale.of(EVENTS, 10_000):,} events")
+    for one in restart(contacts, scale.of(EVENTS, 10_000), rounds=scale.rounds):
+        made.add("restart_1m_s", "start of the engine → first dial", "s", one.seconds)
+        made.add("restart_process_s", "start of the process → first dial", "s", one.dialled_s)
+        made.add("restart_cpu_s", "CPU of the process", "s", one.cpu_s)
+        made.add("restart_resident_mib", "memory then", "MiB", one.resident_mib)
+        say(made.last("restart_1m_s", "restart_process_s", "restart_cpu_s", "restart_resident_mib"))
     return made.figures

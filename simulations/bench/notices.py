@@ -1,6 +1,7 @@
-"""Notifications as groups of figures. What is run is in `notifying`."""
+"""Notifications as groups of figures. What is run is in `notifying` and `feeding`."""
 
 import asyncio
+from importlib import import_module
 
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.bench.notifying import notifying
@@ -23,4 +24,19 @@ def measure_webhooks(scale: Scale, say: Say) -> Figures:
             made.add(key, name, "ms", value)
         made.add("notify_cpu_us", "CPU an event", "µs", one.cpu_s / max(1, one.events) * 1_000_000)
         say(made.last("notify_p50_ms", "notify_p99_ms", "notify_bare_p99_ms"))
+    return made.figures
+
+
+def measure_feed(scale: Scale, say: Say) -> Figures:
+    """More clients step by step until they are served too late: the curve is the figure."""
+    feeding = import_module("simulations.bench.feeding")
+    steps = tuple(scale.of(one, 5) for one in feeding.STEPS)
+    found = asyncio.run(feeding.feeding(tuple(dict.fromkeys(steps)), max(scale.seconds, feeding.STEP_S * scale.share)))
+    made = Rounds()
+    made.add("feed_clients", "streams served in time", "", found.clients)
+    made.add("feed_bare_clients", "by a server that only writes", "", found.bare_clients)
+    for one in found.curve:
+        made.add(f"feed_p99_ms_by_clients_{one.clients}", f"{one.clients:,} streams, p99", "ms", one.p99_ms)
+        made.add(f"feed_cpu_us_by_clients_{one.clients}", f"{one.clients:,} streams, an event to one", "µs", one.cpu_us)
+    say(made.last("feed_clients", "feed_bare_clients"))
     return made.figures
