@@ -13,6 +13,8 @@ from simulations.world.scenario import Agents
 from simulations.world.shift import Shift
 
 LOOK_EVERY_S = 1
+UNCHANGED_S = 10
+"""Agents look at their screens when something changes there, at the next of their seconds, and after so long anyway."""
 A_WHILE_S = 10**9
 """For ever, as far as a world is concerned."""
 FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 3, 60
@@ -35,6 +37,7 @@ class Desk(Protocol):
     def new_id(self) -> str: ...
     async def submit(self, command: Any) -> Any: ...
     def held(self, agent: str) -> Reservation | None: ...
+    async def change(self, agent: str, within_s: float) -> None: ...
 
 
 class Agent:
@@ -93,7 +96,6 @@ class Agent:
         )
 
     async def _treat(self, given: Reservation) -> None:
-        desk = self.desk
         if given.phase is Phase.OFFERED:
             await asyncio.sleep(self._about(self.habits.preview_s))
             if self.chance.random() < self.habits.skips:
@@ -106,11 +108,20 @@ class Agent:
                     raise
                 await self._give_up(given)
                 return
-        while (held := desk.held(self.name)) is not None and held.phase is Phase.DIALING:
-            await asyncio.sleep(LOOK_EVERY_S)
+        held = await self._talked()
         if held is not None and held.id == given.id and held.phase is Phase.WRAPUP:
             await asyncio.sleep(self._about(self.habits.wrapup_s))
             await self._dispose(given, self.chance.choice(("engaged", "no_contact", "try_later")))
+
+    async def _talked(self) -> Reservation | None:
+        """What the agent has in hand once no call is under way."""
+        desk, since_s = self.desk, self.desk.now_s()
+        while (held := desk.held(self.name)) is not None and held.phase is Phase.DIALING:
+            await desk.change(self.name, UNCHANGED_S)
+            now_s = desk.now_s()
+            if (held := desk.held(self.name)) is None or held.phase is not Phase.DIALING:
+                await asyncio.sleep(LOOK_EVERY_S - (now_s - since_s) % LOOK_EVERY_S)
+        return held
 
     async def _give_up(self, given: Reservation) -> None:
         """All numbers were tried, or none may be dialled now: it is disposed of after an attempt, and skipped without one."""

@@ -155,7 +155,7 @@ class Desk:
 
     def __init__(self, world: "World", ref: str) -> None:
         self.world, self.ref = world, ref
-        self.now_ms, self.now_s, self.new_id = world.now_ms, world.now_s, world.new_id
+        self.now_ms, self.now_s, self.new_id, self.change = world.now_ms, world.now_s, world.new_id, world.change
 
     async def submit(self, command: Any) -> Any:
         return await self.world.submit(command, self.ref)

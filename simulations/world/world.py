@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.ami.settings import AmiSettings
 from adapters.notify import Notifier
+from adapters.notify.event import FEED_LOG
 from adapters.zones import PhoneZones
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, Running, log_of
 from engine.core.book import Book
@@ -97,6 +98,8 @@ class World:
         self.clock_step_ms = 0
         self.crew: dict[str, asyncio.Task[None]] = {}
         self.away: set[asyncio.Task[None]] = set()
+        self._watching: dict[str, asyncio.Future[None]] = {}
+        """Agents who look at their screens until something changes there."""
         self.moments = Moments(loop)
         self.refs = REFS[: scenario.campaigns]
         self.lines = scenario.rules.lines or scenario.agents.count
@@ -137,6 +140,20 @@ class World:
         known = running.book.agents.get(agent) if running else None
         return running.book.reservations.get(known.reservation) if running and known else None
 
+    async def change(self, agent: str, within_s: float) -> None:
+        """Until something of this agent's became durable, or the engine is another, or so much time has passed."""
+        changed = self._watching[agent] = self.loop.create_future()
+        timer = self.loop.call_later(within_s, self._change, agent)
+        try:
+            await changed
+        finally:
+            timer.cancel()
+
+    def _change(self, agent: str) -> None:
+        changed = self._watching.pop(agent, None)
+        if changed is not None and not changed.done():
+            changed.set_result(None)
+
     # -- the engine's lives --------------------------------------------------------------------------------------------
 
     async def boot(self) -> None:
@@ -153,6 +170,8 @@ class World:
             )
             self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
             self.notifier = self._notifier(store, self.engine)
+            for agent in list(self._watching):
+                self._change(agent)
             starting = self.loop.create_task(self._start(self.engine, self.notifier), name="boot")
         finally:
             life.reset(before)
@@ -230,11 +249,14 @@ class World:
     # -- what the checkers see -----------------------------------------------------------------------------------------
 
     async def _durable(self, log: str, segment: Segment) -> None:
+        if log == FEED_LOG:  # an order of references to the others, of which nothing is judged
+            return
         lines = self._codec.unpack(segment.codec, segment.data)
         await learn_keys(self.store.inner, self._codec, lines)
         for one in self._codec.decode(lines, log, segment.pos):
             self.logged.setdefault(log, []).append(one.event)
             self.checkers.see(Durable(log, one.pos, one.event, self.loop.time()))
+            self._change(getattr(one.event, "agent", ""))
 
     def _witness(self, leg: Leg, event: str) -> None:
         at_s = self.loop.time()
@@ -269,8 +291,10 @@ class World:
         await self.storm.calm()
         await self._calm()
         await _ended([*self.crew.values(), *self.away, supervising])
-        await self._settle()
-        result = await self._result()
+        live = await self._settle()
+        logs = {name: await self.read(name) for name in sorted(await self.engine.store.logs())}
+        await self._replay(logs, live)
+        result = self._result(logs)
         await self.loop.bury()
         return result
 
@@ -315,14 +339,11 @@ class World:
         lanes = self.notifier.lanes(WEBHOOK.id)
         return bool(lanes) and not any(one.behind for one in lanes)
 
-    async def _settle(self) -> None:
-        """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment."""
+    async def _settle(self) -> dict[str, bytes]:
+        """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment: the state by log."""
         for one in self._running:
             await one.actor.settled()
-        found = {
-            log_of(ref): (self.logged[log_of(ref)], one.book.canonical())
-            for ref, one in zip(self.refs, self._running, strict=True)
-        }
+        live = {log_of(ref): one.book.canonical() for ref, one in zip(self.refs, self._running, strict=True)}
         self.loop.kill(self.lives)
         self.checkers.end()
         if not self._is_all_told():
@@ -331,13 +352,15 @@ class World:
             self.checkers.tell(f"liveness: nobody hangs up {leg.name} at the PBX")
         if any(one.actor.lost is not None for one in self._running):
             self.checkers.tell("liveness: the engine that lives doesn't own the campaigns")
-            return
-        for log, (events, live) in found.items():
-            for what in await disagreements(self.engine.store, log, events, live):
+            return {}
+        return live
+
+    async def _replay(self, logs: dict[str, list[Recorded]], live: dict[str, bytes]) -> None:
+        for log, state in live.items():
+            for what in await disagreements(self.engine.store, log, self.logged[log], logs[log], state):
                 self.checkers.tell(what)
 
-    async def _result(self) -> Result:
-        logs = {name: await self.read(name) for name in sorted(await self.engine.store.logs())}
+    def _result(self, logs: dict[str, list[Recorded]]) -> Result:
         struck = self.moments.struck
         in_doubt = {"durable": self.store.unknown, "not durable": self.store.refused}
         dialled = list(self.pbx.originates)

@@ -5,7 +5,7 @@ alone. A violation begins with its invariant's number and ends with where it was
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from simulations.world.checker.hand import Hands
 from simulations.world.checker.intent import Intents
@@ -20,6 +20,9 @@ MOST_TOLD = 100
 
 
 class Checker(Protocol):
+    watches: tuple[Any, ...]
+    """The kinds of steps that it looks at; of those that became durable, the kinds of events."""
+
     def see(self, step: Step) -> Iterator[str]:
         """What is wrong as of this step, each with the invariant's number."""
         ...
@@ -35,9 +38,14 @@ class Checkers:
     def __init__(self, lines: int, in_setup: int) -> None:
         self.violations: list[str] = []
         self._each: tuple[Checker, ...] = (Hands(), Intents(), Stops(), Rules(), Lines(lines, in_setup), Tellings())
+        self._watching: dict[Any, list[Checker]] = {}
+        for checker in self._each:
+            for kind in checker.watches:
+                self._watching.setdefault(kind, []).append(checker)
 
     def see(self, step: Step) -> None:
-        for checker in self._each:
+        kind = type(step.event) if isinstance(step, Durable) else type(step)
+        for checker in self._watching.get(kind, ()):
             for what in checker.see(step):
                 self.tell(f"{what}, {step.where}")
 

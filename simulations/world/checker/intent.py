@@ -8,6 +8,8 @@ from simulations.world.checker.step import Durable, LegDialled, Step
 
 
 class Intents:
+    watches = (CallEnded, CallRequested, LegDialled)
+
     def __init__(self) -> None:
         self._requests: dict[str, str] = {}
         """The call that each request of another system began."""

@@ -20,21 +20,21 @@ class Closed(msgspec.Struct, frozen=True):
         return self.store.read(self.name, after)
 
 
-async def disagreements(store: EventStore, log: str, events: Sequence[Any], live: bytes) -> Iterator[str]:
-    """`events` are those that became durable, `live` the canonical bytes of the engine's book behind the last of them."""
-    seen, read = Book(), Book()
-    for event in events:
-        seen.apply(event)
-    async for batch in store.read(log):
-        for one in batch:
-            read.apply(one.event)
+async def disagreements(
+    store: EventStore, log: str, written: Sequence[Any], read: Sequence[Recorded], live: bytes
+) -> Iterator[str]:
+    """`written` are the events as they became durable, `read` all that the log now holds, `live` the canonical bytes of
+    the engine's book behind the last of them."""
+    replayed = Book()
+    for one in read:
+        replayed.apply(one.event)
+    state = replayed.canonical()
     through = (await read_book(store, Closed(log, store))).book  # type: ignore[arg-type]  # all that it asks of a log
-    found = {"read again": read, "read through its snapshot": through}
-    told = [f"4: {log} {how} isn't the log as it was written" for how, book in found.items() if _differs(book, seen)]
-    if seen.canonical() != live:
-        told.append(f"4: {log} replayed isn't the live state after {len(events)} events")
+    told = []
+    if [one.event for one in read] != list(written):
+        told.append(f"4: {log} read again isn't the log as it was written")
+    if through.canonical() != state:
+        told.append(f"4: {log} read through its snapshot isn't the log as it was written")
+    if state != live:
+        told.append(f"4: {log} replayed isn't the live state after {len(read)} events")
     return iter(told)
-
-
-def _differs(one: Book, other: Book) -> bool:
-    return one.canonical() != other.canonical()

@@ -22,6 +22,8 @@ EVERYBODY = "global"
 
 
 class Rules:
+    watches = (Asked, CallEnded, CallRequested, CampaignCreated, ContactsAdded, NumbersListed)
+
     def __init__(self) -> None:
         self._settings: dict[str, Settings] = {}
         """By the campaign's log."""

@@ -8,6 +8,16 @@ from simulations.world.checker.step import Durable, Step
 
 
 class Stops:
+    watches = (
+        CallAwaitingAgent,
+        CallEnded,
+        CallRequested,
+        CampaignRunning,
+        CampaignStarting,
+        CampaignStopped,
+        CampaignStopping,
+    )
+
     def __init__(self) -> None:
         self._live: dict[str, str] = {}
         """Log by live call."""

@@ -34,6 +34,8 @@ class Known(msgspec.Struct):
 
 
 class Tellings:
+    watches = (CallEnded, *STATES, *COUNTED, Told)
+
     def __init__(self) -> None:
         self._log: dict[str, Known] = {}
         self._told: dict[str, Known] = {}
