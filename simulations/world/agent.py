@@ -18,7 +18,8 @@ UNCHANGED_S = 10
 A_WHILE_S = 10**9
 """For ever, as far as a world is concerned."""
 FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 3, 60
-"""How long an agent waits after a refusal, on average: longer each time: a stopped campaign says no to all."""
+"""How long an agent waits after a refusal, on average: longer each time: a stopped campaign says no to all, and so does a
+window that has closed."""
 REACTION_S = 0.5
 """Before the next contact is asked for."""
 ANSWER_WITHIN_S = 5
@@ -55,11 +56,12 @@ class Agent:
                     await self._treat(held)
                 await self._go_home_till_the_next_spell()
                 given = await self._given()
-                patience_s = FIRST_PATIENCE_S
                 if not isinstance(given, Reservation):
+                    patience_s = FIRST_PATIENCE_S
                     await asyncio.sleep(self._about(10))
                     continue
                 await self._treat(given)
+                patience_s = FIRST_PATIENCE_S
                 if self.chance.random() < self.habits.pauses:
                     await self._pause()
             except (Refused, NotOwner, TimeoutError):
@@ -107,7 +109,7 @@ class Agent:
                 if no.code not in OUT_OF_REACH:
                     raise
                 await self._give_up(given)
-                return
+                raise
         held = await self._talked()
         if held is not None and held.id == given.id and held.phase is Phase.WRAPUP:
             await asyncio.sleep(self._about(self.habits.wrapup_s))
