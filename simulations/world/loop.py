@@ -64,9 +64,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """A heap by time and by the order in which they were set."""
         self._timers_set = 0
         self.before_turn: Callable[[int], None] | None = None
-        """Called with the life before each turn of one other than the world's own."""
+        """Called with the life before each turn of one other than the world's own. Set before the loop runs."""
         self._dead: set[int] = set()
         self.frozen: dict[int, list[Turn]] = {}
+        """Turns that wait until their life thaws."""
         self._listeners: dict[int, Listener] = {}
         self._ports = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -98,13 +99,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         """Until somebody stops it: `run_forever` asks again otherwise. Raises Stalled."""
-        waiting = self._waiting
-        while True:
+        waiting, dead, frozen, before_turn = self._waiting, self._dead, self.frozen, self.before_turn
+        while not self._stopping:  # type: ignore[attr-defined]  # by BaseEventLoop.stop
             self._ring_timers()
             for _ in range(len(waiting)):  # who comes meanwhile is of the next round, behind the timers that are due
                 turn = waiting.popleft()
-                if turn.callback is _nothing or not self._lives(turn):
+                if turn.callback is _nothing:
                     continue
+                whose = turn.context.get(life, 0)
+                if whose:
+                    if before_turn is not None:
+                        before_turn(whose)
+                    if whose in frozen:
+                        frozen[whose].append(turn)
+                        continue
+                    if whose in dead:
+                        continue
                 try:
                     turn.context.run(turn.callback, *turn.args)
                 except (SystemExit, KeyboardInterrupt):
@@ -112,8 +122,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 except BaseException as error:  # noqa: BLE001  # as every loop does
                     said = f"Exception in callback {turn.callback}"
                     self.call_exception_handler({"message": said, "exception": error, "handle": turn})
-            if self._stopping:  # type: ignore[attr-defined]  # by BaseEventLoop.stop
-                return
 
     def _ring_timers(self) -> None:
         """Those that are due wait for their turns. Where nobody waits, time passes to the next one."""
@@ -127,18 +135,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         until_s = self._now_s + TIMER_RESOLUTION_S
         while timers and timers[0][0] < until_s:
             waiting.append(heappop(timers)[2])
-
-    def _lives(self, turn: Turn) -> bool:
-        """Whether whoever it belongs to may run. A frozen life's turns are kept until it thaws."""
-        whose = turn.context.get(life, 0)
-        if not whose:
-            return True
-        if self.before_turn is not None:
-            self.before_turn(whose)
-        if whose in self.frozen:
-            self.frozen[whose].append(turn)
-            return False
-        return whose not in self._dead
 
     # -- lives --------------------------------------------------------------------------------------------------------
 
