@@ -31,6 +31,7 @@ QUIET_SHARE = 0.2
 RULED_SHARE = 0.2
 """How many worlds have each of the rules."""
 SHRINK_WITHIN_S = 120
+LARGE_AGENTS, LARGE_CONTACTS = 200, 100_000
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,6 +104,23 @@ def drawn(seed: int) -> Case:
     return Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
 
 
+def drawn_large(seed: int) -> Case:
+    """As many agents and contacts as an installation is made for, a quarter of an hour or so, and a few faults of each kind."""
+    chance = Random(f"proof/large/{seed}")
+    faults = Faults(**{kind: chance.choice((0, 4, 12)) for kind in Faults.__struct_fields__})
+    scenario = Scenario(
+        name=f"proof large {seed}",
+        hours=chance.uniform(0.1, 0.3),
+        contacts=LARGE_CONTACTS,
+        campaigns=chance.choice((1, 2)),
+        agents=Agents(count=LARGE_AGENTS, preview_s=chance.uniform(5, 15), wrapup_s=chance.uniform(5, 20)),
+        callees=Callees(answer=chance.uniform(0.1, 0.7), talk_s=chance.uniform(20, 120)),
+        rules=Rules(in_setup=100),
+        faults=faults,
+    )
+    return Case(seed=seed, scenario=scenario)
+
+
 def _rules(chance: Random) -> Rules:
     """Most leave everything to be called at once; the others are in each other's way, and end within the world's hours."""
     choices: dict[str, tuple[Any, ...]] = {
@@ -136,7 +154,7 @@ def kept() -> tuple[Case, ...]:
     return msgspec.toml.decode(KEPT.read_bytes(), type=Kept).case
 
 
-def main(*, seeds: int = 100, first: int = 1, workers: int = os.cpu_count() or 1) -> None:
+def main(*, seeds: int = 100, first: int = 1, large: int = 0, workers: int = os.cpu_count() or 1) -> None:
     """Run the kept seeds, then new ones. Exits 1 where something that must hold didn't.
 
     Parameters
@@ -145,10 +163,12 @@ def main(*, seeds: int = 100, first: int = 1, workers: int = os.cpu_count() or 1
         How many new worlds.
     first
         The first one's seed.
+    large
+        How many large worlds beside them, of 200 agents and 100,000 contacts: a minute or two of CPU and 1 GB each.
     workers
         How many processes share them.
     """
-    cases = [*kept(), *map(drawn, range(first, first + seeds))]
+    cases = [*kept(), *map(drawn_large, range(first, first + large)), *map(drawn, range(first, first + seeds))]
     console, tally, began_s = Console(stderr=True), Tally(), time.monotonic()
     failed: list[tuple[Case, Result]] = []
     columns = (TextColumn("worlds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -164,6 +184,8 @@ def main(*, seeds: int = 100, first: int = 1, workers: int = os.cpu_count() or 1
         print(_told(case, result))
     passed_s = time.monotonic() - began_s
     print(msgspec.json.format(msgspec.json.encode(tally), indent=2).decode())
+    if large:
+        print(f"{large:,} of them with {LARGE_AGENTS:,} agents and {LARGE_CONTACTS:,} contacts")
     print(f"{tally.virtual_s / 3_600:,.1f} hours in {passed_s:,.0f} s: {tally.virtual_s / passed_s:,.0f} × real time")
     print(tally.closing_line())
     sys.exit(1 if tally.violations else 0)

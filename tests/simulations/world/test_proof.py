@@ -11,7 +11,7 @@ import pytest
 from engine.app import Engine
 from eventstore.log import Log
 from simulations.world.moment import Death, Moment
-from simulations.world.proof import drawn, judged, kept
+from simulations.world.proof import drawn, drawn_large, judged, kept
 from simulations.world.scenario import Agents, Faults, Scenario, read_scenario
 from simulations.world.shrink import smaller
 from simulations.world.world import run
@@ -97,3 +97,10 @@ def test_a_drawn_world_is_the_same_each_time_and_faults_differ_between_seeds() -
     assert drawn(5) == drawn(5)
     assert len({drawn(seed).scenario.faults for seed in range(30)}) > 20
     assert any(drawn(seed).death for seed in range(30))
+
+
+def test_a_large_world_has_two_hundred_agents_a_hundred_thousand_contacts_and_faults() -> None:
+    large = [drawn_large(seed).scenario for seed in range(10)]
+    assert drawn_large(5) == drawn_large(5)
+    assert {(one.agents.count, one.contacts) for one in large} == {(200, 100_000)}
+    assert all(one.faults != Faults() for one in large)
