@@ -6,6 +6,7 @@ there, and takes a line break in any value for the next header. Only ids and dig
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from adapters.ami.settings import HEADER_LINE_MAX_BYTES, HEADER_MAX_LINES
 from engine.core.telephony import BridgeLegs, HangUp, OriginateAgent, OriginateContact
@@ -90,6 +91,9 @@ def check_lines(headers: Sequence[tuple[str, str]]) -> None:
     """The last gate before the socket, for every action whatever its origin. Raises FieldRefused."""
     if len(headers) > HEADER_MAX_LINES:
         raise FieldRefused("headers: too many")
+    whole = ": ".join(chain.from_iterable(headers))
+    if not CONTROL.search(whole) and len(whole.encode()) <= HEADER_LINE_MAX_BYTES:
+        return  # nearly always: what is well together is well line by line
     for name, value in headers:
         if CONTROL.search(name) or CONTROL.search(value):
             raise FieldRefused(name if name.isalnum() else "header name")

@@ -98,5 +98,9 @@ class Outbox:
         return (*self._contacts.clear(), *self._agents.clear())
 
     @property
+    def is_empty(self) -> bool:
+        return not (self._urgent or self._contacts or self._agents)
+
+    @property
     def has_originates(self) -> bool:
         return bool(self._contacts) or bool(self._agents)

@@ -81,8 +81,8 @@ class AmiTelephony:
         """Agents' phones that were asked about before they were called: to be asked about once they had time to ring."""
         self._silent: frozenset[str] = frozenset()
         """Tracked legs that the last list didn't show."""
-        self._originates: dict[str, Span] = {}
-        """Of each leg whose originate waits to be sent."""
+        self._originates: dict[str, tuple[Action, Span]] = {}
+        """What is to be sent for each leg whose originate waits, and its span."""
         self._startup = ""
         self._lost_at_s: float | None = None
         self._is_up = False
@@ -253,7 +253,8 @@ class AmiTelephony:
 
     def _reject(self, leg: str, reason: str) -> None:
         """Told on the loop's next turn: nobody gets an answer inside their own question."""
-        if (span := self._originates.pop(leg, None)) is not None:
+        if (unsent := self._originates.pop(leg, None)) is not None:
+            _, span = unsent
             span.set_attribute("ringfold.result", "not sent")
             span.end()
         rejected = OriginateRejected(leg=leg, at=self._now_ms(), reason=reason)
@@ -263,7 +264,7 @@ class AmiTelephony:
 
     def _accept(self, effect: Originate) -> None:
         try:
-            action.originate(effect)
+            asked = action.originate(effect)
         except FieldRefused as refused:
             self._reject(effect.leg, str(refused))
             return
@@ -272,7 +273,7 @@ class AmiTelephony:
         elif not self._outbox.put(effect):
             self._reject(effect.leg, "overload")
         else:
-            self._originates.setdefault(effect.leg, _span("Originate", effect.leg))
+            self._originates.setdefault(effect.leg, (asked, _span("Originate", effect.leg)))
             self._pump()
 
     def _withdraw(self, leg: str) -> bool:
@@ -303,6 +304,8 @@ class AmiTelephony:
 
     def _pump(self) -> None:
         """Send what may go. Called when something is queued, answered, or due by its pace."""
+        if self._outbox.is_empty:
+            return
         loop = asyncio.get_running_loop()
         while self._client is not None and self._client.is_open and self._client.pending < IN_FLIGHT_MAX_ACTIONS:
             effect = self._outbox.take(loop.time())
@@ -338,13 +341,12 @@ class AmiTelephony:
     def _send(self, effect: Originate | Urgent) -> None:
         match effect:
             case OriginateAgent() | OriginateContact():
-                asked = action.originate(effect)
+                asked, span = self._originates.pop(effect.leg, None) or (action.originate(effect), None)
                 self._tracker.expect(effect.leg)
                 if effect.leg in self._asked_early:
                     self._asked_early.discard(effect.leg)
                     later = Settle(leg=effect.leg, delay_ms=effect.ring_timeout_ms + SILENCE_MARGIN_MS)
                     self._settlement.after(later, lambda: self._ask_after(later))
-                span = self._originates.pop(effect.leg, None)
                 self._ask(asked, lambda answer: self._originated(effect.leg, answer), span)
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
