@@ -3,7 +3,8 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -25,7 +26,7 @@ from engine.core.contact import (
     ContactsReplaced,
     ContactsUpcoming,
 )
-from engine.core.importing import ImportEvent, ImportFinished, ImportStarted
+from engine.core.importing import ImportEvent, ImportStarted
 from engine.core.outcome import Outcome
 from engine.core.reservation import (
     IN_HAND,
@@ -49,19 +50,19 @@ TELLING = (Outcome.ANSWERED, Outcome.ABANDONED, Outcome.BUSY, Outcome.NO_ANSWER,
 """Outcomes that say something of whether people answer."""
 
 
+_STREAMS: dict[type, Callable[[Any], str]] = {
+    **dict.fromkeys(get_args(CampaignEvent), lambda _: "campaign"),
+    **dict.fromkeys(get_args(ContactEvent), lambda event: f"contact/{event.contact}"),
+    **dict.fromkeys((ContactsAdded, ContactsReplaced, ContactsAssigned, ContactsUpcoming), lambda _: "contacts"),
+    **dict.fromkeys(get_args(CallEvent), lambda event: f"call/{event.call}"),
+    **dict.fromkeys(get_args(AgentEvent), lambda event: f"agent/{event.agent}"),
+    **dict.fromkeys(get_args(ImportEvent), lambda event: f"import/{event.import_id}"),
+}
+
+
 def stream_of(event: Event) -> str:
     """The stream that an event belongs to."""
-    if isinstance(event, CallEvent):
-        return f"call/{event.call}"
-    if isinstance(event, AgentEvent):
-        return f"agent/{event.agent}"
-    if isinstance(event, ContactsAdded | ContactsReplaced | ContactsAssigned | ContactsUpcoming):
-        return "contacts"
-    if isinstance(event, ImportEvent):
-        return f"import/{event.import_id}"
-    if isinstance(event, ContactEvent):
-        return f"contact/{event.contact}"
-    return "campaign"
+    return _STREAMS[type(event)](event)
 
 
 class Book:
@@ -95,30 +96,28 @@ class Book:
         return self.calls[held.call] if held is not None and held.phase is Phase.DIALING else None
 
     def apply(self, event: Event) -> None:
-        if isinstance(event, CallEvent):
-            self._apply_call(event)
-        elif isinstance(event, AgentEvent):
-            self._apply_agent(event)
-        elif isinstance(event, ContactEvent):
-            self._apply_contact(event)
-        elif isinstance(event, ImportStarted):
+        _FOLDS[type(event)](self, event)
+
+    def _apply_campaign(self, event: CampaignEvent) -> None:
+        self.campaign = campaigns.evolve(self.campaign, event)
+        if isinstance(event, CampaignDeleted):
+            self._forget()
+
+    def _apply_import(self, event: ImportEvent) -> None:
+        if isinstance(event, ImportStarted):
             self.imports[event.import_id] = event
-        elif isinstance(event, ImportFinished):
-            self.imports.pop(event.import_id, None)
         else:
-            self.campaign = campaigns.evolve(self.campaign, event)
-            if isinstance(event, CampaignDeleted):
-                self._forget()
+            self.imports.pop(event.import_id, None)
 
     def _apply_call(self, event: CallEvent) -> None:
         call = calls.evolve(self.calls.get(event.call), event)
         self.calls[call.id] = call
-        if isinstance(event, CallAwaitingAgent | CallRequested):
+        if type(event) is CallAwaitingAgent or type(event) is CallRequested:
             self.live[call.id] = None
             if call.request:
                 self.requests[call.request] = call.id
             self._hold(call.reservation, phase=Phase.DIALING, call=call.id)
-        elif isinstance(event, CallEnded):
+        elif type(event) is CallEnded:
             self.live.pop(call.id, None)
             self._learn(call)
             self._hold(call.reservation, phase=Phase.WRAPUP)
@@ -143,7 +142,7 @@ class Book:
             self.phones[agent.leg] = agent.id
         _keep(self.attending, agent.id, agent.presence is not Presence.ABSENT)
         _keep(self.arriving, agent.id, agent.presence is Presence.ARRIVING)
-        if isinstance(event, AgentRemoved):
+        if type(event) is AgentRemoved:
             del self.agents[agent.id]
         else:
             self.agents[agent.id] = agent
@@ -233,6 +232,16 @@ class Book:
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
         return self.snapshot().canonical()
+
+
+_FOLDS: dict[type, Callable[[Book, Any], None]] = {
+    **dict.fromkeys(get_args(CampaignEvent), Book._apply_campaign),  # noqa: SLF001 - the class above
+    **dict.fromkeys(get_args(ContactEvent), Book._apply_contact),  # noqa: SLF001
+    **dict.fromkeys(get_args(CallEvent), Book._apply_call),  # noqa: SLF001
+    **dict.fromkeys(get_args(AgentEvent), Book._apply_agent),  # noqa: SLF001
+    **dict.fromkeys(get_args(ImportEvent), Book._apply_import),  # noqa: SLF001
+}
+"""By the event's type: a look-up, where asking for one type after another costs up to 7 us for each event."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

@@ -242,22 +242,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 def evolve(state: Call | None, event: CallEvent) -> Call:
     match event:
-        case CallAwaitingAgent():
-            return Call(
-                id=event.call,
-                contact=event.contact,
-                number=event.number,
-                reservation=event.reservation,
-                agent=event.agent,
-                trunk=event.trunk,
-                by_choice=event.by_choice,
-                request=event.request,
-                offsets=event.offsets,
-                strategy=event.strategy,
-                trunk_reason=event.trunk_reason,
-                status=CallStatus.AWAITING_AGENT,
-                asked_at=event.at,
-            )
         case CallRequested():
             return Call(
                 id=event.call,
@@ -277,6 +261,22 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 hung_up_by=state.hung_up_by if state else None,
                 recording=event.recording,
             )
+        case CallAwaitingAgent():
+            return Call(
+                id=event.call,
+                contact=event.contact,
+                number=event.number,
+                reservation=event.reservation,
+                agent=event.agent,
+                trunk=event.trunk,
+                by_choice=event.by_choice,
+                request=event.request,
+                offsets=event.offsets,
+                strategy=event.strategy,
+                trunk_reason=event.trunk_reason,
+                status=CallStatus.AWAITING_AGENT,
+                asked_at=event.at,
+            )
         case _:
             assert state is not None, event
     match event:
@@ -288,16 +288,6 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
             return msgspec.structs.replace(state, status=CallStatus.CONNECTED, connected_at=event.at)
         case CallBridged():
             return msgspec.structs.replace(state, status=CallStatus.BRIDGED, bridged_at=event.at)
-        case BridgeFailed():
-            return msgspec.structs.replace(state, bridge_failed=True)
-        case RecordingStarted():
-            return msgspec.structs.replace(state, recording_fault="")
-        case RecordingFailed():
-            return msgspec.structs.replace(state, recording_fault=event.result)
-        case HangupRequested():
-            return msgspec.structs.replace(state, hung_up_by=event.party)
-        case CallDoubted():
-            return msgspec.structs.replace(state, doubt=event.why, heard_until=event.heard_until or state.heard_until)
         case CallEnded():
             return msgspec.structs.replace(
                 state,
@@ -313,6 +303,16 @@ def evolve(state: Call | None, event: CallEvent) -> Call:
                 recording=event.recording,
                 recording_fault=event.recording_fault,
             )
+        case BridgeFailed():
+            return msgspec.structs.replace(state, bridge_failed=True)
+        case RecordingStarted():
+            return msgspec.structs.replace(state, recording_fault="")
+        case RecordingFailed():
+            return msgspec.structs.replace(state, recording_fault=event.result)
+        case HangupRequested():
+            return msgspec.structs.replace(state, hung_up_by=event.party)
+        case CallDoubted():
+            return msgspec.structs.replace(state, doubt=event.why, heard_until=event.heard_until or state.heard_until)
         case _:
             assert_never(event)
 
@@ -367,6 +367,8 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
             return ()  # up, but not yet where it can be bridged: LegReady follows within the dialplan's first step
         case LegReady():
             return (_connected(state, seen.at),) if _is_before(state, CallStatus.CONNECTED) else ()
+        case LegEnded():
+            return (_ended_by_leg(state, seen),)
         case LegBridged():
             return _bridged(state, seen.at)
         case BridgeRefused():
@@ -376,8 +378,6 @@ def decide(state: Call, seen: LegObservation | CallOverdue) -> tuple[CallEvent, 
         case RecordingRefused():
             failed = RecordingFailed(at=seen.at, call=state.id, result=seen.result)
             return (failed,) if _is_awaiting_recording(state) else ()
-        case LegEnded():
-            return (_ended_by_leg(state, seen),)
         case OriginateRejected():
             return (end(state, seen.at, Outcome.FAILED, Party.PBX, seen.reason),)
         case OriginateFailed():

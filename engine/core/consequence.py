@@ -34,6 +34,7 @@ from engine.core.call import (
 from engine.core.campaign import (
     AgentsReady,
     CampaignStarting,
+    CampaignStopping,
     Completed,
     Drained,
     Status,
@@ -45,6 +46,8 @@ from engine.core.outcome import Outcome, Party
 from engine.core.reservation import DialRefused, Phase
 
 UPCOMING_PER_AGENT = 2
+TURNING = frozenset({CampaignStarting, CampaignStopping})
+"""After these every agent's situation is another one."""
 
 
 def follow(book: Book, at: int, events: Iterable[Event], claims: Claims, new_id: Callable[[], str]) -> Iterable[Event]:
@@ -91,7 +94,7 @@ def _touched(book: Book, events: Iterable[Event]) -> list[str]:
     """Agents whose situation the events may have changed."""
     named: dict[str, None] = {}
     for event in events:
-        if isinstance(event, CampaignStarting | campaigns.CampaignStopping):
+        if type(event) in TURNING:
             return list(book.agents)
         agent = getattr(event, "agent", None)
         if agent is not None:

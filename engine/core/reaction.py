@@ -43,11 +43,56 @@ APPEARANCE_MS = 2_000
 SILENCE_MARGIN_MS = 10_000
 """How long after its ring time-out the PBX is asked about a leg that nothing was heard of."""
 
+REACTED = frozenset(
+    {
+        CallRequested,
+        CallConnected,
+        CallEnded,
+        ContactReserved,
+        ReservationExtended,
+        ContactReleased,
+        ContactDisposed,
+        PhoneCalled,
+        PhoneUp,
+        PhoneDown,
+        PhoneClosing,
+        PhoneDoubted,
+        BridgeFailed,
+        HangupRequested,
+        CallDoubted,
+        ContactsAdded,
+        ContactsReplaced,
+        ContactsAssigned,
+        CampaignStarting,
+        AgentAllocated,
+        AgentWithdrawn,
+        SettingsChanged,
+    }
+)
+"""Events that ask for something. Half of them ask for nothing, which a look-up tells at once."""
+
 
 def react(book: Book, event: Event) -> list[Effect]:
     """Effects of one event, once it is durable. `book` is the state after the batch."""
+    if type(event) not in REACTED:
+        return []
     settings = book.campaign.settings
     match event:
+        case CallRequested():
+            return _dial(book, event)
+        case CallConnected():
+            return bridge(book, book.calls[event.call])
+        case CallEnded():
+            return [CancelTimer(key=f"call/{event.call}")]
+        case ContactReserved() | ReservationExtended():
+            due = ReservationDue(at=0, reservation=event.reservation)
+            return [SetTimer(key=f"reservation/{event.reservation}", due=event.expires_at, alarm=due)]
+        case ContactReleased():
+            return [CancelTimer(key=f"reservation/{event.reservation}")]
+        case ContactDisposed():
+            in_hand = bool(event.reservation)
+            done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")] if in_hand else []
+            return [*done, _suppress(book, event.contact, event.dnc)] if event.dnc else done
         case PhoneCalled():
             ring_ms = settings.agent_ring_timeout_s * 1_000
             phone = book.agents[event.agent].phone_name
@@ -65,26 +110,11 @@ def react(book: Book, event: Event) -> list[Effect]:
         case PhoneDoubted():
             to_appear = book.agents[event.agent].phone is Phone.CALLING
             return [Settle(leg=event.leg, delay_ms=APPEARANCE_MS if to_appear else 0)]
-        case CallRequested():
-            return _dial(book, event)
-        case CallConnected():
-            return bridge(book, book.calls[event.call])
         case BridgeFailed() | HangupRequested():
             return [HangUp(leg=event.call)]
         case CallDoubted():
             to_appear = book.calls[event.call].status is CallStatus.REQUESTED and event.why is not Doubt.SILENCE
             return [Settle(leg=event.call, delay_ms=APPEARANCE_MS if to_appear else 0)]
-        case CallEnded():
-            return [CancelTimer(key=f"call/{event.call}")]
-        case ContactReserved() | ReservationExtended():
-            due = ReservationDue(at=0, reservation=event.reservation)
-            return [SetTimer(key=f"reservation/{event.reservation}", due=event.expires_at, alarm=due)]
-        case ContactReleased():
-            return [CancelTimer(key=f"reservation/{event.reservation}")]
-        case ContactDisposed():
-            in_hand = bool(event.reservation)
-            done: list[Effect] = [CancelTimer(key=f"reservation/{event.reservation}")] if in_hand else []
-            return [*done, _suppress(book, event.contact, event.dnc)] if event.dnc else done
         case (
             ContactsAdded()
             | ContactsReplaced()
