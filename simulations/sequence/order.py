@@ -254,7 +254,8 @@ class Order(World):
         running = self.engine.campaigns[ref]
         await running.actor.settled()
         log = log_of(ref)
-        return list(await disagreements(self.engine.store, log, self.logged[log], running.book.canonical()))
+        live = running.book.canonical()
+        return list(await disagreements(self.engine.store, log, self.logged[log], await self.read(log), live))
 
     @property
     def _rows(self) -> list[Row]:
