@@ -6,6 +6,7 @@ it the same number of rows of the `eventsourcing` library and of pgbench, of 200
 
 import asyncio
 from itertools import chain, islice
+from typing import NamedTuple
 from uuid import uuid4
 
 import asyncpg
@@ -33,18 +34,27 @@ def work(count: int) -> list[Event]:
     return list(islice((one for turn in turns for one in turn if not isinstance(one, ContactsAdded)), count))
 
 
-async def ours(url: str, events: list[Event], size: int) -> float:
-    """Bytes an event, in groups of so many."""
+class Took(NamedTuple):
+    """Bytes an event: on disk with all that belongs to it, and of the packed groups alone."""
+
+    disk: float
+    packed: float
+
+
+async def ours(url: str, events: list[Event], size: int) -> Took:
+    """In groups of so many."""
     store = await open_store(url, Codec(Event), owner="bench", lease_ttl_ms=60_000)
     before = await _bytes(url, "es_%")
     try:
-        opened = await store.open_log(f"bench/{uuid4().hex}")
+        name = f"bench/{uuid4().hex}"
+        opened = await store.open_log(name)
         for first in range(0, len(events), size):
             await opened.append([Append(stream_of(one), ANY, [one]) for one in events[first : first + size]])
         await opened.close()
     finally:
         await store.close()
-    return (await _bytes(url, "es_%") - before) / len(events)
+    packed = await _asked(url, "select sum(length(data)) from es_segment where log = $1", name)
+    return Took((await _bytes(url, "es_%") - before) / len(events), packed / len(events))
 
 
 def library(url: str, count: int) -> float:
@@ -64,10 +74,14 @@ def library(url: str, count: int) -> float:
 
 async def _bytes(url: str, tables: str) -> int:
     """Of tables whose names are like that, with all that belongs to them."""
+    query = "select sum(pg_total_relation_size(oid))::bigint from pg_class where relkind = 'r' and relname like $1"
+    return await _asked(url, query, tables)
+
+
+async def _asked(url: str, query: str, value: str) -> int:
     connection = await asyncpg.connect(url)
     try:
-        query = "select sum(pg_total_relation_size(oid))::bigint from pg_class where relkind = 'r' and relname like $1"
-        return int(await connection.fetchval(query, tables) or 0)
+        return int(await connection.fetchval(query, value) or 0)
     finally:
         await connection.close()
 
@@ -79,12 +93,13 @@ def measure(scale: Scale, say: Say) -> Figures:
         for size in GROUPS:
             key = "bytes_per_event" if size == GROUPS[0] else f"bytes_per_event_groups_of_{size}"
             each = asyncio.run(ours(postgres.url, events, size))
-            made.add(key, f"on disk, groups of {size:,}", "B", each)
+            made.add(key, f"on disk, groups of {size:,}", "B", each.disk)
+            made.add(f"bytes_per_event_packed_{size}", f"packed groups of {size:,} alone", "B", each.packed)
         made.add(
             "bytes_per_event_library",
             "eventsourcing's row",
             "B",
             library(postgres.url, scale.of(LIBRARY_EVENTS, 1_000)),
         )
-        say(made.last("bytes_per_event", "bytes_per_event_library"))
+        say(made.last("bytes_per_event", "bytes_per_event_packed_100", "bytes_per_event_library"))
     return made.figures
