@@ -22,8 +22,6 @@ from typing import cast
 
 import aiohttp
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from api.token import Role
 from simulations.bench.listening import Heard
@@ -77,25 +75,6 @@ async def feeding(steps: Sequence[int] = STEPS, seconds: float = STEP_S) -> Feed
         ours = await _ours(Path(folder), steps, seconds)
     bare = await _bare(steps, seconds)
     return Feeding(clients=_most(ours), bare_clients=_most(bare), curve=ours, bare_curve=bare)
-
-
-def show_curves(fed: Feeding, console: Console) -> None:
-    """Both, with the peer's lateness and CPU beside ours."""
-    title = (
-        f"streams, {EVENTS_S} events a second, one core: {fed.clients:,} in time, of a bare server {fed.bare_clients:,}"
-    )
-    table = Table(
-        "clients", "p50 ms", "p99 ms", "CPU us each", "KiB a client", "bare p99 ms", "bare CPU us", title=title
-    )
-    bare = {one.clients: one for one in fed.bare_curve}
-    for one in fed.curve:
-        peer = bare.get(one.clients)
-        beside = (f"{peer.p99_ms:,.0f}", f"{peer.cpu_us:.1f}") if peer is not None else ("", "")
-        memory = f"{one.bytes_per_client / 1024:,.0f}"
-        table.add_row(
-            f"{one.clients:,}", f"{one.p50_ms:,.0f}", f"{one.p99_ms:,.0f}", f"{one.cpu_us:.1f}", memory, *beside
-        )
-    console.print(table)
 
 
 def _most(curve: Sequence[Step]) -> int:

@@ -1,8 +1,8 @@
 """Notifications as groups of figures. What is run is in `notifying` and `feeding`."""
 
 import asyncio
-from importlib import import_module
 
+from simulations.bench.feeding import STEP_S, STEPS, feeding
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.bench.notifying import notifying
 
@@ -29,14 +29,17 @@ def measure_webhooks(scale: Scale, say: Say) -> Figures:
 
 def measure_feed(scale: Scale, say: Say) -> Figures:
     """More clients step by step until they are served too late: the curve is the figure."""
-    feeding = import_module("simulations.bench.feeding")
-    steps = tuple(scale.of(one, 5) for one in feeding.STEPS)
-    found = asyncio.run(feeding.feeding(tuple(dict.fromkeys(steps)), max(scale.seconds, feeding.STEP_S * scale.share)))
+    steps = tuple(dict.fromkeys(scale.of(one, 5) for one in STEPS))
+    found = asyncio.run(feeding(steps, max(scale.seconds, STEP_S * scale.share)))
     made = Rounds()
     made.add("feed_clients", "streams served in time", "", found.clients)
     made.add("feed_bare_clients", "by a server that only writes", "", found.bare_clients)
     for one in found.curve:
         made.add(f"feed_p99_ms_by_clients_{one.clients}", f"{one.clients:,} streams, p99", "ms", one.p99_ms)
         made.add(f"feed_cpu_us_by_clients_{one.clients}", f"{one.clients:,} streams, an event to one", "µs", one.cpu_us)
+        made.add("feed_bytes_per_client", "memory of a stream", "B", one.bytes_per_client)
+    for one in found.bare_curve:
+        made.add(f"feed_bare_p99_ms_by_clients_{one.clients}", f"{one.clients:,} bare streams, p99", "ms", one.p99_ms)
+        made.add(f"feed_bare_cpu_us_by_clients_{one.clients}", f"{one.clients:,} bare streams, one", "µs", one.cpu_us)
     say(made.last("feed_clients", "feed_bare_clients"))
     return made.figures
