@@ -38,10 +38,11 @@ Dialled = dict[str, float]
 
 
 class Late(NamedTuple):
-    """In ms, each."""
+    """In ms, each; and how many dials were due. Who isn't joined has hung up first, and isn't in `bridge`."""
 
     dial: list[float]
     bridge: list[float]
+    due: int
 
 
 class _Tapped(NamedTuple):
@@ -142,6 +143,7 @@ def _late(dialled: Dialled, seen: dict[str, Seen]) -> Late:
     return Late(
         [(one.originate - at) * 1_000 for at, one in calls if one.originate],
         [(one.bridge - one.ready) * 1_000 for _, one in calls if one.ready and one.bridge],
+        len(dialled),
     )
 
 
@@ -163,6 +165,8 @@ def measure(scale: Scale, say: Say) -> Figures:
     for _ in range(scale.rounds):
         for who, is_bare in (("", False), ("bare_", True)):
             late = asyncio.run(_round(scale, is_bare=is_bare))
+            made.add(f"latency_{who}dialled_share", "dials that went out", "", len(late.dial) / max(1, late.due))
+            made.add(f"latency_{who}joined_share", "dials that were joined", "", len(late.bridge) / max(1, late.due))
             whose = "a bare loop's" if is_bare else "the engine's"
             for key, name, values in (
                 ("due_to_originate", "dial due → Originate out", late.dial),

@@ -16,8 +16,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
 
 from engine.app import Engine, Limits, log_of
 from engine.core.agent import DefaultState, Line, Presence
@@ -85,25 +83,19 @@ async def watched() -> AsyncIterator[Stalls]:
             await task
 
 
-def preview(contacts: int, agents: int, leases: int = MANY_LEASES) -> dict[str, float]:
-    """All figures by name; the unit is the last word of the name."""
+def preview(contacts: int, agents: int, leases: int = MANY_LEASES, *, whole: bool = True) -> dict[str, float]:
+    """All figures by name; the unit is the last word of the name. Not `whole`: of the list and its claims alone."""
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
         url = f"sqlite:///{Path(folder) / 'bench.db'}"
-        figures = asyncio.run(_live(url, contacts, agents, leases))
+        figures = asyncio.run(_live(url, contacts, agents, leases, whole=whole))
+        if not whole:
+            return figures
         # As a process of its own: what this one had in memory says nothing about what a restart needs.
         said = subprocess.run(
             [sys.executable, "-m", "simulations.bench.preview", url], check=True, capture_output=True, text=True
         )
     restarted: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
     return figures | restarted
-
-
-def show_figures(title: str, figures: dict[str, float], console: Console) -> None:
-    table = Table("", "", title=title)
-    for name, value in figures.items():
-        words = name.removeprefix("preview_").split("_")
-        table.add_row(" ".join(words[:-1]), f"{value:,.2f} {words[-1]}" if value < 100 else f"{value:,.0f} {words[-1]}")
-    console.print(table)
 
 
 # -- one life of the engine -------------------------------------------------------------------------------------------
@@ -114,7 +106,7 @@ async def _engine(url: str, limits: Limits) -> tuple[Engine, Store]:
     return Engine(store, NoTelephony(), SystemClock(), SystemChance(), limits), store
 
 
-async def _live(url: str, contacts: int, agents: int, leases: int) -> dict[str, float]:
+async def _live(url: str, contacts: int, agents: int, leases: int, *, whole: bool) -> dict[str, float]:
     engine, store = await _engine(url, Limits(mailbox_messages=2 * leases, snapshot_every_events=1_000_000_000))
     await engine.start()
     try:
@@ -122,9 +114,10 @@ async def _live(url: str, contacts: int, agents: int, leases: int) -> dict[str, 
         figures = await _load(engine, contacts)
         await _staff(engine, REF, agents)
         figures |= await _claims(engine, agents)
-        figures |= await _expiry(engine, leases)
-        figures |= await _split(engine, agents)
-        figures |= await _snapshot(engine, store)
+        if whole:
+            figures |= await _expiry(engine, leases)
+            figures |= await _split(engine, agents)
+            figures |= await _snapshot(engine, store)
     finally:
         await engine.stop()
         await store.close()

@@ -6,6 +6,7 @@ contact has answered and is ready went to it, and when the bridge action came. T
 """
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
@@ -65,7 +66,8 @@ async def main(port: int, pbx_port: int, file: Path) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pbx_reader, pbx_writer = await asyncio.open_connection("127.0.0.1", pbx_port)
-        await asyncio.gather(_relay(reader, pbx_writer, tap.asked), _relay(pbx_reader, writer, tap.told))
+        with contextlib.suppress(asyncio.CancelledError):  # the end of the tap
+            await asyncio.gather(_relay(reader, pbx_writer, tap.asked), _relay(pbx_reader, writer, tap.told))
 
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
