@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-
 from engine.app import Engine, Limits, log_of
 from engine.core.agent import DefaultState, Line, Presence
 from engine.core.book import Event
