@@ -9,7 +9,7 @@ LEAST, MOST = "≥", "≤"
 
 
 class Aim(NamedTuple):
-    """A figure of the table. `peers` are figures of the same run that it stands beside, or words for a limit."""
+    """A figure of the table. `peers` are figures of the same run that it stands beside."""
 
     key: str
     group: str
