@@ -26,6 +26,7 @@ ALWAYS = (
     "invalid-request",
     "too-many-requests",
     "too-many-in-flight",
+    "overloaded",
     "internal",
     "unavailable",
 )
