@@ -7,7 +7,7 @@ campaign gone. A reservation's token and other secrets are never part of it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -18,7 +18,7 @@ from adapters.notify.content import contact as contacts
 from adapters.notify.content import importing as imports
 from adapters.notify.content import reservation as reservations
 from adapters.notify.content.base import Content, Fact, rfc3339
-from engine.core import agent, call, contact, importing, reservation
+from engine.core import agent, call, campaign, contact, importing, reservation
 from engine.core.book import Book, Event
 from engine.core.personal import Details
 from engine.core.screen import connected, values_of
@@ -61,18 +61,18 @@ def notification_of(ref: str, recorded: Recorded, book: Book | None) -> tuple[st
     return (fact.type, completed(fact, book)) if fact is not None else None
 
 
+_TOLD: dict[type, Callable[[str, Any], Fact | None]] = {
+    **dict.fromkeys(get_args(campaign.CampaignEvent), lambda _, event: campaigns.fact(event)),
+    **dict.fromkeys(get_args(contact.ContactEvent), lambda _, event: contacts.fact(event)),
+    **dict.fromkeys(get_args(reservation.ReservationEvent), lambda _, event: reservations.fact(event)),
+    **dict.fromkeys(get_args(call.CallEvent), calls.fact),
+    **dict.fromkeys(get_args(agent.AgentEvent), lambda _, event: agents.fact(event)),
+    **dict.fromkeys(get_args(importing.ImportEvent), lambda _, event: imports.fact(event)),
+}
+
+
 def fact_of(ref: str, event: Event) -> Fact | None:
-    if isinstance(event, agent.AgentEvent):
-        return agents.fact(event)
-    if isinstance(event, call.CallEvent):
-        return calls.fact(ref, event)
-    if isinstance(event, reservation.ReservationEvent):
-        return reservations.fact(event)
-    if isinstance(event, contact.ContactEvent):
-        return contacts.fact(event)
-    if isinstance(event, importing.ImportEvent):
-        return imports.fact(event)
-    return campaigns.fact(event)
+    return _TOLD[type(event)](ref, event) if type(event) not in SILENT else None
 
 
 def completed(fact: Fact, book: Book | None, agent_name: AgentName = lambda _agent, _at: "") -> dict[str, Any]:
