@@ -1,8 +1,10 @@
 """Agents at their desks: they preview, dial or skip, talk, close the contact, and take breaks."""
 
 import asyncio
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from engine.actor import NotOwner
 from engine.core.agent import Wanted
@@ -26,6 +28,8 @@ ANSWER_WITHIN_S = 5
 """After so long without an answer from the engine a client asks again: it may have been killed."""
 
 
+PERSONAL = 0.5
+"""How many callbacks are for the one who promised: the others for anybody."""
 OUT_OF_REACH = ("no-number-left", "dial-forbidden", "number-in-call")
 """Refusals of a call that no patience of a minute mends."""
 
@@ -38,6 +42,7 @@ class Desk(Protocol):
     def new_id(self) -> str: ...
     async def submit(self, command: Any) -> Any: ...
     def held(self, agent: str) -> Reservation | None: ...
+    def zone(self, contact: str) -> str: ...
     async def change(self, agent: str, within_s: float) -> None: ...
 
 
@@ -113,7 +118,10 @@ class Agent:
         held = await self._talked()
         if held is not None and held.id == given.id and held.phase is Phase.WRAPUP:
             await asyncio.sleep(self._about(self.habits.wrapup_s))
-            await self._dispose(given, self.chance.choice(("engaged", "no_contact", "try_later")))
+            if self.habits.callbacks and self.chance.random() < self.habits.callbacks:
+                await self._promise(given)
+            else:
+                await self._dispose(given, self.chance.choice(("engaged", "no_contact", "try_later")))
 
     async def _talked(self) -> Reservation | None:
         """What the agent has in hand once no call is under way."""
@@ -141,6 +149,23 @@ class Agent:
 
     async def _dispose(self, given: Reservation, disposition: str) -> None:
         await self._do(Dispose(at=self.desk.now_ms(), **_hand(given), disposition=disposition))
+
+    async def _promise(self, given: Reservation) -> None:
+        """A callback, at a full minute of the contact's clock."""
+        now_ms = self.desk.now_ms()
+        there = datetime.fromtimestamp(now_ms / 1_000, ZoneInfo(self.desk.zone(given.contact)))
+        due = there.replace(second=0, microsecond=0) + timedelta(
+            seconds=60 + self._about(self.habits.callback_s) // 60 * 60
+        )
+        await self._do(
+            Dispose(
+                at=now_ms,
+                **_hand(given),
+                disposition="callback",
+                callback_at=round(due.timestamp() * 1_000),
+                personal=self.chance.random() < PERSONAL,
+            )
+        )
 
     async def _do(self, command: Any) -> None:
         async with asyncio.timeout(ANSWER_WITHIN_S):

@@ -87,9 +87,12 @@ class Office:
             if not number or chance.random() >= rules.shared_numbers:
                 number = f"3{place:09}"
             if refs[place % len(refs)] == ref:
-                contact, zone = _contact(ref, place), rules.zones[place % len(rules.zones)]
-                new.append(NewContact(contact, Person(contact, Details(numbers=(number,))), zone=zone))
+                contact = _contact(ref, place)
+                new.append(NewContact(contact, Person(contact, Details(numbers=(number,))), zone=self.zone(place)))
         return new
+
+    def zone(self, place: int) -> str:
+        return self.rules.zones[place % len(self.rules.zones)]
 
     async def _list_numbers(self, per_hour: float) -> None:
         """A CRM has numbers not called any more: in a campaign, or in all."""
@@ -159,6 +162,9 @@ class Desk:
 
     async def submit(self, command: Any) -> Any:
         return await self.world.submit(command, self.ref)
+
+    def zone(self, contact: str) -> str:
+        return self.world.office.zone(int(contact.rpartition(":")[2]))
 
     def held(self, agent: str) -> Any:
         return self.world.held(agent, self.ref)

@@ -101,7 +101,14 @@ def drawn(seed: int) -> Case:
         rules=_rules(chance),
         faults=Faults() if is_quiet else _faults(chance),
     )
-    return Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
+    case = Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
+    return _with_callbacks(case) if chance.random() < RULED_SHARE else case
+
+
+def _with_callbacks(case: Case) -> Case:
+    change = msgspec.structs.replace
+    agents = change(case.scenario.agents, callbacks=0.5, callback_s=120)
+    return change(case, scenario=change(case.scenario, agents=agents))
 
 
 def drawn_large(seed: int) -> Case:

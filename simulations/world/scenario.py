@@ -23,6 +23,10 @@ class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pauses: Share = 0.02
     """How often an agent takes a break after a contact."""
     pause_s: Seconds = 300
+    callbacks: Share = 0
+    """How often an agent closes a contact by promising to call back, or that somebody will."""
+    callback_s: Seconds = 600
+    """In how long, on average: by the contact's clock, and to the minute."""
     shifts: tuple[str, ...] = ()
     """Given to the agents in turn: `08:00-12:00 13:00-17:00`, where 08:00 is when the world begins. None: always there."""
 

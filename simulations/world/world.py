@@ -15,7 +15,7 @@ from adapters.zones import PhoneZones
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, Running, log_of
 from engine.core.book import Book
 from engine.core.call import CallEnded
-from engine.core.message import ClickToCall, Dial
+from engine.core.message import ClickToCall, Dial, Dispose
 from engine.core.outcome import Outcome
 from engine.core.personal import Person
 from engine.core.reservation import Reservation
@@ -30,7 +30,7 @@ from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
 from simulations.pbx.leg import Leg
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
-from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone, Told
+from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone, Promised, Told
 from simulations.world.checker.replay import disagreements
 from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
@@ -132,7 +132,10 @@ class World:
     async def submit(self, command: Any, ref: str = REF) -> Any:
         if isinstance(command, Dial | ClickToCall):
             self.checkers.see(Asked(command.call, command.at, self.loop.time()))
-        return await self.engine.submit(ref, command)
+        answer = await self.engine.submit(ref, command)
+        if isinstance(command, Dispose) and command.callback_at is not None:
+            self.checkers.see(Promised(command.reservation, command.callback_at, self.loop.time()))
+        return answer
 
     def held(self, agent: str, ref: str = REF) -> Reservation | None:
         """As an agent's screen shows it; nothing while the engine is away."""
@@ -346,6 +349,8 @@ class World:
         live = {log_of(ref): one.book.canonical() for ref, one in zip(self.refs, self._running, strict=True)}
         self.loop.kill(self.lives)
         self.checkers.end()
+        for what in self.checkers.callbacks.lost(self._called_back):
+            self.checkers.tell(what)
         if not self._is_all_told():
             self.checkers.tell("liveness: the manager wasn't told of everything")
         for leg in self.pbx.live:
@@ -354,6 +359,10 @@ class World:
             self.checkers.tell("liveness: the engine that lives doesn't own the campaigns")
             return {}
         return live
+
+    def _called_back(self, log: str, contact: str) -> tuple[int, str]:
+        known = self.engine.campaigns[log.removeprefix(CAMPAIGN_PREFIX)].book.contacts.by_ref[contact]
+        return known.due_at, known.callback
 
     async def _replay(self, logs: dict[str, list[Recorded]], live: dict[str, bytes]) -> None:
         for log, state in live.items():

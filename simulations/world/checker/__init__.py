@@ -7,11 +7,12 @@ alone. A violation begins with its invariant's number and ends with where it was
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from simulations.world.checker.callback import Callbacks
 from simulations.world.checker.hand import Hands
 from simulations.world.checker.intent import Intents
 from simulations.world.checker.line import Lines
 from simulations.world.checker.rule import Rules
-from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Step, Told
+from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Promised, Step, Told
 from simulations.world.checker.stop import Stops
 from simulations.world.checker.telling import Tellings
 
@@ -37,7 +38,16 @@ class Checkers:
 
     def __init__(self, lines: int, in_setup: int) -> None:
         self.violations: list[str] = []
-        self._each: tuple[Checker, ...] = (Hands(), Intents(), Stops(), Rules(), Lines(lines, in_setup), Tellings())
+        self.callbacks = Callbacks()
+        self._each: tuple[Checker, ...] = (
+            Hands(),
+            Intents(),
+            Stops(),
+            Rules(),
+            Lines(lines, in_setup),
+            Tellings(),
+            self.callbacks,
+        )
         self._watching: dict[Any, list[Checker]] = {}
         for checker in self._each:
             for kind in checker.watches:
@@ -60,4 +70,4 @@ class Checkers:
             self.violations.append(violation)
 
 
-__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone", "Told"]
+__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone", "Promised", "Told"]

@@ -30,6 +30,18 @@ class Asked(msgspec.Struct, frozen=True):
         return f"asked at {self.at_s:.3f} s"
 
 
+class Promised(msgspec.Struct, frozen=True):
+    """An agent who closed a reservation was told that the contact is going to be called back, at `due_at` (epoch ms)."""
+
+    reservation: str
+    due_at: int
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"promised at {self.at_s:.3f} s"
+
+
 class _Seen(msgspec.Struct, frozen=True):
     leg: str
     at_s: float
@@ -68,4 +80,4 @@ class Told(msgspec.Struct, frozen=True):
         return f"told at {self.at_s:.3f} s"
 
 
-Step = Durable | Asked | LegDialled | LegAnswered | LegGone | Told
+Step = Durable | Asked | Promised | LegDialled | LegAnswered | LegGone | Told

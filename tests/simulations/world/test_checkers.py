@@ -13,13 +13,14 @@ from adapters.notify.parcel import Parcel
 from adapters.notify.webhook import Webhook
 from adapters.outward.sender import Answer
 from engine.actor import Actor
-from engine.core import consequence, delivery, dialing, gate
+from engine.core import consequence, delivery, dialing, disposing, gate, roll
 from engine.core.book import Book, Head, restore
 from engine.core.call import CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
 from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
 from engine.core.contact import Contact, ContactStatus
+from engine.core.reservation import ContactDisposed
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
 from engine.core.telephony import HangUp, OriginateContact, Settle
@@ -188,11 +189,49 @@ def stopping_leaves_reservations(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(delivery, "let_go", lambda *_: [])
 
 
+def callbacks_are_made_too_early(patch: pytest.MonkeyPatch) -> None:
+    first = Contacts.first
+    patch.setattr(Contacts, "first", lambda self, at, owner="": first(self, at + 3_600_000, owner))
+
+
+def callbacks_are_anybodys(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Contact, "owner", property(lambda self: self.agent))
+
+
+def a_release_forgets_the_callback(patch: pytest.MonkeyPatch) -> None:
+    released = delivery.released
+
+    def forgetful(*about: Any) -> Any:
+        return msgspec.structs.replace(released(*about), callback=False)
+
+    patch.setattr(delivery, "released", forgetful)
+
+
+def the_book_forgets_callbacks(patch: pytest.MonkeyPatch) -> None:
+    evolve = roll.evolve
+
+    def forgetful(contacts: Contacts, event: Any) -> None:
+        evolve(contacts, msgspec.structs.replace(event, callback="") if isinstance(event, ContactDisposed) else event)
+
+    patch.setattr(roll, "evolve", forgetful)
+
+
+def nobody_writes_the_callback_down(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disposing, "_called_back", lambda command, _agent: (command.at + 1_000, ""))
+
+
 LOOKING = msgspec.structs.replace(WORLD, contacts=200, agents=Agents(count=5, preview_s=60, wrapup_s=2, pauses=0))
 FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restarts=20))
 TROUBLED = msgspec.structs.replace(WORLD, faults=Faults(crashes=60, receiver_troubles=60))
 BESIDE = msgspec.structs.replace(WORLD, campaigns=2, rules=Rules(retry_s=5, shared_numbers=0.9, clicks=100))
 DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
+PROMISING = msgspec.structs.replace(
+    WORLD,
+    contacts=40,
+    agents=Agents(count=4, preview_s=20, wrapup_s=2, pauses=0, callbacks=0.7, callback_s=60),
+    callees=Callees(answer=0.9, busy=0, talk_s=5),
+    rules=Rules(zones=("UTC", "Asia/Kolkata")),
+)
 PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
     (a_number_is_never_in_a_call, _ruled(shared_numbers=0.9), "1", "a number of contact"),
@@ -213,6 +252,11 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (nobody_is_hung_up, CHATTY, "liveness", "was to stop, and is stopping"),
     (the_pbx_is_never_asked, FORGETFUL, "liveness", "never ended"),
     (stopping_leaves_reservations, LOOKING, "liveness", "was never released"),
+    (callbacks_are_made_too_early, PROMISING, "8", "ms later"),
+    (callbacks_are_anybodys, PROMISING, "8", "promised"),
+    (a_release_forgets_the_callback, PROMISING, "8", "as none"),
+    (the_book_forgets_callbacks, PROMISING, "8", "nobody will make it"),
+    (nobody_writes_the_callback_down, PROMISING, "8", "the log has none"),
 )
 SEED = 3
 
