@@ -5,7 +5,8 @@ over HTTP. The clients are another process (`listening`). The peer, in the same 
 the same bytes to all its clients. What is late because the clients are busy counts as late, for both.
 
 `feeding` gives the largest number of clients that was served in time (`feed_clients`) and the curve up to the first one that
-was not: lateness, the server's CPU per event and client, and its memory per client.
+was not: lateness, the server's CPU per event and client, and its memory per client. `bare_clients` is the peer's
+(`feed_bare_clients`).
 """
 
 import asyncio

@@ -2,6 +2,10 @@
 
 The receivers are a process of their own. Here run the store (SQLite), the merged feed and the webhooks; nothing decides
 anything. Beside each figure stands a bare client's: the same requests, made without a log, an order or a signature.
+
+`notifying` gives `notify_p50_ms` and `notify_p99_ms`, from an event's durable commit to the receiver's having the request, the
+bare client's beside them, and the CPU that this process took. One more durable write lies between: the feed's, which says in
+which order clients are told, before any of them is.
 """
 
 import asyncio
