@@ -357,7 +357,8 @@ async def parsed_aside(raw: bytes) -> Any:
 def parsed(raw: bytes) -> Any:
     """A JSON document in which each key stands once. Raises ValueError."""
     try:
-        return json.loads(raw, object_pairs_hook=_pairs, parse_constant=_constant)
+        text = raw.decode("utf-8-sig")  # given bytes, json would take UTF-16 and UTF-32 too, by guessing
+        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

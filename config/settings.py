@@ -38,6 +38,8 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Event streams and long polls open at once; the next one is answered 503."""
     max_poll_wait_s: Annotated[int, Meta(ge=1, le=300)] = 30
     heartbeat_s: Annotated[int, Meta(ge=1, le=15)] = 15
+    idle_connection_s: Positive = 75
+    """How long a connection may stay without a request, or with one whose head isn't complete; then it is closed."""
     requests_per_second: Annotated[int, Meta(ge=0)] = 200
     """What each token may ask in the long run; beyond it is answered 429. 0 is no limit."""
     burst_requests: Positive = 4_000

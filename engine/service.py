@@ -160,7 +160,7 @@ class Service:
             retention_of(self.settings),
             self.erasures,
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, keepalive_timeout=http.idle_connection_s)
         self._closers.append(runner.cleanup)
         await runner.setup()
         site = web.TCPSite(runner, http.host, http.port, reuse_address=True, backlog=WAITING_CONNECTIONS)
