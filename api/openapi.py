@@ -63,6 +63,13 @@ IF_MATCH = {
     "description": "ETags of the editions that the edit is meant for, or `*` for any that is there; else it is 412.",
     "schema": {"type": "string"},
 }
+UNLESS_THERE = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "`*`: make what isn't there, and change nothing that is; else it is 412.",
+    "schema": {"type": "string", "enum": ["*"]},
+}
 ETAG = {"description": "For `If-None-Match` and `If-Match`.", "schema": {"type": "string"}}
 CONDITIONS = ("revision-mismatch", "already-there")
 PART = re.compile(r"\{(\w+)\}")
@@ -245,7 +252,7 @@ def _headers(route: Route) -> list[Json]:
     if route.method == "GET":
         return [IF_NONE_MATCH] if shows(route) else []
     if route.method in EDITS:
-        return [IF_MATCH]
+        return [IF_MATCH, UNLESS_THERE] if route.method == "PUT" else [IF_MATCH]
     return [KEY] if is_keyed(route) else []
 
 

@@ -99,6 +99,8 @@ async def test_schemathesis_finds_nothing(
     tested, cases = counts["operations"], counts["test_cases"]
     assert tested["tested"] == tested["total"] == len(ROUTES), "an operation was left out"
     assert cases["generated"] > MIN_CASES_PER_OPERATION * tested["tested"]
+    report_line = report.rstrip().splitlines()[-1].strip(" =")
+    record_property("schemathesis", f"{', '.join(counts['phases'])}: nothing found; {report_line}")
     record_property("operations", tested["tested"])
     record_property("checks", len(CHECKS))
     record_property("cases", cases["generated"])

@@ -122,11 +122,12 @@ def test_a_javascript_verifier_decides_as_the_others_do(
     ]
     answers = JavaScriptWebhook(packages).verify([(secret, body, headers) for secret, body, headers, _ in cases])
     assert answers == [good for *_, good in cases]
-    record_property("signatures put to the JavaScript verifier", f"{len(cases)}, taken {answers.count(True)}")
-    for secret, body, headers, good in cases:
-        for verifier, refusal in VERIFIERS:
+    for verifier, refusal in VERIFIERS:
+        for secret, body, headers, good in cases:
             if good:
                 verifier(secret).verify(body, headers)
             else:
                 with pytest.raises(refusal):
                     verifier(secret).verify(body, headers)
+    counts = f"{len(cases)} signatures each, {answers.count(True)} taken, {answers.count(False)} refused"
+    record_property("verifiers standardwebhooks (Python), svix (Python), standardwebhooks (JavaScript)", counts)
