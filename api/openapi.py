@@ -68,7 +68,7 @@ UNLESS_THERE = {
     "in": "header",
     "required": False,
     "description": "`*`: make what isn't there, and change nothing that is; else it is 412.",
-    "schema": {"type": "string", "enum": ["*"]},
+    "schema": {"type": "string"},
 }
 ETAG = {"description": "For `If-None-Match` and `If-Match`.", "schema": {"type": "string"}}
 CONDITIONS = ("revision-mismatch", "already-there")
