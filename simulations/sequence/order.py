@@ -254,8 +254,8 @@ class Order(World):
         running = self.engine.campaigns[ref]
         await running.actor.settled()
         log = log_of(ref)
-        live = running.book.canonical()
-        return list(await disagreements(self.engine.store, log, self.logged[log], await self.read(log), live))
+        live, read = running.book.canonical(), await self.read(log)
+        return list(await disagreements(self.engine.store, log, self.logged[log], read, live))
 
     @property
     def _rows(self) -> list[Row]:

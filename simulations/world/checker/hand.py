@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from engine.core.call import CallAwaitingAgent, CallEnded, CallRequested
+from engine.core.campaign import CampaignDeleted
 from engine.core.contact import ContactsAdded
 from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved
 from simulations.world.checker.step import Durable, Step
@@ -14,6 +15,7 @@ class Hands:
         CallAwaitingAgent,
         CallEnded,
         CallRequested,
+        CampaignDeleted,
         ContactDisposed,
         ContactReleased,
         ContactReserved,
@@ -24,6 +26,8 @@ class Hands:
         self._numbers: dict[str, tuple[str, ...]] = {}
         self._reserved: dict[str, str] = {}
         """Contact by live reservation."""
+        self._logs: dict[str, str] = {}
+        """Whose each reservation is."""
         self._live: dict[str, tuple[str, ...]] = {}
         """Whom each live call takes: a contact, an agent, and a number that is known."""
         self._taken: defaultdict[str, list[str]] = defaultdict(list)
@@ -40,10 +44,13 @@ class Hands:
             case ContactReserved(reservation=name, contact=contact):
                 for other in self._taken[f"reserved {contact}"]:
                     yield f"1: contact {contact} is in reservations {other} and {name} at once"
-                self._reserved[name] = contact
+                self._reserved[name], self._logs[name] = contact, step.log
                 self._taken[f"reserved {contact}"].append(name)
             case ContactReleased(reservation=name) | ContactDisposed(reservation=name) if name in self._reserved:
                 self._free(name, f"reserved {self._reserved.pop(name)}")
+            case CampaignDeleted():  # what was in hand goes with it
+                for name in [one for one in self._reserved if self._logs[one] == step.log]:
+                    self._free(name, f"reserved {self._reserved.pop(name)}")
             case CallAwaitingAgent() | CallRequested():
                 yield from self._begun(step.event)
             case CallEnded(call=call):
