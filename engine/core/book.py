@@ -3,7 +3,7 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ from engine.core import call as calls
 from engine.core import campaign as campaigns
 from engine.core import roll
 from engine.core.agent import Agent, AgentEvent, AgentRemoved, Presence
-from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested, CallStatus
+from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
 from engine.core.contact import (
     Attempt,
@@ -28,6 +28,7 @@ from engine.core.contact import (
 )
 from engine.core.importing import ImportEvent, ImportStarted
 from engine.core.outcome import Outcome
+from engine.core.record import Calls
 from engine.core.reservation import (
     IN_HAND,
     ContactDisposed,
@@ -40,11 +41,13 @@ from engine.core.reservation import (
     ReservationExtended,
 )
 from engine.core.roll import Contacts
-from engine.core.still import Still
+from engine.core.still import Still, contacts_of
+from engine.core.table import Table, kept, read_back
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
 
+CALLS = "calls"
 HOUR_MS = 3_600_000
 TELLING = (Outcome.ANSWERED, Outcome.ABANDONED, Outcome.BUSY, Outcome.NO_ANSWER, Outcome.REJECTED, Outcome.UNAVAILABLE)
 """Outcomes that say something of whether people answer."""
@@ -71,7 +74,7 @@ class Book:
         self.contacts = Contacts()
         self.agents: dict[str, Agent] = {}
         self.reservations: dict[str, Reservation] = {}
-        self.calls: dict[str, Call] = {}
+        self.calls = Calls()
         self.live: dict[str, None] = {}
         """Calls that have not ended, in the order they were asked for."""
         self.phones: dict[str, str] = {}
@@ -222,12 +225,14 @@ class Book:
             campaign=self.campaign,
             agents=list(self.agents.values()),
             reservations=list(self.reservations.values()),
-            calls=list(self.calls.values()),
+            calls=list(self.calls.open.values()),
+            answers=[(*key, *counts) for key, counts in self.answers.items()],
+            requests=dict(self.requests),
             imports=list(self.imports.values()),
             suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
-        return Snapshot(head, Still(self.contacts))
+        return Snapshot(head, Still(self.contacts), self.calls.table.still())
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
@@ -245,7 +250,9 @@ _FOLDS: dict[type, Callable[[Book, Any], None]] = {
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a book but its contacts."""
+    """All of a book but its contacts and the calls that have ended. `answers`: place of the number and hour of the day, with
+    attempts and people reached.
+    """
 
     campaign: Campaign
     agents: list[Agent]
@@ -254,6 +261,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     imports: list[ImportStarted]
     suppressed: dict[str, str]
     ahead: list[str]
+    answers: list[tuple[int, int, int, int]]
+    requests: dict[str, str]
 
 
 def hour_of(at: int) -> int:
@@ -266,9 +275,16 @@ class Snapshot(NamedTuple):
 
     head: Head
     contacts: Still
+    calls: Table
+    """Those that have ended, as `record` packs them."""
 
     def canonical(self) -> bytes:
-        return msgspec.msgpack.encode((self.head, *self.contacts.canonical()))
+        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.calls.items())))
+
+    def parts(self) -> Iterator[tuple[str, bytes]]:
+        """All but the head, by name, as `restore` takes them."""
+        yield from self.contacts.parts()
+        yield from kept(CALLS, self.calls)
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -278,19 +294,18 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def restore(head: Head, contacts: Contacts) -> Book:
-    """The book that a snapshot was taken of."""
+def restore(head: Head, parts: Mapping[str, bytes]) -> Book:
+    """The book that a snapshot was taken of. Raises KeyError where a part is missing."""
     book = Book()
     book.campaign = head.campaign
-    book.contacts = contacts
+    book.contacts = contacts_of(parts)
     book.imports = {one.import_id: one for one in head.imports}
     book.ahead = dict.fromkeys(head.ahead)
     book.suppressed = dict(head.suppressed)
-    book.requests = {one.request: one.id for one in head.calls if one.request}
-    book.calls = {one.id: one for one in head.calls}
-    for call in head.calls:
-        book._learn(call)  # noqa: SLF001 - the book of this snapshot
-    book.live = {one.id: None for one in head.calls if one.status is not CallStatus.ENDED}
+    book.requests = dict(head.requests)
+    book.answers = {(number, hour): (dialled, reached) for number, hour, dialled, reached in head.answers}
+    book.calls = Calls(read_back(CALLS, parts), head.calls)
+    book.live = dict.fromkeys(book.calls.open)
     book.reservations = {one.id: one for one in head.reservations}
     for agent in head.agents:
         book.agents[agent.id] = agent

@@ -1,6 +1,6 @@
 """Each checker finds the bug that is planted for it, and says nothing of the same world without it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,7 +54,7 @@ def held_contacts_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
     first = Contacts.first
 
     def forgetful(self: Contacts, at: int, owner: str = "") -> Contact | None:
-        held = (self.by_ref[ref] for ref in self.by_ref.rows)
+        held = (self.by_ref[ref] for ref in self.by_ref)
         return next((one for one in held if one.status is ContactStatus.HELD), None) or first(self, at, owner)
 
     patch.setattr(Contacts, "first", forgetful)
@@ -91,9 +91,9 @@ def stopped_is_said_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 
-    def forgetful(head: Head, contacts: Contacts) -> Book:
+    def forgetful(head: Head, parts: Mapping[str, bytes]) -> Book:
         calls = [msgspec.structs.replace(one, channel="") for one in head.calls]
-        return restore(msgspec.structs.replace(head, calls=calls), contacts)
+        return restore(msgspec.structs.replace(head, calls=calls), parts)
 
     patch.setattr("engine.recovery.restore", forgetful)
 
