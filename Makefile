@@ -11,9 +11,11 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 TOOLS_STAMP := .tools/uv-$(UV_VERSION).stamp
 VENV_STAMP := .venv/ready.stamp
+MUTATION_LOCK := simulations/mutation/requirements.lock
+MUTATION_STAMP := .tools/mutation/ready.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof sequences ordeal fuzz bench lock format clean \
+.PHONY: help setup demo demo-asterisk serve test schemathesis check requirements proof sequences ordeal fuzz mutation bench lock format clean \
 	check-lint check-format check-types check-imports check-rules
 .DELETE_ON_ERROR:
 
@@ -68,6 +70,9 @@ sequences: $(VENV_STAMP) ## random orders of commands in virtual time, judged by
 fuzz: $(VENV_STAMP) ## hostile input of every kind, drawn anew: ARGS is cases for each fuzzer (2000)
 	@FUZZ_EXAMPLES=$(or $(ARGS),2000) $(BIN)/python -m pytest -q tests/hostile
 
+mutation: $(VENV_STAMP) $(MUTATION_STAMP) ## the core's lines altered one by one, and its tests' score: ARGS='engine/core/gate.py --minutes 30'
+	@$(BIN)/python -m simulations mutation $(ARGS)
+
 ordeal: $(VENV_STAMP) ## a real Asterisk, a real PostgreSQL and the engine killed at random moments: ARGS='--minutes 10 --seed 7'
 	@$(BIN)/python -m simulations ordeal $(ARGS)
 
@@ -77,6 +82,8 @@ bench: $(VENV_STAMP) ## benchmarks on this machine
 lock: $(TOOLS_STAMP) ## resolve pyproject.toml anew into requirements.lock
 	@$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header --quiet \
 		--upgrade --output-file requirements.lock $(ARGS)
+	@$(UV) pip compile simulations/mutation/requirements.in --universal --generate-hashes --no-annotate --no-header --quiet \
+		--upgrade --output-file $(MUTATION_LOCK) $(ARGS)
 
 format: $(VENV_STAMP) ## let ruff format and fix
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -105,4 +112,11 @@ $(VENV_STAMP): $(TOOLS_STAMP) requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# mutmut and the older pytest that it wants, apart from everything else.
+$(MUTATION_STAMP): $(TOOLS_STAMP) $(MUTATION_LOCK)
+	@echo "setup: mutation"
+	@$(UV) venv --quiet --clear --python $(PYTHON) .tools/mutation
+	@$(UV) pip sync --quiet --python .tools/mutation/bin/python --require-hashes $(MUTATION_LOCK)
 	@touch $@

@@ -9,6 +9,7 @@ app = App(name="simulations", help="What runs around Ringfold to try, measure an
 app.command("simulations.bench.__main__:main", name="bench")
 app.command("simulations.demo:main", name="demo")
 app.command("simulations.manager.command:watch", name="manager")
+app.command("simulations.mutation.command:main", name="mutation")
 app.command("simulations.pbx.command:serve", name="pbx")
 app.command("simulations.ordeal.command:main", name="ordeal")
 app.command("simulations.ordeal.recovery:main", name="recovery")

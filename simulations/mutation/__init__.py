@@ -1,0 +1,1 @@
+"""How much of the core the tests would miss: each of its lines is altered, and some test must fail."""
