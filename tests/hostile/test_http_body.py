@@ -186,6 +186,6 @@ async def test_addresses_of_any_bytes_are_answered(victim: Victim, path: bytes, 
     head = f"Host: x\r\nAuthorization: Bearer {token_of(victim.world)}\r\n\r\n"
     for template in ("/v1/campaigns/{}", "/v1/calls/{}", "/v1/campaigns/spring/contacts/{}", "/v1/agents/{}", "/{}"):
         for suffix in (f"?{asked}", f"?after={asked}", f"?limit={asked}"):
-            found = await victim.shot(f"GET {template.format(packed)}{suffix} HTTP/1.1\r\n{head}".encode())
+            found = await victim.shot(f"GET {template.format(packed)}{suffix} HTTP/1.1\r\n{head}".encode(), whole=True)
             assert [reply.status for reply in found] != [], (path, query)
             assert not re.search(rb"[\x80-\xff]", found[0].body) or found[0].body.decode()

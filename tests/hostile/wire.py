@@ -14,7 +14,7 @@ from simulations.pbx import SimulatedPbx
 from tests.api.asking import Untouched
 from tests.world import World
 
-QUIET_S = 0.15
+QUIET_S = 0.25
 """Nothing more comes after so long: the service waits for the rest of a request, as it may."""
 ANSWERED_WITHIN_S = 15
 PROBLEM = "application/problem+json"
@@ -64,8 +64,8 @@ def judge(reply: Reply) -> None:
         assert len(problem["trace_id"]) == 32
 
 
-async def said(world: World, *pieces: bytes, pause_s: float = 0, heads: int = 0) -> list[Reply]:
-    """Send the pieces on one connection; what is answered until nothing more comes, judged."""
+async def said(world: World, *pieces: bytes, heads: int = 0, whole: bool = False) -> list[Reply]:
+    """Send the pieces on one connection; what is answered until nothing more comes, judged. `whole`: an answer must come."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.service.port)
     raw = b""
     try:
@@ -74,10 +74,8 @@ async def said(world: World, *pieces: bytes, pause_s: float = 0, heads: int = 0)
                 for piece in pieces:
                     writer.write(piece)
                     await writer.drain()
-                    if pause_s:
-                        await asyncio.sleep(pause_s)
             with contextlib.suppress(ConnectionError):
-                while data := await _next(reader):
+                while data := await _next(reader, ANSWERED_WITHIN_S if whole and not raw else QUIET_S):
                     raw += data
     finally:
         writer.transport.abort()
@@ -87,9 +85,9 @@ async def said(world: World, *pieces: bytes, pause_s: float = 0, heads: int = 0)
     return found
 
 
-async def _next(reader: asyncio.StreamReader) -> bytes:
+async def _next(reader: asyncio.StreamReader, patience_s: float) -> bytes:
     try:
-        async with asyncio.timeout(QUIET_S):
+        async with asyncio.timeout(patience_s):
             return await reader.read(65_536)
     except TimeoutError:
         return b""
@@ -107,15 +105,15 @@ class Victim:
     def _state(self) -> dict[str, bytes]:
         return {ref: one.book.canonical() for ref, one in self.world.service.engine.campaigns.items()}
 
-    async def shot(self, *pieces: bytes, pause_s: float = 0, heads: int = 0) -> list[Reply]:
-        found = await said(self.world, *pieces, pause_s=pause_s, heads=heads)
+    async def shot(self, *pieces: bytes, heads: int = 0, whole: bool = False) -> list[Reply]:
+        found = await said(self.world, *pieces, heads=heads, whole=whole)
         await self.check(any(reply.status < 400 for reply in found))
         return found
 
     async def check(self, may_have_changed: bool = False) -> None:
         """Alive, and as before unless something was taken."""
         self.shots += 1
-        alive = await said(self.world, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        alive = await said(self.world, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", whole=True)
         assert [reply.status for reply in alive] == [200]
         if may_have_changed:
             self._before, self._untouched = self._state(), Untouched(self.world, self.pbx)
