@@ -47,12 +47,14 @@ class Roll(Mapping[str, Contact]):
 
     def __init__(self, table: Table | None = None) -> None:
         self.table = table if table is not None else Table()
+        self._seen: tuple[bytes, Contact] | None = None
+        """What was unpacked last, and from what: a decision looks at its contact several times."""
 
     def __getitem__(self, ref: str) -> Contact:
-        packed = self.table.get(ref)
-        if packed is None:
+        contact = self.found(ref)
+        if contact is None:
             raise KeyError(ref)
-        return unpack(ref, packed)
+        return contact
 
     def __contains__(self, ref: object) -> bool:
         return ref in self.table
@@ -60,7 +62,12 @@ class Roll(Mapping[str, Contact]):
     def found(self, ref: str) -> Contact | None:
         """As `get`, which asks by way of an exception: most refs of a new list aren't there."""
         packed = self.table.get(ref)
-        return unpack(ref, packed) if packed is not None else None
+        if packed is None:
+            return None
+        seen = self._seen
+        if seen is None or seen[0] != packed or seen[1].ref != ref:
+            seen = self._seen = packed, unpack(ref, packed)
+        return seen[1]
 
     def at(self, row: int) -> Contact:
         """The contact in a row, from 0 on."""
