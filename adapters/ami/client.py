@@ -149,16 +149,18 @@ class AmiProtocol(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
     def _keep_watch(self) -> None:
         """Ping a silent peer, drop a dead one. Reads run before timers, so a stall of our own blames nobody."""
         settings, loop = self._client.settings, asyncio.get_running_loop()
+        ping_s, dead_s = settings.ping_interval_ms / 1000, (settings.dead_after_ms - settings.ping_interval_ms) / 1000
         now = loop.time()
-        silent_ms = (now - self._heard_at) * 1000
-        waited_ms = (now - self._pinged_at) * 1000 if self._pinged_at > self._heard_at else 0.0
-        if waited_ms >= settings.dead_after_ms - settings.ping_interval_ms:
-            self.abort(f"silent for {silent_ms:.0f} ms")
+        is_asked = self._pinged_at > self._heard_at
+        if is_asked and now - self._pinged_at >= dead_s:
+            self.abort(f"silent for {(now - self._heard_at) * 1000:.0f} ms")
             return
-        if silent_ms >= settings.ping_interval_ms and self._pinged_at <= self._heard_at and self._client.is_open:
-            self._pinged_at = now
+        if not is_asked and now - self._heard_at >= ping_s and self._client.is_open:
+            self._pinged_at, is_asked = now, True
             self._client.ask({"Action": "Ping"})
-        self._watch = loop.call_later(settings.ping_interval_ms / 4000, self._keep_watch)
+        # Who was asked has answered by the next look, and may be silent again.
+        due_s = min(self._pinged_at + dead_s, now + ping_s) if is_asked else self._heard_at + ping_s
+        self._watch = loop.call_at(max(due_s, now + ping_s / 4), self._keep_watch)
 
 
 class AmiClient(Manager):  # type: ignore[misc]  # panoramisk has no types
