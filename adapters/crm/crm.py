@@ -46,12 +46,13 @@ class Crm:
         limits: CrmLimits = CrmLimits(),  # noqa: B008  # frozen
         targets: Targets = ANYWHERE,
         rng: random.Random | None = None,
+        sender: Sender | None = None,
     ) -> None:
         self._store, self._campaigns, self._book_of = store, campaigns, book_of
         self._agent_name, self._clock = agent_name, clock
         self._permit, self._limits = permit, limits
         self._rng = rng or random.SystemRandom()
-        self._sender = Sender(
+        self._sender = sender or Sender(
             Bounds(
                 user_agent=USER_AGENT,
                 request_timeout_ms=limits.request_timeout_ms,

@@ -80,6 +80,7 @@ class Storm:
         world.pbx.stall(False)
         world.pbx.spare()
         world.receiver.spare()
+        world.crm_end.spare()
         for which in range(1, world.lives):  # one that woke up may own the campaign, and would keep it
             world.loop.kill(which)
         for which in list(world.loop.frozen):
@@ -211,7 +212,9 @@ class Storm:
     # -- who is told ---------------------------------------------------------------------------------------------------
 
     async def _receiver_troubles(self, chance: Random) -> bool:
-        self.world.receiver.trouble(chance.choice(list(Trouble)), chance.uniform(*SPELL_S))
+        world = self.world
+        whose = chance.choice((world.receiver, world.crm_end)) if world.scenario.rules.crm else world.receiver
+        whose.trouble(chance.choice(list(Trouble)), chance.uniform(*SPELL_S))
         return True
 
     async def _receiver_goes(self, for_h: float) -> None:

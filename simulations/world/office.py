@@ -11,12 +11,14 @@ from engine.core.agent import DefaultState, Line
 from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
 from engine.core.contact import NewContact
 from engine.core.directory import ListNumbers
+from engine.core.interaction import Interaction
 from engine.core.message import AddContacts, Allocate, ClickToCall
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
 from engine.core.reservation import Phase
 from simulations.world.agent import ANSWER_WITHIN_S
+from simulations.world.crm import address
 
 if TYPE_CHECKING:
     from simulations.world.world import World
@@ -76,6 +78,8 @@ class Office:
             number_attempts_per_day=rules.per_number_a_day,
             retries=(RetryRule(outcome=Outcome.BUSY, after_s=rules.retry_s, growth=2.0),),
             windows=(Window(start=start, end=end),) if end else (),
+            interaction=Interaction.EXTERNAL_URL if rules.crm else Interaction.FORM,
+            external_url=address(rules.crm) if rules.crm else None,
         )
 
     def _contacts(self, ref: str) -> list[NewContact]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import tomli_w
@@ -102,13 +102,19 @@ def drawn(seed: int) -> Case:
         faults=Faults() if is_quiet else _faults(chance),
     )
     case = Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
-    return _with_callbacks(case) if chance.random() < RULED_SHARE else case
+    case = _with_callbacks(case) if chance.random() < RULED_SHARE else case
+    return _with_crm(case, chance.choice(("server", "disposition"))) if chance.random() < RULED_SHARE else case
 
 
 def _with_callbacks(case: Case) -> Case:
     change = msgspec.structs.replace
     agents = change(case.scenario.agents, callbacks=0.5, callback_s=120)
     return change(case, scenario=change(case.scenario, agents=agents))
+
+
+def _with_crm(case: Case, trigger: Literal["server", "disposition"]) -> Case:
+    change = msgspec.structs.replace
+    return change(case, scenario=change(case.scenario, rules=change(case.scenario.rules, crm=trigger)))
 
 
 def drawn_large(seed: int) -> Case:

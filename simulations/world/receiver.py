@@ -1,9 +1,10 @@
-"""The campaign manager's end of a webhook: what it was told, whatever its troubles. No bytes leave the process."""
+"""The far end of what the service tells others: what came, whatever its troubles. No bytes leave the process."""
 
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -28,6 +29,10 @@ WEBHOOK = WebhookPut(
 )
 
 
+T = TypeVar("T")
+Read = Callable[[Outgoing], list[tuple[str, T]]]
+
+
 class Trouble(StrEnum):
     AWAY = "away"
     """No connection."""
@@ -45,14 +50,16 @@ ANSWERS = {
 }
 
 
-class Receiver:
-    """`told` is called for each notification that it takes, in their order; the same ones come again after a lost answer."""
+class Receiver(Generic[T]):
+    """`read` tells what a request brings, each with its id. `told` is called for all that it takes, in their order; the same
+    come again after a lost answer.
+    """
 
-    def __init__(self, told: Callable[[Notification], None], now_s: Callable[[], float], chance: Random) -> None:
+    def __init__(self, read: Read[T], told: Callable[[T], None], now_s: Callable[[], float], chance: Random) -> None:
         self.new = self.again = self.failed = 0
-        """Notifications that came, and came again; requests that failed."""
+        """What came, and came again; requests that failed."""
         self._seen: set[str] = set()
-        self._told, self._now_s, self._chance = told, now_s, chance
+        self._read, self._told, self._now_s, self._chance = read, told, now_s, chance
         self._trouble, self._until_s, self._back_s = Trouble.AWAY, 0.0, 0.0
 
     def trouble(self, kind: Trouble, for_s: float) -> None:
@@ -65,11 +72,11 @@ class Receiver:
     def spare(self) -> None:
         self._until_s = self._back_s = 0
 
-    def _take(self, one: Notification) -> None:
-        if one.id in self._seen:
+    def _take(self, id_: str, one: T) -> None:
+        if id_ in self._seen:
             self.again += 1
         else:
-            self._seen.add(one.id)
+            self._seen.add(id_)
             self.new += 1
         self._told(one)
 
@@ -79,12 +86,12 @@ class Receiver:
             return Trouble.AWAY
         return self._trouble if now_s < self._until_s else None
 
-    async def take(self, body: bytes) -> Answer:
+    async def take(self, request: Outgoing) -> Answer:
         trouble = self._present()
         await asyncio.sleep(self._chance.uniform(*USUAL_S))
         if trouble in (None, Trouble.FORGETTING, Trouble.STALLED):
-            for one in _notifications(body):
-                self._take(one)
+            for id_, one in self._read(request):
+                self._take(id_, one)
             await asyncio.sleep(self._chance.uniform(*USUAL_S))
         if trouble is None:
             return Answer(status=204)
@@ -94,16 +101,17 @@ class Receiver:
         return ANSWERS.get(trouble, Answer(status=0, error="no answer"))
 
 
-def _notifications(body: bytes) -> list[Notification]:
-    if body.startswith(b"["):
-        return msgspec.json.decode(body, type=list[Notification])
-    return [msgspec.json.decode(body, type=Notification)]
+def notifications(request: Outgoing) -> list[tuple[str, Notification]]:
+    if request.body.startswith(b"["):
+        return [(one.id, one) for one in msgspec.json.decode(request.body, type=list[Notification])]
+    one = msgspec.json.decode(request.body, type=Notification)
+    return [(one.id, one)]
 
 
 class Courier(Sender):
-    """What a notifier sends with: straight into the receiver's hands."""
+    """What is sent with: straight into the receiver's hands."""
 
-    def __init__(self, receiver: Receiver, clock: Clock) -> None:
+    def __init__(self, receiver: Receiver[Any], clock: Clock) -> None:
         super().__init__(BOUNDS, clock, ANYWHERE)
         self._receiver = receiver
 
@@ -116,4 +124,4 @@ class Courier(Sender):
     async def send(self, request: Outgoing) -> Answer:
         if request.written is not None:
             request.written()
-        return await self._receiver.take(request.body)
+        return await self._receiver.take(request)

@@ -1,7 +1,7 @@
 """Scenarios: what happens in a world, as a TOML file. A key that is unknown or out of bounds is an error that names it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -67,6 +67,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How often somebody clicks to call in another system, on any contact or on what an agent has in hand."""
     listed: PerHour = 0
     """How many numbers of contacts a CRM puts on a do-not-call list while calls are made."""
+    crm: Literal["", "server", "disposition"] = ""
+    """The campaigns' trigger for telling a CRM by its address. Empty: they name none."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.ami.settings import AmiSettings
+from adapters.crm import Crm, Permit
 from adapters.notify import Notifier
 from adapters.notify.event import FEED_LOG
 from adapters.zones import PhoneZones
@@ -30,15 +31,26 @@ from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
 from simulations.pbx.leg import Leg
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
-from simulations.world.checker import Asked, Checkers, Durable, LegAnswered, LegDialled, LegGone, Promised, Told
+from simulations.world.checker import (
+    Asked,
+    Checkers,
+    CrmTold,
+    Durable,
+    LegAnswered,
+    LegDialled,
+    LegGone,
+    Promised,
+    Told,
+)
 from simulations.world.checker.replay import disagreements
+from simulations.world.crm import HOST, Interaction, interactions
 from simulations.world.fault import Storm
 from simulations.world.faulty import FaultyStore, FaultyTelephony
 from simulations.world.loop import Stalled, VirtualLoop, in_virtual_time, life
 from simulations.world.moment import Death, Moments
 from simulations.world.office import Desk, Office
 from simulations.world.people import People
-from simulations.world.receiver import WEBHOOK, Courier, Receiver
+from simulations.world.receiver import WEBHOOK, Courier, Receiver, notifications
 from simulations.world.scenario import Scenario
 from simulations.world.shift import shift_of
 from simulations.world.watch import Watcher
@@ -84,6 +96,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Appends whose answer was lost: durable, or not. The engine had to find out which."""
     told: dict[str, int]
     """Notifications that the receiver took, how often one came again, and requests that failed."""
+    crm_told: dict[str, int]
+    """The same of what the CRM was told."""
     violations: list[str]
 
 
@@ -103,14 +117,15 @@ class World:
         self.moments = Moments(loop)
         self.refs = REFS[: scenario.campaigns]
         self.lines = scenario.rules.lines or scenario.agents.count
-        self.checkers = Checkers(self.lines, scenario.rules.in_setup)
+        self.checkers = Checkers(self.lines, scenario.rules.in_setup, scenario.rules.crm)
         self.logged: dict[str, list[Any]] = {}
         """Events by log, as they became durable."""
         self._codec = Codec(LogEvent)
         inner = MemoryStore()
         self.store = FaultyStore(inner, loop.time, Random(f"{seed}/store"), self.moments, self._durable)
         self.storm, self.office = Storm(self, death), Office(self)
-        self.receiver = Receiver(self._taken, loop.time, Random(f"{seed}/receiver"))
+        self.receiver = Receiver(notifications, self._taken, loop.time, Random(f"{seed}/receiver"))
+        self.crm_end = Receiver(interactions, self._noted, loop.time, Random(f"{seed}/crm"))
         self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
 
     # -- what the engine and the agents need of it ---------------------------------------------------------------------
@@ -173,9 +188,10 @@ class World:
             )
             self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
             self.notifier = self._notifier(store, self.engine)
+            self.crm = self._crm(store, self.engine)
             for agent in list(self._watching):
                 self._change(agent)
-            starting = self.loop.create_task(self._start(self.engine, self.notifier), name="boot")
+            starting = self.loop.create_task(self._start(self.engine, self.notifier, self.crm), name="boot")
         finally:
             life.reset(before)
         starting.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though it comes late
@@ -200,11 +216,26 @@ class World:
         engine.announcer = notifier
         return notifier
 
-    async def _start(self, engine: Engine, notifier: Notifier) -> None:
+    def _crm(self, store: Store, engine: Engine) -> Crm:
+        crm = Crm(
+            store,
+            engine.campaigns.keys,
+            lambda ref: engine.campaigns[ref].book if ref in engine.campaigns else None,
+            lambda agent: agent,
+            self,
+            Permit((HOST,) if self.scenario.rules.crm else ()),
+            rng=Random(f"{self.seed}/crm/{self.lives}"),
+            sender=Courier(self.crm_end, self),
+        )
+        engine.followers.append(crm.follow)
+        return crm
+
+    async def _start(self, engine: Engine, notifier: Notifier, crm: Crm) -> None:
         try:
             await notifier.own()
             await engine.start()
             await notifier.start()
+            crm.start()
         finally:
             if engine.failed is not None:  # a process would end: this one goes on, which is worse
                 engine.failed.add_done_callback(asyncio.Future.exception)
@@ -232,7 +263,8 @@ class World:
     def has_failed(self) -> bool:
         """What ends a process by itself: notifications can't go on, or a log is another's."""
         failed = self.engine.failed
-        return self.notifier.failed is not None or (failed is not None and failed.done())
+        outward = self.notifier.failed or self.crm.failed
+        return outward is not None or (failed is not None and failed.done())
 
     @property
     def has_started(self) -> bool:
@@ -274,6 +306,9 @@ class World:
 
     def _taken(self, one: Notification) -> None:
         self.checkers.see(Told(one.campaign, one.seq, one.id, one.type, one.data, self.loop.time()))
+
+    def _noted(self, one: Interaction) -> None:
+        self.checkers.see(CrmTold(one.key, one.call, one.contact, self.loop.time()))
 
     # -- the day -------------------------------------------------------------------------------------------------------
 
@@ -340,7 +375,7 @@ class World:
 
     def _is_all_told(self) -> bool:
         lanes = self.notifier.lanes(WEBHOOK.id)
-        return bool(lanes) and not any(one.behind for one in lanes)
+        return bool(lanes) and not any(one.behind for one in lanes) and not self.checkers.interactions.untold
 
     async def _settle(self) -> dict[str, bytes]:
         """The engine comes to rest and is ended, so that log, live state and snapshot are of one moment: the state by log."""
@@ -352,7 +387,7 @@ class World:
         for what in self.checkers.callbacks.lost(self._called_back):
             self.checkers.tell(what)
         if not self._is_all_told():
-            self.checkers.tell("liveness: the manager wasn't told of everything")
+            self.checkers.tell("liveness: the manager or the CRM wasn't told of everything")
         for leg in self.pbx.live:
             self.checkers.tell(f"liveness: nobody hangs up {leg.name} at the PBX")
         if any(one.actor.lost is not None for one in self._running):
@@ -388,12 +423,17 @@ class World:
             crash_points={str(moment): count for moment, count in sorted(struck.items())},
             originates_cut=dict(sorted(self.pbx.cuts_made.items())),
             commits_in_doubt=in_doubt,
-            told={"new": self.receiver.new, "again": self.receiver.again, "failed": self.receiver.failed},
+            told=_counts(self.receiver),
+            crm_told=_counts(self.crm_end),
             violations=self.checkers.violations,
         )
 
     async def read(self, name: str) -> list[Recorded]:
         return [one async for batch in self.engine.store.read(name) for one in batch]
+
+
+def _counts(end: Receiver[Any]) -> dict[str, int]:
+    return {"new": end.new, "again": end.again, "failed": end.failed}
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

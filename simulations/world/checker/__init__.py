@@ -10,9 +10,20 @@ from typing import Any, Protocol
 from simulations.world.checker.callback import Callbacks
 from simulations.world.checker.hand import Hands
 from simulations.world.checker.intent import Intents
+from simulations.world.checker.interaction import Interactions
 from simulations.world.checker.line import Lines
 from simulations.world.checker.rule import Rules
-from simulations.world.checker.step import Asked, Durable, LegAnswered, LegDialled, LegGone, Promised, Step, Told
+from simulations.world.checker.step import (
+    Asked,
+    CrmTold,
+    Durable,
+    LegAnswered,
+    LegDialled,
+    LegGone,
+    Promised,
+    Step,
+    Told,
+)
 from simulations.world.checker.stop import Stops
 from simulations.world.checker.telling import Tellings
 
@@ -34,11 +45,13 @@ class Checker(Protocol):
 
 
 class Checkers:
-    """All of them, over one run. `lines` are the campaign's calls at a time, `in_setup` those not answered yet."""
+    """All of them, over one run. `lines` are the campaign's calls at a time, `in_setup` those not answered yet; `crm` is when
+    its CRM is told.
+    """
 
-    def __init__(self, lines: int, in_setup: int) -> None:
+    def __init__(self, lines: int, in_setup: int, crm: str = "") -> None:
         self.violations: list[str] = []
-        self.callbacks = Callbacks()
+        self.callbacks, self.interactions = Callbacks(), Interactions(crm)
         self._each: tuple[Checker, ...] = (
             Hands(),
             Intents(),
@@ -47,6 +60,7 @@ class Checkers:
             Lines(lines, in_setup),
             Tellings(),
             self.callbacks,
+            self.interactions,
         )
         self._watching: dict[Any, list[Checker]] = {}
         for checker in self._each:
@@ -70,4 +84,4 @@ class Checkers:
             self.violations.append(violation)
 
 
-__all__ = ["Asked", "Checkers", "Durable", "LegAnswered", "LegDialled", "LegGone", "Promised", "Told"]
+__all__ = ["Asked", "Checkers", "CrmTold", "Durable", "LegAnswered", "LegDialled", "LegGone", "Promised", "Told"]

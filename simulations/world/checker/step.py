@@ -80,4 +80,17 @@ class Told(msgspec.Struct, frozen=True):
         return f"told at {self.at_s:.3f} s"
 
 
-Step = Durable | Asked | Promised | LegDialled | LegAnswered | LegGone | Told
+class CrmTold(msgspec.Struct, frozen=True):
+    """A CRM took what the service told it of a call or a contact."""
+
+    key: str
+    call: str
+    contact: str
+    at_s: float
+
+    @property
+    def where(self) -> str:
+        return f"told to the CRM at {self.at_s:.3f} s"
+
+
+Step = Durable | Asked | Promised | LegDialled | LegAnswered | LegGone | Told | CrmTold

@@ -8,6 +8,9 @@ import msgspec
 import pytest
 
 from adapters.ami.telephony import AmiTelephony
+from adapters.crm.dispatch import Dispatch
+from adapters.crm.due import Due
+from adapters.crm.event import Result as CrmResult
 from adapters.notify.lane import Lane
 from adapters.notify.parcel import Parcel
 from adapters.notify.webhook import Webhook
@@ -20,6 +23,7 @@ from engine.core.campaign import Drained, Status
 from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
 from engine.core.contact import Contact, ContactStatus
+from engine.core.interaction import ExternalUrl
 from engine.core.reservation import ContactDisposed
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
@@ -222,6 +226,29 @@ def nobody_writes_the_callback_down(patch: pytest.MonkeyPatch) -> None:
 
 LOOKING = msgspec.structs.replace(WORLD, contacts=200, agents=Agents(count=5, preview_s=60, wrapup_s=2, pauses=0))
 FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restarts=20))
+
+
+def the_crm_is_asked_once(patch: pytest.MonkeyPatch) -> None:
+    def hasty(self: Dispatch, due: Due, attempts: int, result: Any, answer: Answer, retry_at: int = 0) -> Any:
+        return tried(self, due, attempts, CrmResult.DELIVERED, answer, retry_at)
+
+    tried = Dispatch._tried
+    patch.setattr(Dispatch, "_tried", hasty)
+
+
+def a_start_believes_that_the_crm_knows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dispatch, "done_pos", lambda _, __, seen: seen)
+
+
+def the_crm_is_told_by_another_key(patch: pytest.MonkeyPatch) -> None:
+    call = Dispatch._call
+
+    async def numbered(self: Dispatch, external: ExternalUrl, due: Due, book: Book) -> Answer:
+        return await call(self, external, msgspec.structs.replace(due, pos=due.pos + 1_000), book)
+
+    patch.setattr(Dispatch, "_call", numbered)
+
+
 TROUBLED = msgspec.structs.replace(WORLD, faults=Faults(crashes=60, receiver_troubles=60))
 BESIDE = msgspec.structs.replace(WORLD, campaigns=2, rules=Rules(retry_s=5, shared_numbers=0.9, clicks=100))
 DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
@@ -231,6 +258,9 @@ PROMISING = msgspec.structs.replace(
     agents=Agents(count=4, preview_s=20, wrapup_s=2, pauses=0, callbacks=0.7, callback_s=60),
     callees=Callees(answer=0.9, busy=0, talk_s=5),
     rules=Rules(zones=("UTC", "Asia/Kolkata")),
+)
+TELLING = msgspec.structs.replace(
+    WORLD, callees=BUSY, rules=Rules(retry_s=5, crm="disposition"), faults=Faults(crashes=60, receiver_troubles=120)
 )
 PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
@@ -257,6 +287,9 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (a_release_forgets_the_callback, PROMISING, "8", "as none"),
     (the_book_forgets_callbacks, PROMISING, "8", "nobody will make it"),
     (nobody_writes_the_callback_down, PROMISING, "8", "the log has none"),
+    (the_crm_is_asked_once, TELLING, "9", "was never told"),
+    (a_start_believes_that_the_crm_knows, TELLING, "9", "was never told"),
+    (the_crm_is_told_by_another_key, TELLING, "9", "which is None"),
 )
 SEED = 3
 
