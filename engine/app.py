@@ -7,7 +7,7 @@ the legs stay, and the next owner adopts them.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
 from engine.core.campaign import Clean, Create, Delete, Status
 from engine.core.claims import Claims
-from engine.core.directory import Directory, DirectoryCommand, DirectorySnapshot, RetireCampaign, UseCampaignRef
+from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.measure import Measures
 from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
@@ -53,18 +53,7 @@ from engine.ports import (
     Telephony,
     Zones,
 )
-from engine.recovery import (
-    DIRECTORY_SNAPSHOT,
-    SNAPSHOT,
-    KeptKeys,
-    attempts_since,
-    contacts_in,
-    pack,
-    pack_directory,
-    read_book,
-    read_directory,
-    refs_in,
-)
+from engine.recovery import SNAPSHOT, attempts_since, contacts_in, pack, read_book
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -75,8 +64,6 @@ STANDBY_SAY_EVERY = 50
 MAX_SUPPRESSIONS = 64
 """Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
 SUPPRESS_RETRY_MS = 50
-RECALLED_AT_ONCE, RECALL_EVERY_S = 50, 0.01
-"""Calls from before this process began: some milliseconds a second for each thousand a second."""
 STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
 """How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
@@ -95,9 +82,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The trunks there are, in order, each with its most calls at a time over all campaigns; 0 is no limit."""
 
 
-Saving = Callable[[], Awaitable[None]]
-
-
 def log_of(ref: str) -> str:
     return CAMPAIGN_PREFIX + ref
 
@@ -114,14 +98,6 @@ class Running(msgspec.Struct):
     erased_pos: int = 0
     """Up to where snapshots may hold somebody who was erased since."""
     is_snapshotting: bool = False
-
-
-class Progress(msgspec.Struct):
-    """How far a log's snapshots are: `pos` is the newest one's, `brought` the contacts that came with events behind it."""
-
-    pos: int = 0
-    brought: int = 0
-    is_running: bool = False
 
 
 class Engine:
@@ -155,8 +131,6 @@ class Engine:
         self._telephony = telephony
         self._timers = Timers(clock, self._ring)
         self._directory_actor: Actor | None = None
-        self._directory_kept = Progress()
-        self._keys = KeptKeys(self.directory)
         self._side: set[asyncio.Task[Any]] = set()
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
@@ -167,7 +141,6 @@ class Engine:
     async def start(self) -> None:
         """Read everything back, then connect. Raises what makes starting impossible."""
         self.failed = asyncio.get_running_loop().create_future()
-        self.store.learn_keys(self._keys)
         await self._open_directory()
         known = set(await self.store.logs())
         for ref, deleted in list(self.directory.campaigns.items()):
@@ -176,13 +149,7 @@ class Engine:
                 if running.book.campaign.status is Status.DELETED:
                     await self._retire(ref)  # a crash came between
         await self._remember_attempts()
-        self._spawn(self._recall(), "recall")
         await self._telephony.start(self.hear, self._may_act)
-
-    async def _recall(self) -> None:
-        """Attempts from before, a little at a time: dialing doesn't wait for it."""
-        while self.claims.recall(RECALLED_AT_ONCE):  # noqa: ASYNC110 - it waits for nothing: it leaves room
-            await asyncio.sleep(RECALL_EVERY_S)
 
     async def _remember_attempts(self) -> None:
         """Caps count the attempts of campaigns that are gone too, and so do cool-downs as they are set now."""
@@ -242,7 +209,9 @@ class Engine:
     async def _open_directory(self) -> None:
         opened = await self._own(DIRECTORY)
         try:
-            self._directory_kept = Progress(*await read_directory(self.store, opened, self.directory))
+            async for batch in opened.read():
+                for one in batch:
+                    self.directory.apply(one.event)
         except BaseException:
             await opened.close()
             raise
@@ -253,16 +222,12 @@ class Engine:
                 self.directory.apply(event)
             return events, [], reply
 
-        def committed(name: str, recorded: Sequence[Recorded]) -> None:
-            self._directory_kept.brought += sum(refs_in(one.event) for one in recorded)
-            self._committed(name, recorded)
-
         self._directory_actor = Actor(
             opened,
             decide,
             directories.stream_of,
-            lambda _, pos: self._keep_directory_if_due(pos),
-            committed,
+            lambda *_: None,
+            self._committed,
             self.limits.mailbox_messages,
             self.measures,
         )
@@ -271,7 +236,7 @@ class Engine:
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
         try:
-            book, snapshot_pos, contacts_since = await read_book(self.store, opened, self._keys)
+            book, snapshot_pos, contacts_since = await read_book(self.store, opened)
         except BaseException:
             await opened.close()  # or nobody could have it before its lease runs out
             raise
@@ -288,6 +253,7 @@ class Engine:
             self._snapshot_if_due(ref, pos)
 
         def committed(name: str, recorded: Sequence[Recorded]) -> None:
+            running = self.campaigns[ref]  # looked up: one that is gone must not be held by its own actor
             for one in recorded:
                 self.claims.release(ref, one.event)
                 running.contacts_since += contacts_in(one.event)
@@ -442,7 +408,6 @@ class Engine:
         """Raises Refused and NotOwner, with all as it was: whoever deletes it again goes on from here."""
         await self.direct(RetireCampaign(at=self.clock.now_ms(), ref=ref))
         running = self.campaigns.pop(ref, None)
-        self._keys.drop(ref)
         if running is None:  # several asked
             return
         running.task.cancel()
@@ -576,15 +541,13 @@ class Engine:
             self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
         ):
             running.snapshot_pos, running.contacts_since, running.is_snapshotting = pos, 0, True
-            saving = running.actor.log.note_versions()
-            self._spawn(self._snapshot(ref, pos, running.book.snapshot(), saving), f"snapshot {ref}")
+            self._spawn(self._snapshot(ref, pos, running.book.snapshot()), f"snapshot {ref}")
 
-    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot, versions: Saving) -> None:
+    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
         """A snapshot that can't be saved costs time at the next start, no more."""
         running = self.campaigns.get(ref)
         try:
-            await versions()
-            packed = await asyncio.to_thread(pack, self.store, snapshot, self._keys)  # some microseconds a contact
+            packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
             if running is not None and pos < running.erased_pos:
                 await self.store.drop_snapshots(log_of(ref))
@@ -594,29 +557,8 @@ class Engine:
             if running is not None:
                 running.is_snapshotting = False
 
-    def _keep_directory_if_due(self, pos: int) -> None:
-        kept = self._directory_kept
-        refs = len(self.directory.contacts) * self.limits.snapshot_every_contacts
-        if kept.is_running or pos - kept.pos + kept.brought < max(self.limits.snapshot_every_events, refs):
-            return
-        assert self._directory_actor is not None
-        kept.pos, kept.brought, kept.is_running = pos, 0, True
-        saving = self._directory_actor.log.note_versions()
-        self._spawn(self._keep_directory(pos, self.directory.snapshot(), saving), "snapshot directory")
-
-    async def _keep_directory(self, pos: int, snapshot: DirectorySnapshot, versions: Saving) -> None:
-        try:
-            await versions()
-            packed = await asyncio.to_thread(pack_directory, self.store, snapshot)
-            await self.store.save_snapshot(DIRECTORY_SNAPSHOT, DIRECTORY, pos, packed)
-        except StoreUnavailable as error:
-            log.warning("snapshot not saved", log=DIRECTORY, pos=pos, error=str(error))
-        finally:
-            self._directory_kept.is_running = False
-
     async def drop_snapshots(self, ref: str) -> None:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
-        self._keys.erased(ref)
         running = self.campaigns.get(ref)
         if running is not None:
             running.erased_pos, running.snapshot_pos = running.actor.log.position, 0

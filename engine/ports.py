@@ -1,6 +1,6 @@
 """What the shell asks of the outside world. Adapters and stores implement these; the simulator does too."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -115,13 +115,6 @@ class EventLog(Protocol):
         """
         ...
 
-    def note_versions(self) -> Callable[[], Awaitable[None]]:
-        """Where the streams stand now: what is returned writes it down, for who opens the log next.
-
-        Called, it raises StoreUnavailable.
-        """
-        ...
-
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         """Durable events behind a position, oldest first, in batches, up to the head at the time of asking."""
         ...
@@ -154,7 +147,7 @@ class EventStore(Protocol):
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, whichever part is."""
+        """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, also where a part is taken."""
         ...
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:

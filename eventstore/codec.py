@@ -7,7 +7,6 @@ new tag; an upcaster, pure, turns the old form into the new one when it is read.
 
 import base64
 import binascii
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -18,7 +17,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
-from engine.core.table import Table
 from engine.ports import Recorded, Unreadable
 
 PLAIN, ZSTD = 0, 1
@@ -70,52 +68,33 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self._known = Table()
-        """Their rows are keys, empty for who was erased."""
-        self._kept: list[Mapping[str, bytes | None]] = []
+        self._known: dict[str, bytes | None] = {}
         self._unsaved: dict[str, bytes] = {}
 
-    def _find(self, subject: str) -> bytes | None:
-        """The key, empty for who was erased; None where nothing is known."""
-        known = self._known.get(subject)
-        if known is None:
-            for kept in self._kept:
-                with contextlib.suppress(KeyError):
-                    return kept[subject] or b""
-        return known
-
-    @property
-    def held_bytes(self) -> int:
-        """How much memory they take, about."""
-        return self._known.held_bytes
-
     def missing(self, subjects: Iterable[str]) -> list[str]:
-        return [one for one in subjects if self._find(one) is None]
+        return [one for one in subjects if one not in self._known]
 
     def learn(self, subjects: Iterable[str], found: Mapping[str, bytes]) -> None:
         """What the store said of some subjects: a key, or that there is none any more."""
         for one in subjects:
-            if self._find(one) is None:
-                self._known.put(one, found.get(one, b""))
+            self._known.setdefault(one, found.get(one))
 
     def take(self, keys: Mapping[str, bytes | None]) -> None:
-        """As `learn`, of whomever these are asked for from now on: who was erased since stays so."""
-        self._kept.append(keys)
+        """As `learn`, of all these at once: who was erased since stays so."""
+        self._known |= {**keys, **{one: self._known[one] for one in keys.keys() & self._known.keys()}}
 
     def forget(self, subject: str) -> None:
-        self._known.put(subject, b"")
+        self._known[subject] = None
         self._unsaved.pop(subject, None)
 
     def opening(self, subject: str) -> bytes | None:
-        return self._find(subject) or None
+        return self._known.get(subject)
 
     def sealing(self, subject: str) -> bytes | None:
         """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
-        key = self._find(subject)
-        if key is None:
-            key = self._unsaved[subject] = os.urandom(KEY_BYTES)
-            self._known.add(subject, key)
-        return key or None
+        if subject not in self._known:
+            self._unsaved[subject] = self._known[subject] = os.urandom(KEY_BYTES)
+        return self._known[subject]
 
     def unsaved(self, subjects: Iterable[str]) -> dict[str, bytes]:
         """Of these subjects' keys those that aren't known to be durable."""
@@ -123,7 +102,7 @@ class Keys:
 
     def wanted(self, keys: Mapping[str, bytes]) -> dict[str, bytes]:
         """Those to write now: not the key of somebody who was erased since."""
-        return {one: key for one, key in keys.items() if self._find(one) == key}
+        return {one: key for one, key in keys.items() if self._known[one] == key}
 
     def saved(self, subjects: Iterable[str]) -> None:
         for one in subjects:

@@ -10,20 +10,16 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
-from engine.ports import ANY, Append, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore.codec import Codec
-from eventstore.snapshot import load, save
 from eventstore.store import Disconnected, Head, Segment, SegmentStore
-from eventstore.version import Versions
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -34,8 +30,6 @@ PAGE_SEGMENTS = 64
 RETRY_MAX_S = 1
 """Between two tries of an append whose store is away; there is no last one."""
 HASH_BYTES = 16
-VERSIONS = "versions.v1"
-"""Name and form of the snapshots of streams' versions."""
 HOLD_RETRY_S = 0.2
 
 
@@ -84,7 +78,7 @@ class Log:
         self._store, self._codec, self._ttl_ms = store, codec, ttl_ms
         self._seq, self._pos, self._hash = head.seq, head.pos, head.hash
         self._next_pos = head.pos + 1
-        self._versions = Versions()
+        self._versions: dict[str, int] = {}
         self._queued: deque[Group] = deque()
         self._queued_bytes = 0
         self._lost: Exception | None = None
@@ -120,32 +114,13 @@ class Log:
 
     async def _read_versions(self) -> None:
         """Of all streams; events are left for those who understand them to decode."""
-        after, more = await self._kept_versions(), True
+        after, more = 0, True
         while more:
             page = await self._store.segments(self.name, after, PAGE_SEGMENTS)
             for segment in page:
                 self._versions.update(self._codec.versions(self._codec.unpack(segment.codec, segment.data)))
                 after = segment.pos + segment.n - 1
             more = len(page) == PAGE_SEGMENTS
-
-    async def _kept_versions(self) -> int:
-        """Those that were kept; returns up to where. What can't be used costs time, no more."""
-        with contextlib.suppress(DamagedSnapshot, KeyError, ValueError, msgspec.DecodeError):
-            saved = await load(self._store, VERSIONS, self.name)
-            if saved is not None and saved[0] <= self._pos:
-                self._versions = Versions.read_back(saved[1])
-                return saved[0]
-        return 0
-
-    def note_versions(self) -> Callable[[], Awaitable[None]]:
-        if self._next_pos != self._pos + 1:  # what is accepted and not yet written may never be
-            return partial(self._save_versions, 0, None)
-        return partial(self._save_versions, self._pos, self._versions.still())
-
-    async def _save_versions(self, pos: int, versions: Versions | None) -> None:
-        if versions is not None:
-            parts = await asyncio.to_thread(lambda: dict(versions.parts()))
-            await save(self._store, VERSIONS, self.name, pos, parts)
 
     @property
     def position(self) -> int:
@@ -166,7 +141,7 @@ class Log:
                 await asyncio.sleep(HOLD_RETRY_S)
 
     def version(self, stream: str) -> int:
-        return self._versions.get(stream)
+        return self._versions.get(stream, 0)
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         """As the port says; and raises UnencodableEvent, which is a fault of the program's: nothing was accepted."""
@@ -199,7 +174,7 @@ class Log:
         for one in appends:
             version = versions.get(one.stream)
             if version is None:
-                version = self._versions.get(one.stream)
+                version = self._versions.get(one.stream, 0)
             if one.expected not in (ANY, version):
                 raise WrongVersion(one.stream, one.expected, version)
             for event in one.events:

@@ -15,8 +15,6 @@ from eventstore.store import Disconnected, Head, Segment
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
 MAX_CONNECTIONS = 10
 COMMAND_TIMEOUT_S = 10
-SNAPSHOT_TIMEOUT_S = 120
-"""One may have a hundred megabytes."""
 
 LOST = (
     OSError,
@@ -203,7 +201,7 @@ class PostgresStore:
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         async with self._connection() as connection:
-            rows = await connection.fetch(SNAPSHOT, name, log, timeout=SNAPSHOT_TIMEOUT_S)
+            rows = await connection.fetch(SNAPSHOT, name, log)
         return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
@@ -214,8 +212,7 @@ class PostgresStore:
         keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
         async with self._connection() as connection, connection.transaction():
             await connection.execute(keep, subject_of(name, log, pos), key)
-            rows = [(name, log, pos, part, data) for part, data in parts.items()]
-            await connection.executemany(insert, rows, timeout=SNAPSHOT_TIMEOUT_S)
+            await connection.executemany(insert, [(name, log, pos, part, data) for part, data in parts.items()])
             await _drop(connection, "name = $1 and log = $2 and pos < $3", name, log, pos)
 
     async def drop_snapshots(self, log: str) -> None:

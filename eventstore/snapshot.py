@@ -4,7 +4,6 @@ A snapshot holds the personal data of many people as it is in memory. Its key st
 erases a person drops the snapshots of the logs that they are in, and the key with them.
 """
 
-import asyncio
 import os
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +12,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.ports import DamagedSnapshot
-from eventstore.store import SegmentStore
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -39,49 +37,25 @@ def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
 
 
 class Parts(Mapping[str, bytes]):
-    """Parts, each unpacked when it is asked for: a large snapshot is never in memory whole. All are as they were written,
-    which is checked here. Raises DamagedSnapshot.
+    """Sealed parts, each opened when it is asked for: a large snapshot is never in memory whole.
+
+    Raises DamagedSnapshot for one that isn't as it was written.
     """
 
     def __init__(self, sealed: Mapping[str, bytes], key: bytes) -> None:
-        cipher = AESGCM(key)
-        self._packed = {name: _opened(cipher, name, data) for name, data in sealed.items()}
+        self._sealed, self._cipher = sealed, AESGCM(key)
+        self._decompressor = zstandard.ZstdDecompressor()
 
     def __getitem__(self, name: str) -> bytes:
-        return zstandard.ZstdDecompressor().decompress(self._packed[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._packed
+        sealed = memoryview(self._sealed[name])
+        try:
+            data = self._cipher.decrypt(bytes(sealed[:NONCE_BYTES]), sealed[NONCE_BYTES:], name.encode())
+        except (InvalidTag, ValueError) as error:
+            raise DamagedSnapshot(name) from error
+        return self._decompressor.decompress(data)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._packed)
+        return iter(self._sealed)
 
     def __len__(self) -> int:
-        return len(self._packed)
-
-
-def _opened(cipher: AESGCM, name: str, sealed: bytes) -> bytes:
-    view = memoryview(sealed)
-    try:
-        return cipher.decrypt(view[:NONCE_BYTES], view[NONCE_BYTES:], name.encode())
-    except (InvalidTag, ValueError) as error:
-        raise DamagedSnapshot(name) from error
-
-
-async def load(store: SegmentStore, name: str, log: str) -> tuple[int, Parts] | None:
-    """The newest snapshot of a name, with its position. Raises DamagedSnapshot."""
-    saved = await store.snapshot(name, log)
-    if saved is None:
-        return None
-    pos, sealed = saved
-    subject = subject_of(name, log, pos)
-    key = (await store.keys([subject])).get(subject)
-    if key is None:
-        raise DamagedSnapshot(f"{name} of {log!r} has no key")
-    return pos, await asyncio.to_thread(Parts, sealed, key)
-
-
-async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-    key = new_key()
-    sealed = await asyncio.to_thread(seal_parts, parts, key)
-    await store.save_snapshot(name, log, pos, sealed, key)
+        return len(self._sealed)

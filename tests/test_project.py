@@ -36,7 +36,7 @@ PURE = frozenset(
         "math",
         "msgspec",
     }
-    | {"operator", "re", "typing", "zlib"}
+    | {"operator", "re", "typing"}
 )
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "globals"})
 

@@ -19,7 +19,7 @@ from config.settings import Settings
 from engine.app import log_of
 from engine.command.machine import SQLITE, is_there
 from engine.command.terminal import Config, settings_at
-from engine.core.book import Book, Head
+from engine.core.book import Head
 from engine.core.personal import Person
 from engine.replay import Replay, Stretch, replay_twice
 from engine.service import open_log_store
@@ -165,7 +165,7 @@ def whole(made: Replay, campaign: str, end: int, personal: bool) -> Iterator[str
         "digest": made.digest,
         "snapshot": snapshot and {"position": snapshot.pos, "digest": snapshot.digest, "reached": bool(run.on_the_way)},
         "faults": made.faults,
-        "state": _plain(_shareable(_with_all_calls(run.book), personal), personal),
+        "state": _plain(_shareable(run.book.snapshot().head, personal), personal),
     }
     yield msgspec.json.encode(head).decode().removesuffix("}") + ',"contacts":['
     separator = ""
@@ -173,10 +173,6 @@ def whole(made: Replay, campaign: str, end: int, personal: bool) -> Iterator[str
         yield separator + ",".join(msgspec.json.encode(_plain(one, personal)).decode() for one in page)
         separator = ","
     yield "]}\n"
-
-
-def _with_all_calls(book: Book) -> Head:
-    return msgspec.structs.replace(book.snapshot().head, calls=list(book.calls.values()))
 
 
 def _shareable(head: Head, personal: bool) -> Head:

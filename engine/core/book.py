@@ -3,7 +3,7 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ from engine.core import call as calls
 from engine.core import campaign as campaigns
 from engine.core import roll
 from engine.core.agent import Agent, AgentEvent, AgentRemoved, Presence
-from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested
+from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested, CallStatus
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
 from engine.core.contact import (
     Attempt,
@@ -28,7 +28,6 @@ from engine.core.contact import (
 )
 from engine.core.importing import ImportEvent, ImportStarted
 from engine.core.outcome import Outcome
-from engine.core.record import Calls
 from engine.core.reservation import (
     IN_HAND,
     ContactDisposed,
@@ -41,13 +40,11 @@ from engine.core.reservation import (
     ReservationExtended,
 )
 from engine.core.roll import Contacts
-from engine.core.still import Still, contacts_of
-from engine.core.table import Table, kept, read_back
+from engine.core.still import Still
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
 
-CALLS = "calls"
 HOUR_MS = 3_600_000
 TELLING = (Outcome.ANSWERED, Outcome.ABANDONED, Outcome.BUSY, Outcome.NO_ANSWER, Outcome.REJECTED, Outcome.UNAVAILABLE)
 """Outcomes that say something of whether people answer."""
@@ -74,7 +71,7 @@ class Book:
         self.contacts = Contacts()
         self.agents: dict[str, Agent] = {}
         self.reservations: dict[str, Reservation] = {}
-        self.calls = Calls()
+        self.calls: dict[str, Call] = {}
         self.live: dict[str, None] = {}
         """Calls that have not ended, in the order they were asked for."""
         self.phones: dict[str, str] = {}
@@ -225,14 +222,12 @@ class Book:
             campaign=self.campaign,
             agents=list(self.agents.values()),
             reservations=list(self.reservations.values()),
-            calls=list(self.calls.open.values()),
-            answers=[(*key, *counts) for key, counts in self.answers.items()],
-            requests=dict(self.requests),
+            calls=list(self.calls.values()),
             imports=list(self.imports.values()),
             suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
-        return Snapshot(head, Still(self.contacts), self.calls.table.still())
+        return Snapshot(head, Still(self.contacts))
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
@@ -250,9 +245,7 @@ _FOLDS: dict[type, Callable[[Book, Any], None]] = {
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a book but its contacts and the calls that have ended. `answers`: place of the number and hour of the day, with
-    attempts and people reached.
-    """
+    """All of a book but its contacts."""
 
     campaign: Campaign
     agents: list[Agent]
@@ -261,8 +254,6 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     imports: list[ImportStarted]
     suppressed: dict[str, str]
     ahead: list[str]
-    answers: list[tuple[int, int, int, int]]
-    requests: dict[str, str]
 
 
 def hour_of(at: int) -> int:
@@ -275,16 +266,9 @@ class Snapshot(NamedTuple):
 
     head: Head
     contacts: Still
-    calls: Table
-    """Those that have ended, as `record` packs them."""
 
     def canonical(self) -> bytes:
-        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.calls.items())))
-
-    def parts(self) -> Iterator[tuple[str, bytes]]:
-        """All but the head, by name, as `restore` takes them."""
-        yield from self.contacts.parts()
-        yield from kept(CALLS, self.calls)
+        return msgspec.msgpack.encode((self.head, *self.contacts.canonical()))
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -294,18 +278,19 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def restore(head: Head, parts: Mapping[str, bytes]) -> Book:
-    """The book that a snapshot was taken of. Raises KeyError where a part is missing."""
+def restore(head: Head, contacts: Contacts) -> Book:
+    """The book that a snapshot was taken of."""
     book = Book()
     book.campaign = head.campaign
-    book.contacts = contacts_of(parts)
+    book.contacts = contacts
     book.imports = {one.import_id: one for one in head.imports}
     book.ahead = dict.fromkeys(head.ahead)
     book.suppressed = dict(head.suppressed)
-    book.requests = dict(head.requests)
-    book.answers = {(number, hour): (dialled, reached) for number, hour, dialled, reached in head.answers}
-    book.calls = Calls(read_back(CALLS, parts), head.calls)
-    book.live = dict.fromkeys(book.calls.open)
+    book.requests = {one.request: one.id for one in head.calls if one.request}
+    book.calls = {one.id: one for one in head.calls}
+    for call in head.calls:
+        book._learn(call)  # noqa: SLF001 - the book of this snapshot
+    book.live = {one.id: None for one in head.calls if one.status is not CallStatus.ENDED}
     book.reservations = {one.id: one for one in head.reservations}
     for agent in head.agents:
         book.agents[agent.id] = agent

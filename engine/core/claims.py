@@ -18,48 +18,12 @@ from engine.core.call import (
     CallRequested,
     CallStatus,
 )
-from engine.core.record import Calls, unpack
 from engine.core.reservation import ContactDisposed
-from engine.core.roll import Contacts
 from engine.core.standing import Standing, line_of, list_chosen
 
 TAKING = frozenset({CallAwaitingAgent, CallRequested, PhoneCalled, AgentArriving, ContactDisposed})
 RELEASING = frozenset({CallConnected, CallEnded, PhoneDown, AgentAbsent})
 """Told apart by a look-up first: most events claim nothing, and to ask a match for each type takes microseconds."""
-
-
-class Recollection:
-    """The ended calls of a campaign that was read back: nobody waits until all of them have been told, which takes long
-    with a million. Until then it is asked. A contact who was erased since has no number, and no attempt.
-    """
-
-    def __init__(self, contacts: Contacts, calls: Calls) -> None:
-        self._contacts, self._rows = contacts, calls.table
-        self._until, self._told = len(calls), 0
-
-    def __len__(self) -> int:
-        return self._until - self._told
-
-    def attempts(self, line: str) -> dict[str, int]:
-        """When a line was dialled, by call."""
-        found: dict[str, int] = {}
-        for row in self._contacts.worked.of(line):
-            contact = self._contacts.by_ref.at(row)
-            tried = (one for one in contact.attempts if one.at and one.number < len(contact.numbers))
-            found |= {one.call: one.at for one in tried if line_of(contact.numbers[one.number]) == line}
-        return found
-
-    def tell(self, standing: Standing, calls: int) -> bool:
-        """So many more of them, in the order in which they were asked for. True once all are told."""
-        until = min(self._until, self._told + calls)
-        for row in map(self._rows.at, range(self._told, until)):
-            call = unpack(row) if row else None
-            if call is not None and call.requested_at:
-                contact = self._contacts.by_ref.found(call.contact)
-                if contact is not None and call.number < len(contact.numbers):
-                    standing.dialled(contact.numbers[call.number], call.id, call.requested_at)
-        self._told = until
-        return not len(self)
 
 
 class Claims:
@@ -82,8 +46,6 @@ class Claims:
         self.pbx_up = False
         self.standing = Standing()
         """What forbids a number whichever campaign asks: never released, it only grows old."""
-        self.recollections: list[Recollection] = []
-        """Of campaigns that were read back, with ended calls that `standing` hasn't been told of."""
         self._lines: dict[str, tuple[str, str, str]] = {}
         """Number, agent and trunk by live call: how to find what to let go when its contact is forgotten or erased."""
 
@@ -140,13 +102,6 @@ class Claims:
             case _:
                 pass
 
-    def recall(self, calls: int) -> bool:
-        """Tell `standing` of some more calls that ended before this process began. False once nothing is left."""
-        if self.recollections and self.recollections[0].tell(self.standing, calls):
-            told = self.recollections.pop(0)
-            self.standing.recalled.remove(told.attempts)
-        return bool(self.recollections)
-
     def forget(self, book: Book) -> None:
         """Drop what a book claimed: it has been read again, and may have held what never became durable."""
         ref = book.campaign.ref
@@ -165,13 +120,10 @@ class Claims:
             self.legs[leg] = ref
         for contact, name in book.suppressed.items():
             self._announce(book, contact, name)
-        recollection = Recollection(book.contacts, book.calls)
-        if len(recollection):
-            self.standing.recalled.append(recollection.attempts)
-            self.recollections.append(recollection)
-        for call in (book.calls[one] for one in book.live):
+        for call in book.calls.values():
             if call.requested_at:
                 self.standing.dialled(_number(book, call), call.id, call.requested_at)
+        for call in (book.calls[one] for one in book.live):
             self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:
                 self.legs[call.id] = ref

@@ -191,14 +191,10 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
     @property
     def place(self) -> Place:
-        return self.place_of(0)
-
-    def place_of(self, row: int) -> Place:
-        """Its place in its queue, as the contact that stands in this row of the roll."""
         if self.due_at:
             kind = Kind.CALLBACK if self.callback else Kind.RETRY
-            return Place(ORDER[self.priority], kind, self.due_at, self.rank, row)
-        return Place(ORDER[self.priority], Kind.FRESH, self.rank, self.rank, row)
+            return Place(ORDER[self.priority], kind, self.due_at, self.rank, self.ref)
+        return Place(ORDER[self.priority], Kind.FRESH, self.rank, self.rank, self.ref)
 
     def dialled(self) -> Iterator[Attempt]:
         """Attempts that reached out for the contact, newest first: an agent who didn't come says nothing of a number."""

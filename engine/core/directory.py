@@ -3,8 +3,7 @@
 A campaign ref and a contact ref are used once, for ever: the directory remembers them after everything else is gone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, assert_never
+from typing import Annotated, Any, assert_never
 
 import msgspec
 
@@ -33,7 +32,6 @@ from engine.core.revocation import (
     TokenRevoked,
 )
 from engine.core.standing import SUPPRESSED, Standing, line_of
-from engine.core.table import Table, kept, read_back
 from engine.core.webhook import (
     PutWebhook,
     RemoveWebhook,
@@ -181,43 +179,6 @@ def stream_of(event: DirectoryEvent) -> str:
             assert_never(event)
 
 
-class Refs(Mapping[str, str]):
-    """The campaign that first used a contact ref: of all contacts there ever were."""
-
-    def __init__(self, table: Table | None = None, campaigns: Iterable[str] = ()) -> None:
-        self.table = table if table is not None else Table()
-        """A row is the campaign's number, as text."""
-        self.campaigns = list(campaigns)
-        self._numbers = {ref: str(number).encode() for number, ref in enumerate(self.campaigns)}
-
-    def use(self, refs: Iterable[str], campaign: str) -> None:
-        number = self._numbers.get(campaign)
-        if number is None:
-            number = self._numbers[campaign] = str(len(self.campaigns)).encode()
-            self.campaigns.append(campaign)
-        for ref in refs:
-            self.table.put(ref, number)
-
-    def get(self, ref: str, default: str = "") -> str:  # type: ignore[override]  # the default is of the values' type
-        number = self.table.get(ref)
-        return self.campaigns[int(number)] if number is not None else default
-
-    def __getitem__(self, ref: str) -> str:
-        campaign = self.get(ref)
-        if not campaign:
-            raise KeyError(ref)
-        return campaign
-
-    def __contains__(self, ref: object) -> bool:
-        return ref in self.table
-
-    def __iter__(self) -> Iterator[str]:
-        return self.table.names()
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-
 class Directory:
     def __init__(self) -> None:
         self.agents: dict[str, AgentRegistered] = {}
@@ -228,7 +189,8 @@ class Directory:
         self.retired: dict[str, int] = {}
         """When those that are deleted were."""
         self.archives = Archives()
-        self.contacts = Refs()
+        self.contacts: dict[str, str] = {}
+        """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
         self.revoked = Revocations()
         self.tags: dict[str, None] = {}
@@ -246,30 +208,6 @@ class Directory:
         names = self._names.get(agent, [(0, "")])
         return next((name for since, name in reversed(names) if since <= at), names[0][1])
 
-    def snapshot(self) -> "DirectorySnapshot":
-        """The whole state, as it is now and stays."""
-        standing = self.standing
-        head = DirectoryHead(
-            agents=list(self.agents.values()),
-            names={agent: list(names) for agent, names in self._names.items()},
-            campaigns=dict(self.campaigns),
-            retired=dict(self.retired),
-            archived=list(self.archives.archived.values()),
-            restored=dict(self.archives.restored),
-            used_by=list(self.contacts.campaigns),
-            webhooks=list(self.webhooks.values()),
-            revoked=list(self.revoked),
-            tags=list(self.tags),
-            mappings=dict(self.mappings),
-            external=[(*key, ref) for key, ref in self.external.items()],
-            erased=dict(self.erased),
-            lists={name: dict(lines) for name, lines in standing.lists.items()},
-            versions=dict(standing.versions),
-            salt=standing.salt,
-            digests=sorted(standing.digests),
-        )
-        return DirectorySnapshot(head, self.contacts.table.still())
-
     def apply(self, event: DirectoryEvent) -> None:
         match event:
             case AgentRegistered():
@@ -283,7 +221,7 @@ class Directory:
             case CampaignExported() | CampaignArchived() | CampaignRestored():
                 self.archives.apply(event)
             case ContactRefsUsed():
-                self.contacts.use(event.refs, event.campaign)
+                self.contacts.update(dict.fromkeys(event.refs, event.campaign))
             case WebhookPut():
                 self.webhooks[event.id] = event
             case WebhookRemoved():
@@ -314,62 +252,6 @@ class Directory:
                 self.standing.suppress(salt_in(event), event.digests, event.version)
             case _:
                 assert_never(event)
-
-
-# -- kept -----------------------------------------------------------------------------------------------------------
-
-USED = "used"
-
-
-class DirectoryHead(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a directory but the contacts' refs. `used_by` are the campaigns that used them, in the order of their numbers."""
-
-    agents: list[AgentRegistered]
-    names: dict[str, list[tuple[int, str]]]
-    campaigns: dict[str, bool]
-    retired: dict[str, int]
-    archived: list[CampaignArchived]
-    restored: dict[str, int]
-    used_by: list[str]
-    webhooks: list[WebhookPut]
-    revoked: list[RevocationEvent]
-    tags: list[str]
-    mappings: dict[str, dict[str, str]]
-    external: list[tuple[str, str, str, str]]
-    erased: dict[str, str]
-    lists: dict[str, dict[str, int]]
-    versions: dict[str, int]
-    salt: str
-    digests: list[str]
-
-
-class DirectorySnapshot(NamedTuple):
-    """A directory at one moment. What takes long with many refs may be done by another thread."""
-
-    head: DirectoryHead
-    used: Table
-
-    def parts(self) -> Iterator[tuple[str, bytes]]:
-        """All but the head, by name, as `restore` takes them."""
-        return kept(USED, self.used)
-
-
-def restore(directory: Directory, head: DirectoryHead, parts: Mapping[str, bytes]) -> None:
-    """Make of an empty directory the one that a snapshot was taken of. Raises KeyError where a part is missing."""
-    directory.contacts = Refs(read_back(USED, parts), head.used_by)
-    directory.agents = {one.agent: one for one in head.agents}
-    directory._names = {agent: list(names) for agent, names in head.names.items()}  # noqa: SLF001 - the one of this snapshot
-    directory.campaigns, directory.retired = dict(head.campaigns), dict(head.retired)
-    directory.archives.archived = {one.ref: one for one in head.archived}
-    directory.archives.restored = dict(head.restored)
-    directory.webhooks = {one.id: one for one in head.webhooks}
-    directory.revoked.restore(head.revoked)
-    directory.tags, directory.mappings = dict.fromkeys(head.tags), dict(head.mappings)
-    directory.external = {(system, kind, name): ref for system, kind, name, ref in head.external}
-    directory.erased = dict(head.erased)
-    standing = directory.standing
-    standing.lists = {name: dict(lines) for name, lines in head.lists.items()}
-    standing.versions, standing.salt, standing.digests = dict(head.versions), head.salt, set(head.digests)
 
 
 # -- commands -------------------------------------------------------------------------------------------------------

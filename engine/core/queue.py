@@ -6,7 +6,7 @@ longest due first), then fresh ones in order of arrival. What isn't due yet wait
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
@@ -24,14 +24,13 @@ class Kind(IntEnum):
 
 
 class Place(NamedTuple):
-    """A contact's place in its queue: the smallest is the next. `order` is the due time, or the rank of a fresh one, `row`
-    where it stands in the roll."""
+    """A contact's place in its queue: the smallest is the next. `order` is the due time, or the rank of a fresh one."""
 
     priority: int
     kind: Kind
     order: int
     rank: int
-    row: int = 0
+    ref: str
 
     @property
     def due_at(self) -> int:
@@ -39,104 +38,76 @@ class Place(NamedTuple):
         return 0 if self.kind is Kind.FRESH else self.order
 
 
-class Block:
-    """A stretch of a line: ranks, and the rows that have them. What is shared with a copy is copied before it changes."""
-
-    __slots__ = ("is_shared", "ranks", "rows")
-
-    def __init__(self, ranks: "array[int]", rows: "array[int]") -> None:
-        self.ranks, self.rows = ranks, rows
-        self.is_shared = False
-
-    def share(self) -> "Columns":
-        self.is_shared = True
-        return self.ranks, self.rows
-
-    def own(self) -> "Columns":
-        if self.is_shared:
-            self.ranks, self.rows, self.is_shared = self.ranks[:], self.rows[:], False
-        return self.ranks, self.rows
-
-
-Columns = tuple["array[int]", "array[int]"]
-"""Ranks of 64 bits, and rows of 32."""
-
-
 class Line:
-    """Rows in order of rank: most come at one end and go at the other, any may come and go in between.
+    """Refs in order of rank: most come at one end and go at the other, any may come and go in between.
 
-    Twelve bytes each, in blocks short enough to be moved about.
+    Sixteen bytes each, in blocks short enough to be moved about.
     """
 
     __slots__ = ("_blocks", "_lasts")
 
     def __init__(self) -> None:
-        self._blocks: list[Block] = []
+        self._blocks: list[tuple[array[int], list[str]]] = []
         self._lasts: list[int] = []
         """The last rank of each block."""
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        for block in self._blocks:
-            yield from zip(block.ranks, block.rows, strict=True)
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        for ranks, refs in self._blocks:
+            yield from zip(ranks, refs, strict=True)
 
-    def __reversed__(self) -> Iterator[tuple[int, int]]:
-        for block in reversed(self._blocks):
-            yield from zip(reversed(block.ranks), reversed(block.rows), strict=True)
+    def __reversed__(self) -> Iterator[tuple[int, str]]:
+        for ranks, refs in reversed(self._blocks):
+            yield from zip(reversed(ranks), reversed(refs), strict=True)
 
-    def still(self) -> list[Columns]:
-        """All ranks and their rows as they are now, a block after the other."""
-        return [block.share() for block in self._blocks]
+    def columns(self) -> tuple["array[int]", list[str]]:
+        """All ranks and their refs as they are now: copied in C."""
+        ranks, refs = array("q"), list[str]()
+        for some_ranks, some_refs in self._blocks:
+            ranks += some_ranks
+            refs += some_refs
+        return ranks, refs
 
     @classmethod
-    def of(cls, ranks: "array[int]", rows: "array[int]") -> "Line":
+    def of(cls, ranks: "array[int]", refs: list[str]) -> "Line":
         """The line that has these columns."""
         line = cls()
         for start in range(0, len(ranks), BLOCK_CONTACTS):
-            line._blocks.append(Block(ranks[start : start + BLOCK_CONTACTS], rows[start : start + BLOCK_CONTACTS]))
-            line._lasts.append(line._blocks[-1].ranks[-1])
+            line._blocks.append((ranks[start : start + BLOCK_CONTACTS], refs[start : start + BLOCK_CONTACTS]))
+            line._lasts.append(line._blocks[-1][0][-1])
         return line
 
-    def add(self, rank: int, row: int) -> None:
+    def add(self, rank: int, ref: str) -> None:
         at = bisect_left(self._lasts, rank)
         if at == len(self._blocks):
-            if not at or len(self._blocks[-1].ranks) >= BLOCK_CONTACTS:
-                self._blocks.append(Block(array("q"), array("I")))
+            if not at or len(self._blocks[-1][0]) >= BLOCK_CONTACTS:
+                self._blocks.append((array("q"), []))
                 self._lasts.append(rank)
             at = len(self._blocks) - 1
             self._lasts[at] = rank
-        ranks, rows = self._blocks[at].own()
+        ranks, refs = self._blocks[at]
         place = bisect_left(ranks, rank)
         ranks.insert(place, rank)
-        rows.insert(place, row)
+        refs.insert(place, ref)
         if len(ranks) > BLOCK_CONTACTS:
             half = len(ranks) // 2
-            self._blocks[at : at + 1] = [Block(ranks[:half], rows[:half]), Block(ranks[half:], rows[half:])]
+            self._blocks[at : at + 1] = [(ranks[:half], refs[:half]), (ranks[half:], refs[half:])]
             self._lasts.insert(at, ranks[half - 1])
 
     def remove(self, rank: int) -> None:
         at = bisect_left(self._lasts, rank)
-        ranks, rows = self._blocks[at].own()
+        ranks, refs = self._blocks[at]
         place = bisect_left(ranks, rank)
-        del ranks[place], rows[place]
+        del ranks[place], refs[place]
         if not ranks:
             del self._blocks[at], self._lasts[at]
         elif place == len(ranks):
             self._lasts[at] = ranks[-1]
 
 
-def joined(blocks: Iterable[Columns]) -> Columns:
-    """The columns of blocks as one."""
-    all_ranks, all_rows = array("q"), array("I")
-    for ranks, rows in blocks:
-        all_ranks += ranks
-        all_rows += rows
-    return all_ranks, all_rows
-
-
 class StillQueue(NamedTuple):
-    """A queue as it was: each line's priority, whether it is tied, its columns; and what comes back, tied or not."""
+    """A queue as it was: each line's priority, whether it is tied, its ranks and refs; and what comes back, tied or not."""
 
-    lines: list[tuple[int, bool, list[Columns]]]
+    lines: list[tuple[int, bool, "array[int]", list[str]]]
     coming: list[tuple[bool, list[Place]]]
 
 
@@ -146,7 +117,7 @@ class Queue:
     def __init__(self) -> None:
         self._fresh: dict[tuple[int, bool], Line] = {}
         """By priority, and whether they are tied."""
-        self._coming: dict[bool, dict[int, Place]] = {False: {}, True: {}}
+        self._coming: dict[bool, dict[str, Place]] = {False: {}, True: {}}
         """Retries and callbacks, due or not, by whether they are tied."""
         self._due: list[Place] = []
         self._later: list[tuple[int, Place]] = []
@@ -157,9 +128,9 @@ class Queue:
             line = self._fresh.get((place.priority, tied))
             if line is None:
                 line = self._fresh[place.priority, tied] = Line()
-            line.add(place.rank, place.row)
+            line.add(place.rank, place.ref)
             return
-        self._coming[tied][place.row] = place
+        self._coming[tied][place.ref] = place
         heappush(self._later, (place.due_at, place))
         if len(self._due) + len(self._later) > SPARE_PLACES + 2 * sum(map(len, self._coming.values())):
             self._due = []
@@ -171,23 +142,22 @@ class Queue:
         if place.kind is Kind.FRESH:
             self._fresh[place.priority, tied].remove(place.rank)
         else:
-            del self._coming[tied][place.row]
+            del self._coming[tied][place.ref]
 
     def still(self) -> StillQueue:
         """As it is now."""
-        lines = [(priority, tied, line.still()) for (priority, tied), line in self._fresh.items()]
+        lines = [(priority, tied, *line.columns()) for (priority, tied), line in self._fresh.items()]
         return StillQueue(lines, [(tied, list(coming.values())) for tied, coming in self._coming.items()])
 
     @classmethod
     def of(cls, still: StillQueue) -> "Queue":
         """The queue that was so."""
         queue = cls()
-        for priority, tied, blocks in still.lines:
-            queue._fresh[priority, tied] = Line.of(*joined(blocks))
+        for priority, tied, ranks, refs in still.lines:
+            queue._fresh[priority, tied] = Line.of(ranks, refs)
         for tied, places in still.coming:
-            queue._coming[tied] = {place.row: place for place in places}
-            queue._later += [(place.order, place) for place in places]  # the due time: none of them is fresh
-        heapify(queue._later)
+            for place in places:
+                queue.put(place, tied)
         return queue
 
     def first(self, at: int) -> Place | None:
@@ -216,18 +186,18 @@ class Queue:
             heappush(self._due, place)
         return sorted([*due, *self._heads(limit)])[:limit]
 
-    def loose(self, newest: bool) -> Iterator[int]:
-        """Rows that may be given to another: fresh ones in order of arrival, or against it, then those that come back."""
+    def loose(self, newest: bool) -> Iterator[str]:
+        """Refs that may be given to another: fresh ones in order of arrival, or against it, then those that come back."""
         lines = [line for (_, tied), line in self._fresh.items() if not tied]
         ways = [reversed(line) if newest else iter(line) for line in lines]
-        yield from (row for _, row in merge(*ways, reverse=newest))
+        yield from (ref for _, ref in merge(*ways, reverse=newest))
         coming = self._coming[False]
         yield from reversed(coming) if newest else coming
 
     def _heads(self, limit: int) -> Iterator[Place]:
         for (priority, _), line in self._fresh.items():
-            for rank, row in islice(line, limit):
-                yield Place(priority, Kind.FRESH, rank, rank, row)
+            for rank, ref in islice(line, limit):
+                yield Place(priority, Kind.FRESH, rank, rank, ref)
 
     def _first_due(self, at: int) -> Place | None:
         while self._later and self._later[0][0] <= at:
@@ -243,4 +213,4 @@ class Queue:
         return None
 
     def _stands(self, place: Place) -> bool:
-        return any(coming.get(place.row) == place for coming in self._coming.values())
+        return any(coming.get(place.ref) == place for coming in self._coming.values())

@@ -3,7 +3,7 @@
 No token lives longer than `LONGEST_TOKEN_S`: what is older than that needs no remembering.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 import msgspec
@@ -76,14 +76,6 @@ class Revocations:
                 self._subjects[event.subject] = event
             case _:
                 assert_never(event)
-
-    def restore(self, kept: Iterable[RevocationEvent]) -> None:
-        """Those that were iterated over before."""
-        for event in kept:
-            if isinstance(event, TokenRevoked):
-                self._tokens[event.jti] = event
-            else:
-                self._subjects[event.subject] = event
 
     def covers(self, jti: str, subject: str, issued_at: int) -> bool:
         """Whether a token is refused; `issued_at` in epoch ms."""

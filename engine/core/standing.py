@@ -49,8 +49,6 @@ class Standing:
         """By line: lists that are about to have it, each with the contact whose disposition says so."""
         self._attempts: OrderedDict[str, dict[str, int]] = OrderedDict()
         """By line, the one dialled last at the end: when it was dialled, by call."""
-        self.recalled: list[Callable[[str], dict[str, int]]] = []
-        """Who else knows attempts on a line: campaigns that were read back and haven't told all of theirs yet."""
 
     def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
         """The list that forbids a number, and its version."""
@@ -113,14 +111,8 @@ class Standing:
 
     def attempts(self, number: str, since: int) -> int:
         """How often a number was dialled after a time, by any campaign."""
-        return sum(when > since for when in self._known(line_of(number)).values())
+        return sum(when > since for when in self._attempts.get(line_of(number), {}).values())
 
     def last_attempt(self, number: str) -> int:
         """When it was dialled last, by any campaign; 0 for never."""
-        return max(self._known(line_of(number)).values(), default=0)
-
-    def _known(self, line: str) -> dict[str, int]:
-        known = self._attempts.get(line, {})
-        for recalled in self.recalled:
-            known = known | recalled(line)
-        return known
+        return max(self._attempts.get(line_of(number), {}).values(), default=0)

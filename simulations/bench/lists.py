@@ -1,11 +1,11 @@
 """Long lists as groups of figures: agents at one, a file of one imported. What is run is in `preview` and `importing`."""
 
 import asyncio
-from importlib import import_module
 
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 from simulations.bench.importing import importing
 from simulations.bench.preview import preview
+from simulations.bench.restart import restart
 
 AGENTS, LEASES = 1_000, 1_000
 LISTS = {"1m": 1_000_000, "5m": 5_000_000}
@@ -48,7 +48,6 @@ def measure_import(scale: Scale, say: Say) -> Figures:
 
 def measure_restart(scale: Scale, say: Say) -> Figures:
     """The store is built once, and started on as often as there are rounds."""
-    restart = import_module("simulations.bench.restart").restart
     made, contacts = Rounds(), scale.of(LISTS["1m"], 2_000)
     say(f"{contacts:,} contacts, {scale.of(EVENTS, 10_000):,} events")
     for one in restart(contacts, scale.of(EVENTS, 10_000), rounds=scale.rounds):

@@ -35,7 +35,7 @@ from engine.core.personal import Details, Person
 from engine.core.reservation import ContactDisposed, ContactReserved, Reservation
 from engine.core.telephony import LegReady, OriginateAgent, OriginateContact, PbxUp, TelephonyEffect
 from engine.ports import ANY, Append, EventLog, MayAct, Sink, always
-from engine.recovery import DIRECTORY_SNAPSHOT, SNAPSHOT, pack, pack_directory
+from engine.recovery import SNAPSHOT, pack
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, Store, open_store
 
@@ -130,15 +130,11 @@ async def _build(url: str, contacts: int, events: int, tail: int) -> None:
         book, directory = engine.campaigns[REF].book, engine.directory
         opened = await store.open_log(DIRECTORY)
         await _write(opened, directory, _refs(contacts), directory_stream_of)
-        await opened.note_versions()()
-        packed = pack_directory(store, directory.snapshot())
-        await store.save_snapshot(DIRECTORY_SNAPSHOT, DIRECTORY, opened.position, packed)
         await opened.close()
         opened = await store.open_log(log_of(REF))
         await _write(opened, book, _imported(contacts), stream_of, 1)
         happened = _worked(contacts, events)
         await _write(opened, book, islice(happened, max(0, events - tail)), stream_of)
-        await opened.note_versions()()
         await store.save_snapshot(SNAPSHOT, log_of(REF), opened.position, pack(store, book.snapshot()))
         await _write(opened, book, happened, stream_of)
         await opened.close()

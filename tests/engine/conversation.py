@@ -41,10 +41,10 @@ from engine.core.message import (
 from engine.core.outcome import Party
 from engine.core.personal import Details, Person
 from engine.core.process import step
-from engine.core.queue import joined
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
+from engine.core.still import Order, Page, contacts_of
 from engine.core.telephony import (
     LegAbsent,
     LegAnswered,
@@ -103,7 +103,9 @@ class Said:
 
 def restored(snapshot: Snapshot) -> Book:
     """The book again, its contacts from the bytes that they are kept as."""
-    return restore(snapshot.head, dict(snapshot.parts()))
+    order = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.contacts.order()), type=Order)
+    pages = msgspec.msgpack.decode(msgspec.msgpack.encode(list(snapshot.contacts.pages())), type=list[Page])
+    return restore(snapshot.head, contacts_of(pages, order))
 
 
 def queued(book: Book) -> dict[str, Any]:
@@ -111,8 +113,7 @@ def queued(book: Book) -> dict[str, Any]:
     waiting = {}
     for owner, queue in book.contacts.queues.items():
         still = queue.still()
-        columns = {(priority, tied): joined(blocks) for priority, tied, blocks in still.lines}
-        lines = {key: (ranks.tolist(), rows) for key, (ranks, rows) in columns.items() if rows}
+        lines = {(priority, tied): (ranks.tolist(), refs) for priority, tied, ranks, refs in still.lines if refs}
         coming = {tied: sorted(places) for tied, places in still.coming if places}
         if lines or coming:
             waiting[owner] = (lines, coming)

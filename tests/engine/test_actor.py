@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,9 +40,6 @@ class ScriptedLog:
 
     def version(self, stream: str) -> int:
         return sum(one.stream == stream for one in self.recorded)
-
-    def note_versions(self) -> Callable[[], Awaitable[None]]:
-        raise NotImplementedError
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         await self.let.wait()

@@ -7,18 +7,17 @@ import pytest
 
 import engine.app
 from engine.actor import NotOwner
-from engine.app import DIRECTORY, Limits, log_of
+from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
-from engine.core.directory import BindExternalId, ListNumbers, PutMapping, PutTag, RegisterAgent, UseContactRefs
+from engine.core.directory import RegisterAgent
 from engine.core.message import Added, Allocate, AskAgent, Message
 from engine.core.outcome import Outcome
 from engine.core.process import step
 from engine.core.refusal import Refused, no_room
-from engine.core.revocation import RevokeToken
-from engine.core.table import PAGE_ROWS
+from engine.core.still import PAGE_CONTACTS
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -31,7 +30,7 @@ from engine.core.telephony import (
     Settle,
 )
 from engine.ports import StoreUnavailable
-from engine.recovery import DIRECTORY_SNAPSHOT, SNAPSHOT, replay
+from engine.recovery import SNAPSHOT, replay
 from tests.engine.shell import Shell, new_shell, started, until
 
 
@@ -126,41 +125,6 @@ async def test_a_snapshot_changes_nothing_about_what_is_read_back(snapshot_every
     await again.engine.stop()
 
 
-@pytest.mark.parametrize("is_damaged", [False, True])
-async def test_the_directory_is_read_back_from_its_snapshot_and_what_came_after(is_damaged: bool) -> None:
-    """EX-02, and from its log where the snapshot is of no use."""
-    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
-    async with started(shell):
-        engine, at = shell.engine, shell.clock.now
-        await shell.running()
-        await shell.create("c2")
-        await engine.submit("c2", Delete(at=at, by="m"))
-        await engine.direct(RevokeToken(at=at, by="m", jti="t1"))
-        await engine.direct(ListNumbers(at=at, by="m", list="global", numbers=("+34910000001",)))
-        await engine.direct(BindExternalId(at=at, by="m", system="crm", kind="agent", id="7", ref="a1"))
-        await engine.direct(PutMapping(at=at, by="m", name="crm", columns={"Phone": "number1"}))
-        await until(lambda: not engine._directory_kept.is_running)
-        await engine.direct(PutTag(at=at, by="m", name="vip"))
-        await until(lambda: not engine._directory_kept.is_running)
-        engine.limits = Limits()
-        await engine.add_contacts("c1", shell.contacts("c1:late"))
-        before, used = engine.directory.snapshot().head, dict(engine.directory.contacts)
-    assert "c1:late" in used
-    saved = await shell.store.snapshot(DIRECTORY_SNAPSHOT, DIRECTORY)
-    assert saved is not None
-    if is_damaged:
-        await shell.store.save_snapshot(DIRECTORY_SNAPSHOT, DIRECTORY, saved[0], {"head": saved[1]["head"]})
-
-    again = shell.again()
-    again.engine.limits = Limits()
-    await again.engine.start()
-    assert again.engine._directory_kept.pos == (0 if is_damaged else saved[0])
-    assert again.engine.directory.snapshot().head == before
-    assert dict(again.engine.directory.contacts) == used
-    assert await again.engine.direct(UseContactRefs(at=1, campaign="c3", refs=("c1:late", "new"))) == {"c1:late": "c1"}
-    await again.engine.stop()
-
-
 async def test_a_list_that_comes_in_few_events_is_worth_a_snapshot() -> None:
     """EX-02, recovery in seconds: contacts count as events do, for a restart reads as long from each."""
     shell = await new_shell(Limits(snapshot_every_events=150, snapshot_every_contacts=0.5))
@@ -190,9 +154,8 @@ async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monke
     may_end = asyncio.Event()
 
     async def slowly(name: str, log: str, pos: int, parts: Any) -> None:
-        if log == log_of("c1"):
-            taken.append(pos)
-            await may_end.wait()
+        taken.append(pos)
+        await may_end.wait()
 
     monkeypatch.setattr(shell.store, "save_snapshot", slowly)
     async with started(shell):
@@ -216,18 +179,15 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.running()
-        for first in range(0, 3 * PAGE_ROWS // 2, PAGE_ROWS // 2):
-            refs = [f"c1:n{place}" for place in range(first, first + PAGE_ROWS // 2)]
+        for first in range(0, 3 * PAGE_CONTACTS // 2, PAGE_CONTACTS // 2):
+            refs = [f"c1:n{place}" for place in range(first, first + PAGE_CONTACTS // 2)]
             await shell.engine.add_contacts("c1", shell.contacts(*refs))
         before = shell.book().canonical()
         await until(lambda: len(shell.engine._side) == 1)  # the directory's own; snapshots are saved
     saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
     assert saved is not None
     pos, parts = saved
-    assert list(parts) == [
-        *("head", "order", "contacts/index", "contacts/0", "contacts/1", "external/index", "external/0"),
-        *("worked/index", "worked/0", "calls/index", "calls/0", "keys/0", "keys/1"),
-    ]
+    assert list(parts) == ["head", "order", "contacts/0", "contacts/1"]
     if lost is not None:
         kept = {name: data for name, data in parts.items() if name != lost}
         await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)

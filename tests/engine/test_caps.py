@@ -2,7 +2,6 @@
 
 import pytest
 
-from engine.app import Limits
 from engine.core.campaign import Delete, Status, Stop
 from engine.core.refusal import Refused
 from engine.core.standing import DAY_MS
@@ -41,32 +40,3 @@ async def test_EX_08_attempts_of_a_deleted_campaign_count_after_a_restart() -> N
     later.clock.now += 2 * DAY_MS
     async with started(later):
         assert later.engine.claims.standing.attempts("5550", 0) == 0  # nobody looks back so far: not even read
-
-
-async def test_EX_08_attempts_from_before_a_restart_count_at_once_and_once() -> None:
-    """given calls of yesterday, which a start doesn't look at one by one before it dials,
-    then the cap counts them from the first moment on, and the same when all of them have been told
-    """
-    shell = await new_shell(Limits(snapshot_every_events=1))
-    shell.clock.now = 40 * DAY_MS
-    async with started(shell):
-        await shell.running("c1")
-        call = await shell.dial("c1")
-        ended = LegEnded(
-            leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True
-        )
-        shell.engine.hear(ended)
-        await shell.settled()
-        before = shell.engine.claims.standing.attempts("5550", 0), shell.engine.claims.standing.last_attempt("5550")
-        assert before == (1, shell.clock.now)
-
-    again = shell.again()
-    await again.engine.start()
-    claims = again.engine.claims
-    assert [len(one) for one in claims.recollections] == [1]
-    assert (claims.standing.attempts("5550", 0), claims.standing.last_attempt("5550")) == before
-    await until(lambda: not claims.recollections)
-    assert claims.standing.recalled == []
-    assert (claims.standing.attempts("5550", 0), claims.standing.last_attempt("5550")) == before
-    assert claims.standing.attempts("5550", shell.clock.now) == 0
-    await again.engine.stop()

@@ -13,9 +13,8 @@ import eventstore.log as logs
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import Codec, UnencodableEvent
 from eventstore.inspection import verify
-from eventstore.log import VERSIONS, Log, read
+from eventstore.log import Log, read
 from eventstore.memory import MemoryStore
-from eventstore.snapshot import load, save
 from eventstore.store import Disconnected, Segment
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
@@ -537,59 +536,4 @@ async def test_EX_02_a_commit_that_lands_during_the_second_try_is_no_loss_of_own
     await log.append([one("s", 1, 2)])
     assert [r.event.n for r in await everything(store)] == [1, 2]
     assert (await verify(store, Codec(TestEvent), "a")).faults == []
-    await log.close()
-
-
-@pytest.mark.parametrize("lost", [None, "streams/0", "all"])
-async def test_where_streams_stand_is_read_back_from_what_was_kept_and_what_came_after(
-    lost: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given streams that were kept, more than are at hand, then whoever opens the log reads only what came after; and all of
-    it where a part is lost."""
-    monkeypatch.setattr("eventstore.version.RECENT_STREAMS", 3)
-    asked: list[int] = []
-
-    class Watched(MemoryStore):
-        async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
-            asked.append(after_pos)
-            return await super().segments(log, after_pos, limit)
-
-    store = Watched()
-    log = await own(store)
-    for number in range(8):
-        await log.append([one(f"s{number}", 0, 1, 2), one("all", number, 3)])
-    await log.note_versions()()
-    await log.append([one("s1", 2, 9), one("all", 8, 9)])
-    kept = log.position - 2
-    await log.close()
-    saved = await load(store, VERSIONS, "a")
-    assert saved is not None
-    assert saved[0] == kept
-    if lost is not None:
-        await save(
-            store, VERSIONS, "a", kept, {name: part for name, part in saved[1].items() if lost not in ("all", name)}
-        )
-
-    asked.clear()
-    again = await own(store)
-    assert asked[0] == (kept if lost is None else 0)
-    assert [again.version(f"s{number}") for number in range(9)] == [2, 3, 2, 2, 2, 2, 2, 2, 0]
-    assert again.version("all") == 9
-    await again.append([one("s0", 2, 7), one("all", 9, 7)])
-    await again.close()
-
-
-async def test_what_is_accepted_and_not_yet_written_is_not_kept() -> None:
-    store = Gated()
-    log = await own(store)
-    waiting = asyncio.create_task(log.append([one("s", 0, 1)]))
-    await until_begun(store)
-    await log.note_versions()()
-    assert await load(store, VERSIONS, "a") is None
-    store.gate.set()
-    await waiting
-    await log.note_versions()()
-    saved = await load(store, VERSIONS, "a")
-    assert saved is not None
-    assert saved[0] == 1
     await log.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,9 +27,6 @@ class ShelfLog:
 
     def version(self, stream: str) -> int:
         return sum(one.stream == stream for one in self._store.events[self.name])
-
-    def note_versions(self) -> Callable[[], Awaitable[None]]:
-        raise NotImplementedError
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         await asyncio.sleep(0)

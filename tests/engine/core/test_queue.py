@@ -17,10 +17,10 @@ WALKS = 5
 
 @pytest.mark.parametrize("seed", range(WALKS))
 def test_a_line_is_in_order_of_rank_however_its_members_come_and_go(seed: int) -> None:
-    chance, line, model = Random(seed), Line(), dict[int, int]()
+    chance, line, model = Random(seed), Line(), dict[int, str]()
     for rank in range(3 * BLOCK_CONTACTS):
-        line.add(2 * rank, rank)
-        model[2 * rank] = rank
+        line.add(2 * rank, str(rank))
+        model[2 * rank] = str(rank)
     for _ in range(6 * BLOCK_CONTACTS):
         if model and chance.random() < 0.6:
             rank = (
@@ -31,22 +31,22 @@ def test_a_line_is_in_order_of_rank_however_its_members_come_and_go(seed: int) -
         else:
             rank = chance.randrange(8 * BLOCK_CONTACTS)
             if rank not in model:
-                line.add(rank, 10**6 + rank)
-                model[rank] = 10**6 + rank
+                line.add(rank, f"new{rank}")
+                model[rank] = f"new{rank}"
     assert list(line) == sorted(model.items())
     assert list(reversed(line)) == sorted(model.items(), reverse=True)
     for rank in sorted(model):
         line.remove(rank)
     assert list(line) == []
-    line.add(7, 3)
-    assert list(line) == [(7, 3)]
+    line.add(7, "last")
+    assert list(line) == [(7, "last")]
 
 
 def test_members_in_the_middle_of_a_full_line_split_its_blocks() -> None:
     line = Line()
     ranks = [*range(0, 4 * BLOCK_CONTACTS, 2), *range(1, 4 * BLOCK_CONTACTS, 2)]
     for rank in ranks:
-        line.add(rank, rank)
+        line.add(rank, str(rank))
     assert [rank for rank, _ in line] == sorted(ranks)
 
 
@@ -56,36 +56,36 @@ def test_a_queue_delivers_what_a_sorted_list_would(seed: int) -> None:
     then first, upcoming and next_due_at are those of the model
     """
     chance, queue = Random(seed), Queue()
-    model: dict[int, tuple[Place, bool]] = {}
+    model: dict[str, tuple[Place, bool]] = {}
     at = 1_000
     for rank in range(3_000):
         at += chance.choice((0, 1, 7, -5))
-        row = chance.randrange(chance.choice((4, 60)))
-        if row in model:
-            queue.drop(*model.pop(row))
+        ref = f"k{chance.randrange(chance.choice((4, 60)))}"
+        if ref in model:
+            queue.drop(*model.pop(ref))
         if chance.random() < 0.7:
             kind = chance.choice(list(Kind))
             order = rank if kind is Kind.FRESH else at + chance.randrange(-20, 200)
-            place = Place(chance.randrange(3), kind, order, rank, row)
-            model[row] = place, chance.random() < 0.3
-            queue.put(*model[row])
+            place = Place(chance.randrange(3), kind, order, rank, ref)
+            model[ref] = place, chance.random() < 0.3
+            queue.put(*model[ref])
         ready = sorted(place for place, _ in model.values() if place.due_at <= at)
         assert queue.first(at) == (ready[0] if ready else None)
         assert queue.upcoming(at, 4) == ready[:4]
         assert queue.first(at) == (ready[0] if ready else None)
         if not ready:  # what is due comes before what will be, so only then anybody asks
             assert queue.next_due_at() == min((place.due_at for place, _ in model.values()), default=None)
-        loose = [place.row for place, tied in model.values() if not tied]
+        loose = [place.ref for place, tied in model.values() if not tied]
         for newest in (False, True):
             assert sorted(queue.loose(newest)) == sorted(loose)
-        fresh = sorted((one.rank, one.row) for one, tied in model.values() if one.kind is Kind.FRESH and not tied)
+        fresh = sorted((one.rank, one.ref) for one, tied in model.values() if one.kind is Kind.FRESH and not tied)
         assert list(queue.loose(newest=False))[: len(fresh)] == [one for _, one in fresh]
         assert list(queue.loose(newest=True))[: len(fresh)] == [one for _, one in reversed(fresh)]
 
 
 def test_places_that_no_longer_count_do_not_pile_up() -> None:
     queue = Queue()
-    place = Place(2, Kind.RETRY, 10_000_000, 0, 1)
+    place = Place(2, Kind.RETRY, 10_000_000, 0, "k1")
     queue.put(place, tied=False)
     for _ in range(20 * SPARE_PLACES):
         queue.drop(place, tied=False)

@@ -1,6 +1,6 @@
 """Each checker finds the bug that is planted for it, and says nothing of the same world without it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +58,7 @@ def held_contacts_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
     first = Contacts.first
 
     def forgetful(self: Contacts, at: int, owner: str = "") -> Contact | None:
-        held = (self.by_ref[ref] for ref in self.by_ref)
+        held = (self.by_ref[ref] for ref in self.by_ref.rows)
         return next((one for one in held if one.status is ContactStatus.HELD), None) or first(self, at, owner)
 
     patch.setattr(Contacts, "first", forgetful)
@@ -95,9 +95,9 @@ def stopped_is_said_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 
-    def forgetful(head: Head, parts: Mapping[str, bytes]) -> Book:
+    def forgetful(head: Head, contacts: Contacts) -> Book:
         calls = [msgspec.structs.replace(one, channel="") for one in head.calls]
-        return restore(msgspec.structs.replace(head, calls=calls), parts)
+        return restore(msgspec.structs.replace(head, calls=calls), contacts)
 
     patch.setattr("engine.recovery.restore", forgetful)
 
