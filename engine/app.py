@@ -7,6 +7,7 @@ the legs stay, and the next owner adopts them.
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -64,6 +65,8 @@ STANDBY_SAY_EVERY = 50
 MAX_SUPPRESSIONS = 64
 """Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
 SUPPRESS_RETRY_MS = 50
+EVERYTHING = sys.maxsize
+"""Behind whatever a log has."""
 STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
 """How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
@@ -95,8 +98,6 @@ class Running(msgspec.Struct):
     snapshot_pos: int
     contacts_since: int
     """Brought by events behind that position."""
-    erased_pos: int = 0
-    """Up to where snapshots may hold somebody who was erased since."""
     is_snapshotting: bool = False
 
 
@@ -132,6 +133,8 @@ class Engine:
         self._timers = Timers(clock, self._ring)
         self._directory_actor: Actor | None = None
         self._side: set[asyncio.Task[Any]] = set()
+        self._erased: dict[str, int] = {}
+        """By campaign, open or not: up to where snapshots may hold somebody who was erased since."""
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
         self.failed: asyncio.Future[None] | None = None
@@ -549,7 +552,7 @@ class Engine:
         try:
             packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
-            if running is not None and pos < running.erased_pos:
+            if pos <= self._erased.get(ref, 0):
                 await self.store.drop_snapshots(log_of(ref))
         except StoreUnavailable as error:
             log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
@@ -560,8 +563,9 @@ class Engine:
     async def drop_snapshots(self, ref: str) -> None:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
         running = self.campaigns.get(ref)
+        self._erased[ref] = running.actor.log.position if running is not None else EVERYTHING
         if running is not None:
-            running.erased_pos, running.snapshot_pos = running.actor.log.position, 0
+            running.snapshot_pos = 0
             running.contacts_since = len(running.book.contacts)
         await self.store.drop_snapshots(log_of(ref))
 

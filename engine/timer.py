@@ -85,5 +85,5 @@ class Timers:
                 del self._set[timer.key]
                 # The loop's clock and the wall clock drift: an alarm never claims to ring before it is due.
                 self._ring(timer.key[0], msgspec.structs.replace(timer.alarm, at=max(timer.due, self._clock.now_ms())))
-        if self._heap and self._waking is None:
+        if self._heap and (self._waking is None or self._heap[0].at_s < self._waking.when()):
             self._wake_at(self._heap[0].at_s)

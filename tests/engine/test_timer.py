@@ -82,3 +82,21 @@ async def test_a_timer_may_be_set_again_when_it_rings() -> None:
         while len(rung) < 3:
             await asyncio.sleep(0.001)
     assert rung == [1_001, 1_002, 1_003]
+
+
+async def test_a_timer_that_is_set_when_another_rings_keeps_none_of_the_others_waiting() -> None:
+    rung: list[str] = []
+
+    def ring(owner: str, _: Alarm) -> None:
+        rung.append(owner)
+        if owner == "first":
+            timers.set("late", "k", 61_000, due("r1"))
+
+    timers = Timers(HandClock(1_000), ring)
+    timers.set("first", "k", 1_001, due("r1"))
+    timers.set("second", "k", 1_020, due("r2"))
+    async with asyncio.timeout(5):
+        while len(rung) < 2:
+            await asyncio.sleep(0.001)
+    assert rung == ["first", "second"]
+    timers.cancel_all()

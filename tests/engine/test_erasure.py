@@ -1,0 +1,70 @@
+"""Somebody is erased while a snapshot that still has them is on its way to the store."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from engine.app import Limits, log_of
+from engine.core.campaign import Delete
+from engine.erasure import Erasures, Who
+from engine.recovery import SNAPSHOT
+from tests.engine.shell import Shell, new_shell, until
+
+NUMBER = "5550"
+
+
+async def _reopen(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.app.REOPEN_AFTER_MS", 1)
+    lost = shell.engine.campaigns["c1"]
+
+    def fail(_: Any) -> Any:
+        raise RuntimeError("as a defect would")
+
+    lost.actor._decide = fail
+    lost.actor.post(object())
+    await until(lambda: shell.engine.campaigns["c1"] is not lost)
+
+
+async def _delete(shell: Shell, _: pytest.MonkeyPatch) -> None:
+    await shell.engine.submit("c1", Delete(at=1, by="m"))
+
+
+async def _leave(_: Shell, __: pytest.MonkeyPatch) -> None:
+    pass
+
+
+@pytest.mark.parametrize("meanwhile", [_leave, _reopen, _delete])
+async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
+    meanwhile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a snapshot that is being saved
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    await shell.start()
+    await shell.create()
+    await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+    began, go_on, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    save = shell.store.save_snapshot
+
+    async def slowly(name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+        began.set()
+        await go_on.wait()
+        await save(name, log, pos, parts)
+        saved.set()
+
+    monkeypatch.setattr(shell.store, "save_snapshot", slowly)
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1", "c1:k2"))
+    await began.wait()
+    shell.engine.limits = Limits()
+
+    # when the campaign is read again or deleted, and then somebody is erased
+    await meanwhile(shell, monkeypatch)
+    await Erasures(shell.engine, lambda _: True).erase(Who(contact="c1:k1"), "m", False, False)
+    go_on.set()
+    await saved.wait()
+    await shell.engine.stop()
+
+    # then nothing that is kept has their number
+    kept = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+    assert kept is None or not any(NUMBER.encode() in part for part in kept[1].values())
