@@ -136,6 +136,8 @@ class Merger:
             await self._flush()
             if self._silent:  # one at a time: to look at hundreds takes seconds, and news doesn't wait for that
                 await self._merge_stored(self._silent.pop())
+        while self._pending:  # it came while a log was read
+            await self._flush()
 
     def finish(self) -> None:
         """End `run` once everything that was handed over is merged."""
@@ -172,8 +174,11 @@ class Merger:
     async def _sweep(self) -> None:
         """A hint can be lost with the actor that would have given it: look at every open log that is silent.
 
-        Where there was news a lost hint is found by the next one, which doesn't continue what is merged.
+        Where there was news a lost hint is found by the next one, which doesn't continue what is merged. No log is looked at
+        again before all were: a round of many may take longer than the time between two.
         """
+        if self._silent:
+            return
         heard, self._heard = self._heard, set()
         try:
             names = await self._store.logs()

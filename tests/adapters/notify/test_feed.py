@@ -197,6 +197,50 @@ async def test_news_wait_for_one_read_of_a_sweep_and_not_for_all() -> None:
     await house.notifier.stop()
 
 
+async def test_a_sweep_looks_at_every_log_however_long_a_round_takes() -> None:
+    house = House(msgspec.structs.replace(QUICK, sweep_ms=1), shelf := Slow())
+    await house.notifier.start()
+    for number in range(5):
+        house.write(f"quiet{number}", *opening(f"quiet{number}"))
+    await house.merged()
+    for number in range(5):
+        house.write(f"quiet{number}", status(1), told=False)
+    shelf.pause_s = 0.005
+    await until(lambda: house.notifier.position == 20)
+    check(house, await house.all())
+    await house.notifier.stop()
+
+
+async def test_what_comes_while_a_sweep_reads_is_merged_before_the_merger_ends() -> None:
+    house = House(msgspec.structs.replace(QUICK, sweep_ms=10), shelf := Interrupted())
+    await house.notifier.start()
+    merger = house.notifier._merger
+    ended: list[int] = []
+
+    def interrupt() -> None:
+        if not ended:
+            ended.append(len(house.write("sales", *opening("sales"))))
+            merger.finish()
+
+    house.write("quiet", *opening("quiet"), told=False)
+    shelf.interrupt = interrupt
+    await until(lambda: bool(ended))
+    await house.notifier.stop()
+    assert merger.order.log("campaign/sales").seen == ended[0]
+
+
+class Slow(Shelf):
+    """To look at a quiet log takes a while."""
+
+    pause_s = 0.0
+
+    async def read(self, log: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+        if log.startswith("campaign/quiet"):
+            await asyncio.sleep(self.pause_s)
+        async for batch in super().read(log, after):
+            yield batch
+
+
 class Interrupted(Shelf):
     """Something happens while a quiet log is read."""
 
@@ -219,6 +263,7 @@ async def test_a_sweep_passes_over_what_there_was_news_of() -> None:
     merger = house.notifier._merger
     await merger._sweep()
     assert [name for name in merger._silent if name.startswith("campaign/")] == ["campaign/quiet"]
+    merger._silent.clear()  # looked at
     await merger._sweep()
     assert "campaign/sales" in merger._silent  # its last hint may have been lost
     await house.notifier.stop()
