@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from adapters.outward.exchange import Reply, exchange, request_of
+from adapters.outward.exchange import REPEATABLE, Reply, Request, exchange, request_of
 from adapters.outward.target import TargetRefused, Targets
 from engine.core.template import Origin
 from engine.ports import Clock
@@ -49,7 +49,9 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """`request_timeout_ms` from the first look-up of the name to the end of the answer's head."""
+    """`request_timeout_ms` from the first look-up of the name to the end of the answer's head; a body that doesn't come
+    changes nothing of what the head says.
+    """
 
     user_agent: str
     request_timeout_ms: int
@@ -95,8 +97,7 @@ class Sender:
                 request.url
             )  # as aiohttp understands it: a parser of our own might read the same text differently
             self._admit(url, request.origin)
-            async with asyncio.timeout(self._bounds.request_timeout_ms / 1_000):
-                return self._answer(await self._exchange(url, request))
+            return self._answer(await self._exchange(url, request))
         except TimeoutError:
             return Answer(status=0, error=f"no answer within {self._bounds.request_timeout_ms} ms")
         except (TargetRefused, aiohttp.ClientConnectorError) as error:
@@ -114,7 +115,9 @@ class Sender:
         to = self._destination(url)
         headers = {"Host": to.headers["Host"], **request.headers, "User-Agent": self._bounds.user_agent}
         asked = request_of(request.method, url.raw_path_qs, headers, request.body)
-        return await exchange(connector, to, asked, self._bounds.response_bytes, request.written)
+        sent = Request(asked, request.method in REPEATABLE, request.written)
+        within_s = self._bounds.request_timeout_ms / 1_000
+        return await exchange(connector, to, sent, within_s, self._bounds.response_bytes)
 
     def _destination(self, url: URL) -> aiohttp.ClientRequest:
         """Where an address leads, as aiohttp's connections are told; the same for all addresses of one origin."""
