@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from adapters.importer.command import Failed, Order, run
-from engine.command.terminal import Config, settings_at
+from engine.command.terminal import Config, address_here, settings_at
 from engine.core.importing import ImportMode
 
 
@@ -46,7 +46,7 @@ def import_file(
     }
     order = Order(
         file=file,
-        url=url or f"http://127.0.0.1:{settings_at(config).http.port}",
+        url=url or address_here(settings_at(config).http),
         token=token,
         options=options,
         dry_run=dry_run,

@@ -11,6 +11,7 @@ import aiohttp
 from adapters.ami.check import Finding
 from api.token import KeyRing
 from config.settings import Http, Settings
+from engine.command.terminal import address_here
 
 SQLITE = "sqlite:///"
 LEAST_FREE_BYTES = 2 * 1024 * 1024 * 1024
@@ -107,8 +108,7 @@ async def _address(http: Http) -> Finding:
 
 
 async def _is_ours(http: Http) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 - asked at, not listened on
-    url = f"http://[{host}]:{http.port}/readyz" if ":" in host else f"http://{host}:{http.port}/readyz"
+    url = f"{address_here(http)}/readyz"
     timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:

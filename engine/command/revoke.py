@@ -1,16 +1,18 @@
 """`ringfold revoke`: tokens taken back in the running service, by an operator who has its key file, or a token."""
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
+import msgspec
 from cyclopts import Parameter
 
 from api.token import KeyRing, Role
 from config.settings import Settings
-from engine.command.terminal import Config, settings_at
+from engine.command.terminal import Config, address_here, settings_at
 
 OPERATOR = "operator"
 """The `by` of what is done with the key file."""
@@ -20,8 +22,10 @@ ANSWER_WITHIN_S = 30
 
 def revoke(
     *,
-    subject: Annotated[str, Parameter(help="Whoever was given the tokens: all of them, in any role, until now.")] = "",
-    jti: Annotated[str, Parameter(help="One token, by the id that the audit's lines name.")] = "",
+    subject: Annotated[
+        str | None, Parameter(help="Whoever was given the tokens: all of them, in any role, until now.")
+    ] = None,
+    jti: Annotated[str | None, Parameter(help="One token, by the id that the audit's lines name.")] = None,
     token: Annotated[
         str,
         Parameter(env_var="RINGFOLD_TOKEN", help="An administrator's; none: one made with the key file, for a minute."),
@@ -31,12 +35,16 @@ def revoke(
 ) -> None:
     """Take tokens back: they are refused from the next request on. With neither of the two, list what is taken back."""
     settings = settings_at(config)
-    if subject and jti:
+    named = {name: value for name, value in (("subject", subject), ("jti", jti)) if value is not None}
+    if len(named) > 1:
         print("ringfold: either --subject or --jti", file=sys.stderr)
         sys.exit(2)
-    named = {name: value for name, value in (("subject", subject), ("jti", jti)) if value}
+    for name, value in named.items():
+        if not value.strip():  # a variable that wasn't set: to list would look as if it were done
+            print(f"ringfold: --{name} is empty: nothing was taken back", file=sys.stderr)
+            sys.exit(2)
     try:
-        asyncio.run(_asked(url or f"http://127.0.0.1:{settings.http.port}", token or _own(settings), named))
+        asyncio.run(_asked(url or address_here(settings.http), token or _own(settings), named))
     except (aiohttp.ClientError, TimeoutError) as error:
         print(f"ringfold: the service doesn't answer: {str(error) or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
@@ -70,7 +78,13 @@ async def _asked(url: str, token: str, named: dict[str, str]) -> None:
 
 async def _page(session: aiohttp.ClientSession, method: str, url: str, **how: Any) -> dict[str, Any]:
     async with session.request(method, url, **how) as answer:
-        told: dict[str, Any] = await answer.json(content_type=None)
+        text = await answer.read()
+    told: dict[str, Any] | None = None
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        told = msgspec.json.decode(text, type=dict[str, Any])
+    if told is None or (answer.status == 200 and "revoked" not in told):
+        print(f"ringfold: {answer.status}: that is no answer of the service; is it at this address?", file=sys.stderr)
+        sys.exit(1)
     if answer.status != 200:
         print(f"ringfold: {answer.status}: {told.get('detail', '')}", file=sys.stderr)
         sys.exit(1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from config.settings import InvalidSettings, Settings, load
+from config.settings import Http, InvalidSettings, Settings, load
 
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="Settings file (TOML); none: defaults.")]
 
@@ -21,6 +21,12 @@ def settings_at(config: Path | None) -> Settings:
     except InvalidSettings as error:
         print(f"ringfold: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def address_here(http: Http) -> str:
+    """Where the service is asked on its own machine; one that listens everywhere is asked at the loopback."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104 - not listened on
+    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
 def print_until_closed(work: Coroutine[Any, Any, None]) -> None:
