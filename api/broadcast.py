@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from engine.ports import Feed, Notification
+
+log = structlog.get_logger(__name__)
 
 MAX_UNREAD_BYTES = 64 * 1024
 """Of what was written and not yet taken by the socket; who has more is let go. As much again may be on its way."""
@@ -80,19 +83,34 @@ class Channel:
 
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
+        self.is_over = False
         self._told: list[Notification] = []
 
     def tell(self, told: Sequence[Notification]) -> None:
+        """Nothing: the feed hands over no more, so all read on themselves."""
+        if not told:
+            self.let_go()
+            return
         if not self._told:
             asyncio.get_running_loop().call_soon(self.flush)
         self._told += told
 
     def flush(self) -> None:
         told, self._told = self._told, []
-        for page in pages(told):
-            for one in self.listeners:
-                if not one.left.done():
-                    one.take(page)
+        try:
+            for page in pages(told):
+                for one in self.listeners:
+                    if not one.left.done():
+                        one.take(page)
+        except Exception:
+            log.exception("streams: news could not be written", seq=told[0].seq, campaign=told[0].campaign)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """All of them, for good: who comes later is given to another channel."""
+        self.is_over = True
+        for one in self.listeners:
+            one.let_go()
 
 
 class Broadcast:
@@ -105,11 +123,15 @@ class Broadcast:
         if not self._feed.is_newest(listener.cursor):
             return None
         known = self._channels.get(heard)
-        if known is None:
+        if known is None or known[0].is_over:
+            if known is not None:
+                known[1]()
             channel = Channel()
             known = self._channels[heard] = channel, self._feed.listen(*heard, channel.tell)
         channel, _ = known
         channel.flush()  # what waits there was told before: the newcomer has it
+        if channel.is_over:
+            return None
         channel.listeners.add(listener)
 
         def leave() -> None:

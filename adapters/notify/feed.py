@@ -4,6 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from adapters.notify.cursor import Superseded
 from adapters.notify.entry import Entry, Recent
 from adapters.notify.limits import NotifyLimits
@@ -12,6 +14,8 @@ from adapters.notify.notification import AgentName, Fact, completed, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
 from engine.ports import BadCursor, EventStore, FeedGap, FeedUndone, LogArchived, Notification, StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 BEGINNING, NOW = "", "now"
 MERGED_WITHIN_MS = 60_000
@@ -30,6 +34,7 @@ class Waiter:
 
 
 Told = Callable[[Sequence[Notification]], None]
+"""With nothing: what came can't be handed over, and nothing more will be. Whoever listened reads it, or tries."""
 
 
 class FeedReader:
@@ -254,14 +259,20 @@ class FeedReader:
                         waiter.news.set_result(None)
 
     def _hand_over(self, entries: Sequence[Entry]) -> None:
-        """To whoever listens, each notification rendered once."""
+        """To whoever listens, each notification rendered once. What fails here is a stream's trouble, and not the feed's."""
         rendered: dict[int, Notification] = {}
         for campaign in {"", entries[0].campaign}:
-            for types, told in list(self._listening.get(campaign, {}).values()):
-                fitting = [one for one in entries if one.fits(campaign, types)]
-                rendered |= {one.n: self.render(one) for one in fitting if one.n not in rendered}
-                if fitting:
-                    told([rendered[one.n] for one in fitting])
+            listening = self._listening.get(campaign, {})
+            for key, (types, told) in list(listening.items()):
+                try:
+                    fitting = [one for one in entries if one.fits(campaign, types)]
+                    rendered |= {one.n: self.render(one) for one in fitting if one.n not in rendered}
+                    if fitting:
+                        told([rendered[one.n] for one in fitting])
+                except Exception:
+                    log.exception("feed: news could not be handed over", campaign=campaign, n=entries[0].n)
+                    listening.pop(key, None)
+                    told(())
 
     def _entry(self, name: str, n: int, seq: int, pos: int, fact: Fact) -> Entry:
         return Entry(n=n, log=name, campaign=campaign_of(name), seq=seq, pos=pos, fact=fact)

@@ -6,8 +6,10 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+from adapters.notify.entry import Entry
 from api.broadcast import MAX_UNREAD_BYTES, Broadcast, Listener, frame, pages
 from engine.ports import Notification
 from tests.adapters.notify.house import House, opening, status, until
@@ -136,6 +138,75 @@ async def test_who_does_not_read_is_let_go_and_others_are_told_all_the_same() ->
         transport.abort()
     for _, other in pairs:
         other.close()
+    await house.notifier.stop()
+
+
+async def test_what_cannot_be_rendered_for_a_stream_ends_that_and_not_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given news that can't be rendered, then its listeners are let go, before it, and others go on, and so does the feed."""
+    house = House()
+    await house.notifier.start()
+    for ref in ("sales", "support"):
+        house.write(ref, *opening(ref))
+    await house.merged()
+    broadcast, loop, feed = Broadcast(house.notifier), asyncio.get_running_loop(), house.notifier._feed
+    pairs = [socket.socketpair() for _ in range(2)]
+    ends = [(await loop.create_connection(asyncio.Protocol, sock=ours))[0] for ours, _ in pairs]
+    _, start = await house.notifier.read("now", 1)
+    broken, well = (Listener(transport, False, start, lambda: True) for transport in ends)
+    leaves = [broadcast.join(broken, ("sales", ())), broadcast.join(well, ("support", ()))]
+    render = feed.render
+
+    def failing(entry: Entry) -> Notification:
+        if entry.campaign == "sales":
+            raise KeyError("a contact that is gone")
+        return render(entry)
+
+    monkeypatch.setattr(feed, "render", failing)
+    house.write("sales", status(1))
+    house.write("support", status(2))
+    await house.merged()
+    assert house.notifier.failed is None
+    await until(lambda: well.cursor != start)
+    assert (broken.left.done(), broken.cursor, well.left.done()) == (True, start, False)
+    monkeypatch.undo()
+    again = Listener(ends[0], False, (await house.notifier.read("now", 1))[1], lambda: True)
+    leaves.append(broadcast.join(again, ("sales", ())))  # though nobody has left yet
+    house.write("sales", status(3))
+    await house.merged()
+    newest = (await house.notifier.read("now", 1))[1]
+    await until(lambda: again.cursor == newest)
+    for leave in leaves:
+        assert leave is not None
+        leave()
+    assert not feed._listening
+    behind, _ = await house.notifier.read(broken.cursor, 10, campaign="sales")
+    assert len(behind) == 2  # it missed nothing
+    for transport, (_, other) in zip(ends, pairs, strict=True):
+        transport.abort()
+        other.close()
+    await house.notifier.stop()
+
+
+async def test_what_cannot_be_written_is_not_passed_over() -> None:
+    house = House()
+    await house.notifier.start()
+    house.write("sales", *opening("sales"))
+    await house.merged()
+    broadcast = Broadcast(house.notifier)
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    _, start = await house.notifier.read("now", 1)
+    listener = Listener(transport, False, start, lambda: True)
+    leave = broadcast.join(listener, ("", ()))
+    assert leave is not None
+    [(channel, _)] = broadcast._channels.values()
+    channel.tell([msgspec.structs.replace(told(1), data={"name": "\ud800"})])  # no text: it has no bytes
+    await until(listener.left.done)
+    assert listener.cursor == start
+    leave()
+    assert not house.notifier._feed._listening
+    transport.abort()
+    theirs.close()
     await house.notifier.stop()
 
 
