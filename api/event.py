@@ -12,7 +12,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp_sse import EventSourceResponse, sse_response
 
 from api import view
-from api.broadcast import Listener
+from api.broadcast import MAX_UNREAD_BYTES, Listener
 from api.call import found
 from api.problem import Problem, invalid
 from api.route import EVERYBODY, REF, Answer, Call, Media, Page, Route, reply, roles
@@ -23,7 +23,9 @@ from engine.ports import BadCursor, FeedGap, FeedUndone, Notification, StoreUnav
 
 EVENTS = "/v1/events"
 READERS = roles(Role.ADMINISTRATOR, Role.CAMPAIGN_MANAGER, Role.SUPERVISOR, Role.CRM)
-STREAM_PAGE = 500
+STREAM_PAGE = 200
+"""Read at once for a stream; more than this seldom fits."""
+CALL_PAGE = 500
 CALL_PAGES = 40
 """Pages of a campaign's notifications that one request for a call's looks through."""
 MAX_TYPES = 50
@@ -167,8 +169,8 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
                     if gap is not None:
                         detail = msgspec.json.encode({"detail": str(gap)}).decode()
                         await response.send(detail, id=cursor, event="restored" if _is_undone(gap) else "gap")
-                    for one in found:
-                        await response.send(_text(one), id=one.cursor)
+                    for id_, text in found:
+                        await response.send(text, id=id_)
                     if gap is None and not found:
                         cursor = await _listen(call, response, cursor, campaign, types)
                     gap, found, cursor = await _behind(call, cursor, campaign, types)
@@ -177,12 +179,24 @@ async def _stream(call: Call, after: str, campaign: str, types: tuple[str, ...])
 
 async def _behind(
     call: Call, after: str, campaign: str, types: tuple[str, ...]
-) -> tuple[FeedGap | None, Sequence[Notification], str]:
-    """What comes next, a gap or notifications, and the cursor behind it. Raises BadCursor, StoreUnavailable."""
+) -> tuple[FeedGap | None, Sequence[tuple[str, str]], str]:
+    """What comes next, a gap or notifications, and the cursor behind it. Raises BadCursor, StoreUnavailable.
+
+    Of each notification its cursor and its text, and no more than may wait for a client that reads slowly.
+    """
     try:
-        return None, *await call.service.feed.read(after, STREAM_PAGE, campaign, types)
+        found, cursor = await call.service.feed.read(after, STREAM_PAGE, campaign, types)
     except FeedGap as gap:
         return gap, (), gap.cursor
+    page: list[tuple[str, str]] = []
+    size = 0
+    for one in found:
+        text = msgspec.json.encode(one)
+        size += len(text)
+        if page and size > MAX_UNREAD_BYTES:
+            return None, page, page[-1][0]
+        page.append((one.cursor, text.decode()))
+    return None, page, cursor
 
 
 async def _listen(call: Call, response: EventSourceResponse, cursor: str, campaign: str, types: tuple[str, ...]) -> str:
@@ -223,10 +237,6 @@ def _still_good(call: Call, campaign: str) -> bool:
     return call.at < principal.expires_at and not principal.is_under(call.engine.directory.revoked)
 
 
-def _text(one: Notification) -> str:
-    return msgspec.json.encode(one).decode()
-
-
 async def of_call(call: Call) -> web.Response:
     """What is told of one call: as `events`, of that call's alone.
 
@@ -242,7 +252,7 @@ async def of_call(call: Call) -> web.Response:
         try:
             for _ in range(CALL_PAGES):
                 left_ms = max(0, until - call.at)
-                page, after = await _news(call, after, min(most, STREAM_PAGE), ref, (), left_ms)
+                page, after = await _news(call, after, min(most, CALL_PAGE), ref, (), left_ms)
                 told += [one for one in page if one.data.get("call") == name]
                 if told or not page:
                     break

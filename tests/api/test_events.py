@@ -5,20 +5,23 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
+from api import event
+from api.broadcast import MAX_UNREAD_BYTES
 from api.route import HttpLimits
 from api.ticket import LIVES_MS
 from api.token import Role
-from engine.ports import Clock, LogArchived
+from engine.ports import Clock, LogArchived, Notification
 from simulations.pbx import SimulatedPbx
 from tests.api.asking import ask, problem, token_of
 from tests.conftest import ami_of
@@ -354,6 +357,35 @@ async def test_a_stream_that_is_not_read_is_cut_off_and_goes_on_where_it_was(imp
     seen = [json.loads(line)["seq"] for line in re.findall(rb"^data: (\{.*\})\r\n", read, re.MULTILINE)]
     async with stream(service, "after=", last_id=ids[len(seen) - 1].decode()) as again:
         assert [one["seq"] for one in await again.take(2)] == [seen[-1] + 1, seen[-1] + 2]
+
+
+async def test_what_waits_for_a_client_is_bounded_in_bytes_and_nothing_is_left_out() -> None:
+    """Given long notifications, then a page holds as many as may wait, and the next one goes on behind them."""
+    told = [
+        Notification(
+            id=f"c:{n}", type="t", time="", cursor=f"{n}", campaign="c", seq=n, data={"pad": "é" * (size // 2)}
+        )
+        for n, size in enumerate([10_000] * 20 + [200_000] * 2 + [100] * 5, 1)
+    ]
+
+    class Told:
+        async def read(self, after: str, limit: int, *_: object) -> tuple[Sequence[Notification], str]:
+            found = told[int(after) : int(after) + limit]
+            return found, found[-1].cursor if found else after
+
+    call: Any = SimpleNamespace(service=SimpleNamespace(feed=Told()))
+    heard: list[str] = []
+    cursor, pages = "0", 0
+    while True:
+        _, page, cursor = await event._behind(call, cursor, "", ())
+        if not page:
+            break
+        pages += 1
+        assert len(page) == 1 or sum(len(text.encode()) for _, text in page) <= MAX_UNREAD_BYTES
+        assert cursor == page[-1][0]
+        heard += [id_ for id_, _ in page]
+    assert heard == [one.cursor for one in told]
+    assert pages == 7
 
 
 async def open_streams(service: World) -> float:
