@@ -184,11 +184,12 @@ class Dispatch:
         external = wanted_by(book.campaign.settings, due.trigger) if book is not None else None
         if book is None or external is None:
             why = "the campaign's settings have no use for it any more"
-            return self._tried(due, attempts, Result.DROPPED, Answer(status=0, error=why))
+            return self._tried(due, attempts, Result.DROPPED, Answer(status=0, error=why), self._clock.now_ms())
         deadline = due.at + self._limits.give_up_after_ms
-        if self._clock.now_ms() >= deadline:
+        now = self._clock.now_ms()
+        if now >= deadline:
             last = Answer(status=newest.status, error=newest.error) if newest else Answer(status=0, error="too old")
-            return self._tried(due, attempts, Result.PARKED, last)
+            return self._tried(due, attempts, Result.PARKED, last, now)
         attempts += 1
         tags: dict[str, Tag] = {
             "ringfold.campaign": due.campaign,
@@ -198,11 +199,12 @@ class Dispatch:
         with spanned("interaction", tags, SpanKind.CLIENT, ALONE) as span:
             answer = await self._call(external, due, book)
             span.set_attribute("http.response.status_code", answer.status)
+        now = self._clock.now_ms()
         if answer.taken:
-            return self._tried(due, attempts, Result.DELIVERED, answer)
-        retry_at = min(self._clock.now_ms() + self._pause_ms(attempts, answer), deadline)
+            return self._tried(due, attempts, Result.DELIVERED, answer, now)
+        retry_at = min(now + self._pause_ms(attempts, answer), deadline)
         log.warning("crm: not taken", campaign=due.campaign, call=due.call, attempts=attempts, error=answer.error)
-        return self._tried(due, attempts, Result.FAILED, answer, retry_at)
+        return self._tried(due, attempts, Result.FAILED, answer, now, retry_at)
 
     async def _call(self, external: ExternalUrl, due: Due, book: Book) -> Answer:
         origin = check_url(external.url, "url")
@@ -236,11 +238,13 @@ class Dispatch:
         spread = self._rng.uniform(1 - limits.retry_jitter, 1 + limits.retry_jitter)
         return max(round(planned * spread), min(answer.retry_after_ms, limits.max_retry_after_ms))
 
-    def _tried(self, due: Due, attempts: int, result: Result, answer: Answer, retry_at: int = 0) -> InteractionTried:
+    def _tried(
+        self, due: Due, attempts: int, result: Result, answer: Answer, at: int, retry_at: int = 0
+    ) -> InteractionTried:
         if result is Result.PARKED:
             log.error("crm: given up", campaign=due.campaign, call=due.call, attempts=attempts, error=answer.error)
         return InteractionTried(
-            at=self._clock.now_ms(),
+            at=at,
             campaign=due.campaign,
             pos=due.pos,
             call=due.call,

@@ -229,8 +229,8 @@ FORGETFUL = msgspec.structs.replace(CHATTY, faults=Faults(outages=60, pbx_restar
 
 
 def the_crm_is_asked_once(patch: pytest.MonkeyPatch) -> None:
-    def hasty(self: Dispatch, due: Due, attempts: int, result: Any, answer: Answer, retry_at: int = 0) -> Any:
-        return tried(self, due, attempts, CrmResult.DELIVERED, answer, retry_at)
+    def hasty(self: Dispatch, due: Due, attempts: int, result: Any, answer: Answer, at: int, retry_at: int = 0) -> Any:
+        return tried(self, due, attempts, CrmResult.DELIVERED, answer, at, retry_at)
 
     tried = Dispatch._tried
     patch.setattr(Dispatch, "_tried", hasty)
