@@ -23,8 +23,10 @@ FREE_OF_RATIO_BYTES = 8 * 1024 * 1024
 
 CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
-COMMAND_ROWS = 250
+COMMAND_ROWS = 100
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
+COMMANDS_AT_ONCE = 2
+"""While one becomes durable the next is decided on."""
 PAUSE_SHARE = 0.05
 """How long nothing is stored after a command, against the time that the command took."""
 RETRY_AFTER_S = 0.5

@@ -8,28 +8,37 @@ import asyncio
 import gc
 import os
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from adapters.importer.dialer import BookOf, Engine, Gone, insist
 from adapters.importer.job import Findings, Row, RowError, chunks
-from adapters.importer.limits import COMMAND_ROWS, MAX_LISTED_ERRORS, PAUSE_SHARE, SHOWN_ERRORS
+from adapters.importer.limits import COMMAND_ROWS, COMMANDS_AT_ONCE, MAX_LISTED_ERRORS, PAUSE_SHARE, SHOWN_ERRORS
 from adapters.importer.record import Pending, Progress, Record
 from adapters.importer.spool import CHUNKS, PROGRESS, REMOVALS, SPARED, STORED, atomically, csv_lines
 from adapters.importer.verdict import REMOVING, REPLACING, Verdict, contact_of, judge
 from engine.core.book import Book
 from engine.core.contact import OPEN, ContactStatus
 from engine.core.importing import ImportMode
-from engine.core.message import AddContacts, CancelContacts, FinishImport, StartImport
+from engine.core.message import AddContacts, Added, CancelContacts, FinishImport, StartImport
 
 T = TypeVar("T")
 LOOK_ROWS = 2_000
 """Contacts that are looked at before others get their turn."""
 REASONS = {ImportMode.CLOSE_OPEN: "closed by an import", ImportMode.FULL_SYNC: "not in the synced file"}
+
+
+class _Adding(NamedTuple):
+    """A command under way, with its rows."""
+
+    part: Sequence[tuple[int, Row]]
+    began_s: float
+    reply: asyncio.Task[tuple[Added, dict[str, str]]]
 
 
 class Storing:
@@ -161,29 +170,49 @@ class Storing:
         errors: list[RowError] = []
         wanted = new | replaced
         ordered = [(place, wanted[row.ref]) for place, row in rows if row.ref in wanted]
-        for part in _parts(ordered, COMMAND_ROWS):
-            command = AddContacts(
-                at=self._engine.clock.now_ms(),
-                by=self._by,
-                contacts=tuple(contact_of(row) for _, row in part),
-                overwrite=self._request.mode in REPLACING,
-            )
-            started = time.monotonic()
-            add = partial(self._engine.add_contacts, self._request.campaign, command)
-            reply, clashes = await self._insist(add)
-            for place, row in part:
-                ref = row.ref
-                if ref in reply.new:
-                    self.progress.added += 1
-                elif ref in reply.replaced:
-                    self.progress.replaced += 1
-                elif ref in clashes:
-                    errors.append(RowError(place, "ref", f"campaign {clashes[ref]!r} used the contact ref {ref} first"))
-                elif ref in reply.refused:
-                    errors.append(RowError(place, "ref", f"contact {ref}: {reply.refused[ref]}"))
-                else:
-                    self.progress.known += 1
-            await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - started))
+        under_way: deque[_Adding] = deque()
+        try:
+            for part in _parts(ordered, COMMAND_ROWS):
+                if len(under_way) == COMMANDS_AT_ONCE:
+                    errors += await self._counted(under_way.popleft())
+                under_way.append(self._adding(part))
+            while under_way:
+                errors += await self._counted(under_way.popleft())
+        finally:
+            for one in under_way:
+                one.reply.cancel()
+            await asyncio.gather(*(one.reply for one in under_way), return_exceptions=True)
+        return errors
+
+    def _adding(self, part: Sequence[tuple[int, Row]]) -> "_Adding":
+        command = AddContacts(
+            at=self._engine.clock.now_ms(),
+            by=self._by,
+            contacts=tuple(contact_of(row) for _, row in part),
+            overwrite=self._request.mode in REPLACING,
+        )
+        add = partial(self._engine.add_contacts, self._request.campaign, command)
+        return _Adding(
+            part, time.monotonic(), asyncio.create_task(self._insist(add), name=f"import {self._record.id} adds")
+        )
+
+    async def _counted(self, adding: "_Adding") -> list[RowError]:
+        """What became of a command; returns its rows that were refused."""
+        errors: list[RowError] = []
+        reply, clashes = await adding.reply
+        for place, row in adding.part:
+            ref = row.ref
+            if ref in reply.new:
+                self.progress.added += 1
+            elif ref in reply.replaced:
+                self.progress.replaced += 1
+            elif ref in clashes:
+                errors.append(RowError(place, "ref", f"campaign {clashes[ref]!r} used the contact ref {ref} first"))
+            elif ref in reply.refused:
+                errors.append(RowError(place, "ref", f"contact {ref}: {reply.refused[ref]}"))
+            else:
+                self.progress.known += 1
+        await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - adding.began_s))
         return errors
 
     # -- removal of those that the file doesn't name --------------------------------------------------------------------

@@ -92,7 +92,7 @@ class Dialer:
     @asynccontextmanager
     async def running(cls, folder: Path, pbx: Pbx, crowd: Crowd) -> "AsyncIterator[Dialer]":
         """A campaign that runs, its agents on the line."""
-        service = Service(_settings(folder, pbx, crowd))
+        service = Service(settings_for(folder, pbx, crowd))
         await service.start()
         try:
             dialer = cls(service, crowd)
@@ -233,7 +233,8 @@ def _settle(waiting: "asyncio.Future[bool] | None", result: bool) -> None:
         waiting.set_result(result)
 
 
-def _settings(folder: Path, pbx: Pbx, crowd: Crowd) -> Settings:
+def settings_for(folder: Path, pbx: Pbx, crowd: Crowd) -> Settings:
+    """Of a service that such a crowd can work with, its store in the folder."""
     return Settings(
         http=Http(port=free_port()),
         store=Store(url=f"sqlite:///{folder / 'bench.db'}"),

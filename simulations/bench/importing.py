@@ -1,7 +1,7 @@
 """A contact file of many rows, two numbers each, through a running service: checked in its process, stored in its log.
 
-The service runs here, with a SQLite log that is durable; beside the import a task looks how late its own loop is, which is
-how late a call's next step would be.
+The service runs here, with a SQLite log that is durable, and calls go on in it on a PBX in another process; beside the import
+a task looks how late the service's loop is, which is how late a call's next step would be.
 """
 
 import asyncio
@@ -13,14 +13,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from adapters.importer.job import Media
-from config.settings import Ami, Http, Imports, Settings, Store, Tokens
-from engine.core.campaign import Create, Mode
-from engine.core.campaign import Settings as CampaignSettings
-from engine.service import Service
-from simulations.engine_process import free_port
+import msgspec
 
-REF = "bench"
+from adapters.importer.job import Media
+from config.settings import Imports
+from engine.core.campaign import Create, Mode, Settings
+from engine.service import Service
+from simulations.bench.dialer import Crowd, Dialer, settings_for, simulated_pbx
+from simulations.bench.pace import Pace
+
+REF = "people"
+CALLS_S = 50
+CROWD = Crowd(agents=120)
+TIME_SCALE = 1.0
+"""Against life: far ends ring 200 ms and talk a second."""
 LOOK_EVERY_S = 0.005
 BLOCK_BYTES = 256 * 1024
 
@@ -35,6 +41,8 @@ class Imported(NamedTuple):
     store_lag_p99_ms: float
     check_peak_mib: float
     service_peak_mib: float
+    calls_s: float
+    """Attempts that came to their end meanwhile, a second."""
 
     @property
     def seconds(self) -> float:
@@ -42,57 +50,65 @@ class Imported(NamedTuple):
 
 
 async def importing(rows: int) -> Imported:
-    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
-        return await _run(Path(folder), rows)
+    with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as name:
+        folder = Path(name)
+        file = folder / "people.csv"
+        await asyncio.to_thread(_write, file, rows)
+        async with simulated_pbx(TIME_SCALE) as pbx:
+            imports = Imports(folder=str(folder / "imports"), max_rows=max(rows, 1))
+            service = Service(msgspec.structs.replace(settings_for(folder, pbx, CROWD), imports=imports))
+            await service.start()
+            try:
+                dialer = Dialer(service, CROWD)
+                await dialer.begin(pbx)
+                async with Pace(dialer, CALLS_S) as pace:
+                    done = await _run(service, file, rows, pace)
+                await dialer.stop()
+                return done
+            finally:
+                await service.stop()
 
 
-async def _run(folder: Path, rows: int) -> Imported:
-    file = folder / "people.csv"
-    await asyncio.to_thread(_write, file, rows)
-    service = Service(
-        Settings(
-            http=Http(port=free_port()),
-            store=Store(url=f"sqlite:///{folder / 'bench.db'}"),
-            ami=Ami(port=free_port()),  # nobody is there: nothing is dialled
-            tokens=Tokens(key_file=str(folder / "tokens.key")),
-            imports=Imports(folder=str(folder / "imports"), max_rows=max(rows, 1)),
-        )
+async def _run(service: Service, file: Path, rows: int, pace: Pace) -> Imported:
+    now = service.engine.clock.now_ms()
+    await service.engine.create(Create(at=now, by=REF, ref=REF, name=REF, mode=Mode.PREVIEW, settings=Settings()))
+    importer = service.importer
+    request = importer.request(
+        campaign=REF,
+        by=REF,
+        name=file.name,
+        mode="add",
+        media=Media.CSV,
+        encoding="utf-8",
+        mapping="",
+        required=(),
+        region="CO",
+        prefix=False,
+        tags="replace",
     )
-    await service.start()
-    try:
-        now = service.engine.clock.now_ms()
-        create = Create(at=now, by="bench", ref=REF, name=REF, mode=Mode.PREVIEW, settings=CampaignSettings())
-        await service.engine.create(create)
-        importer = service.importer
-        request = importer.request(
-            campaign=REF,
-            by="bench",
-            name=file.name,
-            mode="add",
-            media=Media.CSV,
-            encoding="utf-8",
-            mapping="",
-            required=(),
-            region="CO",
-            prefix=False,
-            tags="replace",
-        )
-        async with _Lag() as checking:
-            peak = _Peak()
-            started = time.perf_counter()
-            id_ = await importer.receive(request, _blocks(file))
-            await _until(service, id_, ("valid", "invalid"), peak)
-            checked_s = time.perf_counter() - started
-        async with _Lag() as storing:
-            started = time.perf_counter()
-            await importer.confirm(id_, "bench", accept_errors=False, confirm_removal=False)
-            await _until(service, id_, ("done",), None)
-            stored_s = time.perf_counter() - started
-        held = len(service.engine.campaigns[REF].book.contacts.by_ref)
-        assert held == rows, f"{held} contacts of {rows} rows"
-        return Imported(rows, checked_s, stored_s, checking.p99, storing.p99, peak.mib, _peak_mib("self"))
-    finally:
-        await service.stop()
+    async with _Lag() as checking:
+        peak = _Peak()
+        started = time.perf_counter()
+        id_ = await importer.receive(request, _blocks(file))
+        await _until(service, id_, ("valid", "invalid"), peak)
+        checked_s = time.perf_counter() - started
+    async with _Lag() as storing:
+        started = time.perf_counter()
+        await importer.confirm(id_, REF, accept_errors=False, confirm_removal=False)
+        await _until(service, id_, ("done",), None)
+        stored_s = time.perf_counter() - started
+    held = len(service.engine.campaigns[REF].book.contacts.by_ref)
+    assert held == rows, f"{held} contacts of {rows} rows"
+    return Imported(
+        rows=rows,
+        checked_s=checked_s,
+        stored_s=stored_s,
+        check_lag_p99_ms=checking.p99,
+        store_lag_p99_ms=storing.p99,
+        check_peak_mib=peak.mib,
+        service_peak_mib=_peak_mib("self"),
+        calls_s=pace.attempts_s,
+    )
 
 
 async def _until(service: Service, id_: str, states: tuple[str, ...], peak: "_Peak | None") -> None:
