@@ -23,7 +23,7 @@ FREE_OF_RATIO_BYTES = 8 * 1024 * 1024
 
 CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
-COMMAND_ROWS = 100
+COMMAND_ROWS = 125
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
 COMMANDS_AT_ONCE = 2
 """While one becomes durable the next is decided on."""
