@@ -1,4 +1,5 @@
-"""8: a callback that was promised is neither made before its time, nor given to another than the one who promised it, nor lost.
+"""8: a callback that was promised is neither made before its time, nor given to another while the one who promised it is at
+work, nor lost.
 
 Times are those of the engine's wall clock, which is what it was promised by. Who clicks to call a contact calls when they like,
 and who skips a callback has decided against it.
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.agent import AgentAbsent, AgentLeaving, AgentPresent, AgentRemoved
 from engine.core.call import CallAwaitingAgent, CallRequested
 from engine.core.contact import ANYBODY, ContactCancelled, ContactExhausted
 from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved, Release
@@ -25,6 +27,10 @@ class Promise(msgspec.Struct, frozen=True):
 
 class Callbacks:
     watches = (
+        AgentAbsent,
+        AgentLeaving,
+        AgentPresent,
+        AgentRemoved,
         CallAwaitingAgent,
         CallRequested,
         ContactCancelled,
@@ -38,6 +44,8 @@ class Callbacks:
     def __init__(self) -> None:
         self.open: dict[str, Promise] = {}
         """By contact, of those that weren't called since."""
+        self._at_work: set[tuple[str, str]] = set()
+        """By log: agents whose phone is there."""
         self._written: dict[str, int] = {}
         """When callbacks are due, by the reservation in which they were promised."""
         self._doubted: dict[str, tuple[str, str]] = {}
@@ -48,6 +56,12 @@ class Callbacks:
             case Promised(reservation=name, due_at=due_at):
                 if self._written.pop(name, 0) != due_at:
                     yield f"8: a callback was promised in reservation {name}, and the log has none, or another"
+            case Durable(log=log, event=AgentPresent(agent=agent)):
+                self._at_work.add((log, agent))
+            case Durable(
+                log=log, event=AgentLeaving(agent=agent) | AgentAbsent(agent=agent) | AgentRemoved(agent=agent)
+            ):
+                self._at_work.discard((log, agent))
             case Durable(log=log, event=event):
                 yield from self._doubts(log, event)
                 self._note(log, event)
@@ -68,7 +82,7 @@ class Callbacks:
                 what = ""
                 if event.at < promise.due_at:
                     what = f"8: the callback to contact {contact} was to be made {promise.due_at - event.at} ms later"
-                elif promise.agent not in (ANYBODY, agent):
+                elif promise.agent not in (ANYBODY, agent) and (log, promise.agent) in self._at_work:
                     what = f"8: agent {agent} was given the callback to contact {contact} that {promise.agent} promised"
                 if what:
                     self._doubted[log] = event.reservation, what
