@@ -19,12 +19,12 @@ from engine.core.campaign import Create, Mode, Settings, Start
 from engine.core.directory import DirectoryEvent
 from engine.core.message import AddContacts, Allocate, Next
 from engine.core.reservation import ContactReleased, Reservation
-from engine.core.telephony import PbxUp, TelephonyEffect
-from engine.ports import MayAct, Recorded, Sink, always
+from engine.ports import Recorded
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, open_store
 from simulations.bench.figure import Figures, Rounds, Say, Scale, quantile
 from simulations.bench.history import ADDED_AT_ONCE, REF, person
+from simulations.bench.preview import NoTelephony
 
 LEASES = 10_000
 TAKEN_AT_ONCE = 100
@@ -34,24 +34,11 @@ LEAST_LEASE_S = 4
 PATIENCE_S = 120
 
 
-class NoPbx:
-    """A PBX on which nothing is ever dialled."""
-
-    async def start(self, sink: Sink, _may_act: MayAct = always) -> None:
-        sink(PbxUp(at=0, legs=(), restarted=False))
-
-    def perform(self, effect: TelephonyEffect) -> None:
-        """Nobody listens."""
-
-    async def stop(self) -> None:
-        """There is nothing to stop."""
-
-
 @asynccontextmanager
 async def _engine(folder: Path, leases: int) -> AsyncIterator[Engine]:
     codec = Codec(Event | DirectoryEvent)
     store = await open_store(f"sqlite:///{folder / 'bench.db'}", codec, owner="bench", lease_ttl_ms=10_000)
-    engine = Engine(store, NoPbx(), SystemClock(), SystemChance(), Limits(mailbox_messages=2 * leases))
+    engine = Engine(store, NoTelephony(), SystemClock(), SystemChance(), Limits(mailbox_messages=2 * leases))
     try:
         await engine.start()
         yield engine

@@ -220,8 +220,8 @@ class Order(World):
             code, _ = await self._answer(self.submit(Delete(at=self.now_ms(), by=ENDS), ref))
             if code != TAKEN:
                 self.laws.tell(f"TF-16: {ref} is told to be stopped, and its deletion is refused: {code}")
-        await self._until(lambda: all(row.state == "deleted" for row in self._rows), "TF-16: not all is deleted")
-        await self._until(self._is_all_told, "TF-38: not all is told")
+        await self._demand(lambda: all(row.state == "deleted" for row in self._rows), "TF-16: not all is deleted")
+        await self._demand(self._is_all_told, "TF-38: not all is told")
         told = self.judge.news
         for ref in REFS if self.judge.news else ():
             for kind in AFTERWARDS:
@@ -240,7 +240,7 @@ class Order(World):
         code, _ = await self._answer(self.submit(Stop(at=self.now_ms(), by=ENDS, force=force), ref))
         if code == TAKEN:  # it was started once: what was told before may be that it had stopped earlier
             already = self.laws.state(ref) == "stopped"
-            await self._until(lambda: self._is_stopped(ref, 0 if already else known), f"TF-16: {ref} doesn't stop")
+            await self._demand(lambda: self._is_stopped(ref, 0 if already else known), f"TF-16: {ref} doesn't stop")
         for one in list(self.engine.campaigns[ref].book.reservations.values()):
             at = self.now_ms()
             release = Release(at=at, by=ENDS, agent=one.agent, reservation=one.id, token=None, reason="over")
@@ -264,7 +264,7 @@ class Order(World):
     def _row(self, ref: str) -> Row:
         return self.judge.overview.rows.get(ref) or Row(ref=ref)
 
-    async def _until(self, true: Callable[[], bool], fault: str) -> None:  # type: ignore[override]
+    async def _demand(self, true: Callable[[], bool], fault: str) -> None:
         until_s = self.loop.time() + REMOVED_WITHIN_S
         while not true():
             if self.loop.time() > until_s:

@@ -81,6 +81,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now_s
 
     # -- turns --------------------------------------------------------------------------------------------------------
+    # asyncio's types tie a callback to its arguments. That is its callers' affair: here any will do, so they are overridden.
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Turn:  # type: ignore[override]
         turn = Turn(0.0, callback, args, copy_context() if context is None else context)  # an empty one is false

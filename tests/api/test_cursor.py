@@ -59,7 +59,7 @@ async def test_every_list_that_grows_comes_in_pages(service: World) -> None:
         assert len(rows) == ROWS
     for path, (field, key) in LIVING.items():
         found = await pages(service, path, field)
-        told = [one[key] for page in found for one in page]  # type: ignore[index]
+        told = [one[key] for page in found for one in page]  # type: ignore[index]  # JSON's objects
         assert told == sorted(told, reverse=key == "at")
         assert len(told) >= ROWS
 

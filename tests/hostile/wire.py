@@ -127,7 +127,7 @@ def quiet_log() -> Iterator[None]:
     """Nobody's nonsense is worth a traceback of ours. Raises AssertionError."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler(logging.INFO)
-    handler.emit = records.append  # type: ignore[method-assign,assignment]
+    handler.emit = records.append  # type: ignore[method-assign,assignment]  # to keep is all it does
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)  # as in production: at DEBUG what clients do wrong is ours to see, too
