@@ -94,6 +94,15 @@ class World:
             story = [(one["type"], one["data"]) for one in seen]
             raise AssertionError(f"never told of {kind} {data}; told: {story}") from None
 
+    async def ready(self) -> None:
+        """Waits until the service is: after an outage one log may come back a moment after another."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                async with self.session.get(f"{self.base}/readyz") as answered:
+                    if answered.status == 200:
+                        return
+                await asyncio.sleep(0.05)
+
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not holds():

@@ -135,7 +135,7 @@ async def survived(settings: Settings, pbx: SimulatedPbx, disk: Twice, said: str
         await world.told("spring", "call.bridged", call=late)
         await second.call("POST", f"/v1/calls/{late}/hangup", {})
         await world.told("spring", "call.ended", call=late)
-        assert (await ask(world, "GET", "/readyz", token="")).status == 200
+        await world.ready()
         live = await stopped(world, "spring")
     assert await whole(settings.store.url, "spring", pbx) == live
 
