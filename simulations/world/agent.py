@@ -57,7 +57,7 @@ class Agent:
         while True:
             try:
                 held = self.desk.held(self.name)
-                if held is not None and held.phase is Phase.WRAPUP:  # also of a campaign that has stopped since
+                if held is not None and held.phase is not Phase.OFFERED:  # also of a campaign that has stopped since
                     await self._treat(held)
                 await self._go_home_till_the_next_spell()
                 given = await self._given()

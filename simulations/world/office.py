@@ -1,7 +1,8 @@
 """What managers and CRMs do: they found campaigns, list numbers, click to call, and ask again until it is answered."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,11 @@ from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Statu
 from engine.core.contact import NewContact
 from engine.core.directory import ListNumbers
 from engine.core.interaction import Interaction
-from engine.core.message import AddContacts, Allocate, ClickToCall
+from engine.core.message import AddContacts, Allocate, AskAgent, ClickToCall, Next
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
-from engine.core.reservation import Phase
+from engine.core.reservation import Phase, Reservation
 from simulations.world.agent import ANSWER_WITHIN_S
 from simulations.world.crm import address
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from simulations.world.world import World
 
 CONTACTS_PER_COMMAND = 1_000
+LINK_GROUP = "seasons"
 CLICK_FOR_S = 60
 """How long somebody clicks again, who is refused."""
 CLICK_EVERY_S = 0.5
@@ -51,8 +53,9 @@ class Office:
             some = tuple(new[begin : begin + CONTACTS_PER_COMMAND])
             await engine.add_contacts(ref, AddContacts(at=now, by="m", contacts=some))
         for name in world.agents_of(ref):
+            line = Line.ON_DEMAND if world.people.rings_for_each_call(name) else Line.NAILED
             allocate = Allocate(
-                at=now, by="m", agent=name, phone=name, line=Line.NAILED, default_state=DefaultState.AVAILABLE, weight=1
+                at=now, by="m", agent=name, phone=name, line=line, default_state=DefaultState.AVAILABLE, weight=1
             )
             await world.submit(allocate, ref)
         await world.submit(Start(at=now, by="m"), ref)
@@ -80,6 +83,7 @@ class Office:
             windows=(Window(start=start, end=end),) if end else (),
             interaction=Interaction.EXTERNAL_URL if rules.crm else Interaction.FORM,
             external_url=address(rules.crm) if rules.crm else None,
+            link_group=LINK_GROUP if rules.linked else "",
         )
 
     def _contacts(self, ref: str) -> list[NewContact]:
@@ -158,17 +162,65 @@ def _contact(ref: str, place: int) -> str:
 
 
 class Desk:
-    """What an agent sees of the world: one campaign."""
+    """What an agent sees of the world: the campaigns that they work for, by turns."""
 
-    def __init__(self, world: "World", ref: str) -> None:
-        self.world, self.ref = world, ref
+    def __init__(self, world: "World", refs: Sequence[str]) -> None:
+        self.world, self._refs = world, deque(refs)
+        self._of: dict[str, str] = {}
+        """The campaign by reservation, of those that were seen in hand."""
         self.now_ms, self.now_s, self.new_id, self.change = world.now_ms, world.now_s, world.new_id, world.change
 
     async def submit(self, command: Any) -> Any:
-        return await self.world.submit(command, self.ref)
+        if isinstance(command, AskAgent):
+            return await self._tell_all(command)
+        if isinstance(command, Next):
+            return await self._next(command)
+        return await self.world.submit(command, self._of[command.reservation])
+
+    async def _tell_all(self, command: AskAgent) -> None:
+        """Done where one campaign takes it: another may have stopped."""
+        refused: list[Refused] = []
+        for ref in self._refs:
+            try:
+                await self.world.submit(command, ref)
+            except Refused as no:
+                refused.append(no)
+        if len(refused) == len(self._refs):
+            raise refused[0]
+
+    async def _next(self, command: Next) -> Any:
+        """What is in hand, or of the first campaign, from the one whose turn it is, that has something."""
+        held = self.held(command.agent)
+        if held is not None:
+            return await self.world.submit(command, self._of[held.id])
+        given: Any = None
+        refused: list[Refused] = []
+        for _ in range(len(self._refs)):
+            ref = self._refs[0]
+            self._refs.rotate(-1)
+            try:
+                given = await self.world.submit(command, ref)
+            except Refused as no:
+                refused.append(no)
+                continue
+            if isinstance(given, Reservation):
+                self._of[given.id] = ref
+                return given
+        if len(refused) == len(self._refs):
+            raise refused[0]
+        return given
 
     def zone(self, contact: str) -> str:
         return self.world.office.zone(int(contact.rpartition(":")[2]))
 
-    def held(self, agent: str) -> Any:
-        return self.world.held(agent, self.ref)
+    def held(self, agent: str) -> Reservation | None:
+        """In several hands a call goes before what is only looked at: somebody may have clicked to call."""
+        found: Reservation | None = None
+        for ref in self._refs:
+            held = self.world.held(agent, ref)
+            if held is None:
+                continue
+            self._of[held.id] = ref
+            if found is None or found.phase is Phase.OFFERED:
+                found = held
+        return found

@@ -28,6 +28,8 @@ KEPT = Path(__file__).with_name("kept.toml")
 FAILED = Path("build/proof")
 QUIET_SHARE = 0.2
 """Worlds without any fault but one death at a chosen moment: what fails there is easiest to read."""
+PHONES_SHARE = 0.4
+"""Worlds with agents whose phones ring for each call."""
 RULED_SHARE = 0.2
 """How many worlds have each of the rules."""
 SHRINK_WITHIN_S = 120
@@ -103,7 +105,8 @@ def drawn(seed: int) -> Case:
     )
     case = Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
     case = _with_callbacks(case) if chance.random() < RULED_SHARE else case
-    return _with_crm(case, chance.choice(("server", "disposition"))) if chance.random() < RULED_SHARE else case
+    case = _with_crm(case, chance.choice(("server", "disposition"))) if chance.random() < RULED_SHARE else case
+    return _with_phones(case, chance) if chance.random() < PHONES_SHARE else case
 
 
 def _with_callbacks(case: Case) -> Case:
@@ -115,6 +118,13 @@ def _with_callbacks(case: Case) -> Case:
 def _with_crm(case: Case, trigger: Literal["server", "disposition"]) -> Case:
     change = msgspec.structs.replace
     return change(case, scenario=change(case.scenario, rules=change(case.scenario.rules, crm=trigger)))
+
+
+def _with_phones(case: Case, chance: Random) -> Case:
+    change, scenario = msgspec.structs.replace, case.scenario
+    agents = change(scenario.agents, on_demand=chance.choice((0.5, 1)), unreachable=chance.choice((0, 0.1)))
+    rules = change(scenario.rules, linked=scenario.campaigns > 1 and chance.random() < 0.7)
+    return change(case, scenario=change(scenario, agents=agents, rules=rules))
 
 
 def drawn_large(seed: int) -> Case:

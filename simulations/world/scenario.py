@@ -27,6 +27,10 @@ class Agents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How often an agent closes a contact by promising to call back, or that somebody will."""
     callback_s: Seconds = 600
     """In how long, on average: by the contact's clock, and to the minute."""
+    on_demand: Share = 0
+    """How many have a phone that rings for each call; the others' stay on the line."""
+    unreachable: Share = 0
+    """How often such a phone isn't answered."""
     shifts: tuple[str, ...] = ()
     """Given to the agents in turn: `08:00-12:00 13:00-17:00`, where 08:00 is when the world begins. None: always there."""
 
@@ -67,6 +71,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How often somebody clicks to call in another system, on any contact or on what an agent has in hand."""
     listed: PerHour = 0
     """How many numbers of contacts a CRM puts on a do-not-call list while calls are made."""
+    linked: bool = False
+    """Whether the campaigns are of one link group: agents whose phones ring for each call work for all of them."""
     crm: Literal["", "server", "disposition"] = ""
     """The campaigns' trigger for telling a CRM by its address. Empty: they name none."""
 

@@ -39,6 +39,7 @@ from simulations.world.checker import (
     LegAnswered,
     LegDialled,
     LegGone,
+    PhoneRung,
     Promised,
     Told,
 )
@@ -126,7 +127,8 @@ class World:
         self.storm, self.office = Storm(self, death), Office(self)
         self.receiver = Receiver(notifications, self._taken, loop.time, Random(f"{seed}/receiver"))
         self.crm_end = Receiver(interactions, self._noted, loop.time, Random(f"{seed}/crm"))
-        self.pbx = SimulatedPbx(People(scenario.callees, loop.time), seed=seed, event_lag_ms=(0, 40))
+        self.people = People(scenario.callees, scenario.agents, seed, loop.time)
+        self.pbx = SimulatedPbx(self.people, seed=seed, event_lag_ms=(0, 40))
 
     # -- what the engine and the agents need of it ---------------------------------------------------------------------
 
@@ -141,8 +143,13 @@ class World:
         return f"{self.ids:032x}"
 
     def agents_of(self, ref: str) -> list[str]:
-        here = self.refs.index(ref)
-        return [f"agent{place}" for place in range(here, self.scenario.agents.count, len(self.refs))]
+        agents = (f"agent{place}" for place in range(self.scenario.agents.count))
+        return [agent for agent in agents if ref in self.campaigns_of(agent)]
+
+    def campaigns_of(self, agent: str) -> Sequence[str]:
+        if self.scenario.rules.linked and self.people.rings_for_each_call(agent):
+            return self.refs
+        return (self.refs[int(agent.removeprefix("agent")) % len(self.refs)],)
 
     async def submit(self, command: Any, ref: str = REF) -> Any:
         if isinstance(command, Dial | ClickToCall):
@@ -299,6 +306,8 @@ class World:
             dialled = self.pbx.originates[-1]
             if dialled.number:
                 self.checkers.see(LegDialled(leg.uid, at_s, dialled.number))
+            else:
+                self.checkers.see(PhoneRung(leg.uid, at_s, dialled.phone))
         elif event == "ANSWER":
             self.checkers.see(LegAnswered(leg.uid, at_s))
         elif event in ("HANGUP", "LOST"):
@@ -352,8 +361,9 @@ class World:
     def _agent(self, place: int) -> Agent:
         habits = self.scenario.agents
         chance = Random(f"{self.seed}/agent/{place}/{self.loop.time()}")
-        desk = Desk(self, self.refs[place % len(self.refs)])
-        return Agent(f"agent{place}", desk, habits, shift_of(place, habits.shifts), chance)
+        name = f"agent{place}"
+        desk = Desk(self, self.campaigns_of(name))
+        return Agent(name, desk, habits, shift_of(place, habits.shifts), chance)
 
     # -- the evening ---------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from simulations.world.checker.hand import Hands
 from simulations.world.checker.intent import Intents
 from simulations.world.checker.interaction import Interactions
 from simulations.world.checker.line import Lines
+from simulations.world.checker.phone import Phones
 from simulations.world.checker.rule import Rules
 from simulations.world.checker.step import (
     Asked,
@@ -20,6 +21,7 @@ from simulations.world.checker.step import (
     LegAnswered,
     LegDialled,
     LegGone,
+    PhoneRung,
     Promised,
     Step,
     Told,
@@ -55,6 +57,7 @@ class Checkers:
         self._each: tuple[Checker, ...] = (
             Hands(),
             Intents(),
+            Phones(),
             Stops(),
             Rules(),
             Lines(lines, in_setup),
@@ -84,4 +87,15 @@ class Checkers:
             self.violations.append(violation)
 
 
-__all__ = ["Asked", "Checkers", "CrmTold", "Durable", "LegAnswered", "LegDialled", "LegGone", "Promised", "Told"]
+__all__ = [
+    "Asked",
+    "Checkers",
+    "CrmTold",
+    "Durable",
+    "LegAnswered",
+    "LegDialled",
+    "LegGone",
+    "PhoneRung",
+    "Promised",
+    "Told",
+]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from engine.core.call import CallEnded, CallRequested
+from engine.core.call import CallAwaitingAgent, CallEnded, CallRequested
 from engine.core.outcome import Outcome
 from simulations.world.checker.step import Durable, LegDialled, Step
 
 
 class Intents:
-    watches = (CallEnded, CallRequested, LegDialled)
+    watches = (CallAwaitingAgent, CallEnded, CallRequested, LegDialled)
 
     def __init__(self) -> None:
         self._requests: dict[str, str] = {}
@@ -19,9 +19,10 @@ class Intents:
 
     def see(self, step: Step) -> Iterator[str]:
         match step:
+            case Durable(event=CallAwaitingAgent(call=call, request=request)):
+                yield from self._ask(call, request)
             case Durable(event=CallRequested(call=call, request=request)):
-                if self._requests.setdefault(request, call) != call and request:
-                    yield f"2: {request} began call {call} beside {self._requests[request]}"
+                yield from self._ask(call, request)
                 if call in self._open or call in self._ended:
                     yield f"2: call {call} has a second intent"
                 self._open.add(call)
@@ -31,6 +32,10 @@ class Intents:
                 yield from self._dial(leg)
             case _:
                 pass
+
+    def _ask(self, call: str, request: str) -> Iterator[str]:
+        if self._requests.setdefault(request, call) != call and request:
+            yield f"2: {request} began call {call} beside {self._requests[request]}"
 
     def _end(self, end: CallEnded, at_s: float) -> Iterator[str]:
         if end.call in self._ended:

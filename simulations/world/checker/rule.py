@@ -1,7 +1,8 @@
 """6: no call outside its window, to a number on a do-not-call list, or over a cap.
 
 Clocks are the callee's, by zoneinfo; a window is judged at the moment when the call was asked for, as the engine's wall clock
-showed it. A number counts as listed for every call that is asked for after its listing has become durable.
+showed it. A number counts as listed for every call that is asked for after its listing has become durable. Where an agent's
+phone rings first, both are judged once more as of its answer.
 """
 
 from collections import Counter
@@ -9,12 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from engine.core.call import CallEnded, CallRequested
+from engine.core.call import CallAwaitingAgent, CallEnded, CallRequested
 from engine.core.campaign import CampaignCreated, Settings
 from engine.core.contact import ContactsAdded, NewContact
 from engine.core.directory import NumbersListed
 from engine.core.outcome import Outcome
-from simulations.world.checker.step import Asked, Durable, Step
+from simulations.world.checker.step import Asked, Durable, LegAnswered, Step
 
 A_DAY_MS = 24 * 60 * 60 * 1_000
 NO_ATTEMPT = (Outcome.AGENT_UNREACHABLE, Outcome.FAILED)
@@ -22,7 +23,16 @@ EVERYBODY = "global"
 
 
 class Rules:
-    watches = (Asked, CallEnded, CallRequested, CampaignCreated, ContactsAdded, NumbersListed)
+    watches = (
+        Asked,
+        CallAwaitingAgent,
+        CallEnded,
+        CallRequested,
+        CampaignCreated,
+        ContactsAdded,
+        LegAnswered,
+        NumbersListed,
+    )
 
     def __init__(self) -> None:
         self._settings: dict[str, Settings] = {}
@@ -31,6 +41,10 @@ class Rules:
         self._listed: dict[tuple[str, str], float] = {}
         """By list and number: since when, in virtual seconds."""
         self._asked: dict[str, Asked] = {}
+        self._waiting: set[str] = set()
+        """Calls for which an agent's phone was rung first."""
+        self._answered: dict[str, float] = {}
+        """By leg: when, in virtual seconds."""
         self._dialled_ms: dict[str, list[int]] = {}
         """By number: when calls to it were begun."""
         self._attempts: Counter[str] = Counter()
@@ -40,6 +54,10 @@ class Rules:
         match step:
             case Asked(call=call):
                 self._asked[call] = step
+            case LegAnswered(leg=leg, at_s=at_s):
+                self._answered[leg] = at_s
+            case Durable(event=CallAwaitingAgent(call=call)):
+                self._waiting.add(call)
             case Durable(event=CampaignCreated(settings=settings), log=log):
                 self._settings[log] = settings
             case Durable(event=ContactsAdded(contacts=new)):
@@ -62,11 +80,18 @@ class Rules:
         if asked is None:
             yield f"6: nobody asked for call {event.call}"
             return
+        decided_s, clocks = asked.at_s, [asked.wall_ms]
+        if event.call in self._waiting:
+            if event.agent_leg not in self._answered:
+                yield f"2: call {event.call} was begun before its agent's phone answered"
+            decided_s = self._answered.get(event.agent_leg, decided_s)
+            clocks.append(event.at)
         for name in (EVERYBODY, log):
             since_s = self._listed.get((name, number))
-            if since_s is not None and since_s < asked.at_s:
+            if since_s is not None and since_s < decided_s:
                 yield f"6: call {event.call} is to a number that is on the list {name!r} since {since_s:.3f} s"
-        yield from _by_clock(settings, contact, event.call, asked.wall_ms)
+        for wall_ms in clocks:
+            yield from _by_clock(settings, contact, event.call, wall_ms)
         before = self._dialled_ms.setdefault(number, [])
         today = sum(one > event.at - A_DAY_MS for one in before)
         if 0 < settings.number_attempts_per_day <= today:

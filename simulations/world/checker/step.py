@@ -57,6 +57,12 @@ class LegDialled(_Seen, frozen=True):
     number: str
 
 
+class PhoneRung(_Seen, frozen=True):
+    """The PBX began to ring an agent's phone."""
+
+    phone: str
+
+
 class LegAnswered(_Seen, frozen=True):
     pass
 
@@ -93,4 +99,4 @@ class CrmTold(msgspec.Struct, frozen=True):
         return f"told to the CRM at {self.at_s:.3f} s"
 
 
-Step = Durable | Asked | Promised | LegDialled | LegAnswered | LegGone | Told | CrmTold
+Step = Durable | Asked | Promised | LegDialled | PhoneRung | LegAnswered | LegGone | Told | CrmTold

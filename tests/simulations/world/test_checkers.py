@@ -17,6 +17,7 @@ from adapters.notify.webhook import Webhook
 from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, disposing, gate, roll
+from engine.core.agent import PhoneCalled
 from engine.core.book import Book, Head, restore
 from engine.core.call import CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
@@ -27,7 +28,7 @@ from engine.core.interaction import ExternalUrl
 from engine.core.reservation import ContactDisposed
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
-from engine.core.telephony import HangUp, OriginateContact, Settle
+from engine.core.telephony import HangUp, OriginateAgent, OriginateContact, Settle
 from simulations.world.checker import MOST_TOLD, Checkers, Durable
 from simulations.world.checker.intent import Intents
 from simulations.world.scenario import Agents, Callees, Faults, Rules, Scenario
@@ -66,6 +67,16 @@ def held_contacts_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
 
 def a_number_is_never_in_a_call(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Claims, "call_to", lambda _self, _number: None)
+
+
+def an_agent_is_never_busy(patch: pytest.MonkeyPatch) -> None:
+    dial = Claims._dial
+
+    def careless(self: Claims, book: Book, call: Any) -> None:
+        dial(self, book, call)
+        self.busy.clear()
+
+    patch.setattr(Claims, "_dial", careless)
 
 
 def recovery_redials(patch: pytest.MonkeyPatch) -> None:
@@ -113,6 +124,44 @@ def what_happened_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
 
 def the_gate_forgets_the_lists(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Standing, "listed", lambda *_: None)
+
+
+def the_gate_is_asked_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dialing, "late", lambda *_: None)
+
+
+def phones_are_called_by_themselves(patch: pytest.MonkeyPatch) -> None:
+    write = Actor._write
+
+    async def careless(self: Actor, events: list[Any]) -> Any:
+        return await write(self, [one for one in events if not isinstance(one, PhoneCalled)])
+
+    patch.setattr(Actor, "_write", careless)
+
+
+def phones_ring_as_they_did_before(patch: pytest.MonkeyPatch) -> None:
+    perform = AmiTelephony.perform
+    rung: dict[str, OriginateAgent] = {}
+
+    def forgetful(self: AmiTelephony, effect: Any) -> None:
+        if isinstance(effect, OriginateAgent):
+            effect = rung.setdefault(effect.phone, effect)
+        perform(self, effect)
+
+    patch.setattr(AmiTelephony, "perform", forgetful)
+
+
+def phones_stay_where_they_are(patch: pytest.MonkeyPatch) -> None:
+    perform = AmiTelephony.perform
+
+    def idle(self: AmiTelephony, effect: Any) -> None:
+        if not (isinstance(effect, HangUp) and effect.leg in rung):
+            perform(self, effect)
+        if isinstance(effect, OriginateAgent):
+            rung.add(effect.leg)
+
+    rung: set[str] = set()
+    patch.setattr(AmiTelephony, "perform", idle)
 
 
 def the_gate_forgets_the_clock(patch: pytest.MonkeyPatch) -> None:
@@ -251,6 +300,12 @@ def the_crm_is_told_by_another_key(patch: pytest.MonkeyPatch) -> None:
 
 TROUBLED = msgspec.structs.replace(WORLD, faults=Faults(crashes=60, receiver_troubles=60))
 BESIDE = msgspec.structs.replace(WORLD, campaigns=2, rules=Rules(retry_s=5, shared_numbers=0.9, clicks=100))
+RUNG = Agents(count=5, preview_s=2, wrapup_s=2, pauses=0, on_demand=1, unreachable=0.1)
+RINGING = msgspec.structs.replace(WORLD, agents=RUNG)
+CROWDED = msgspec.structs.replace(
+    _ruled(window="08:02-08:03"), contacts=200, agents=msgspec.structs.replace(RUNG, count=30)
+)
+LINKED = msgspec.structs.replace(WORLD, campaigns=2, agents=RUNG, rules=Rules(retry_s=5, linked=True, clicks=300))
 DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=60))
 PROMISING = msgspec.structs.replace(
     WORLD,
@@ -266,11 +321,17 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (held_contacts_are_given_out_again, WORLD, "1", "in reservations"),
     (a_number_is_never_in_a_call, _ruled(shared_numbers=0.9), "1", "a number of contact"),
     (a_number_is_never_in_a_call, BESIDE, "1", "a number of contact"),
+    (an_agent_is_never_busy, LINKED, "1", "agent agent"),
+    (phones_stay_where_they_are, LINKED, "1", "and has leg"),
+    (phones_stay_where_they_are, RINGING, "liveness", "nobody hangs up the phone"),
     (recovery_redials, DYING, "2", "was dialled twice"),
+    (phones_ring_as_they_did_before, RINGING, "2", "was rung twice"),
+    (phones_are_called_by_themselves, RINGING, "2", "without a durable intent"),
     (stopped_is_said_too_early, CHATTY, "3", "stopped, and call"),
     (a_snapshot_forgets_channels, WORLD, "4", "read through its snapshot"),
     (what_happened_is_not_written_down, WORLD, "4", "isn't the live state"),
     (the_gate_forgets_the_lists, _ruled(listed=300), "6", "on the list"),
+    (the_gate_is_asked_once, CROWDED, "6", "outside the windows"),
     (the_gate_forgets_the_clock, _ruled(window="08:02-08:03"), "6", "outside the windows"),
     (the_gate_forgets_the_zone, _ruled(window="08:00-08:30", zones=("UTC", "Asia/Tokyo")), "6", "in Asia/Tokyo"),
     (the_gate_forgets_the_caps, _ruled(per_number_a_day=2, per_contact=0), "6", "times within a day"),

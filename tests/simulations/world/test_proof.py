@@ -106,6 +106,7 @@ def test_a_drawn_world_is_the_same_each_time_and_faults_differ_between_seeds() -
     assert drawn(5) == drawn(5)
     assert len({drawn(seed).scenario.faults for seed in range(30)}) > 20
     assert any(drawn(seed).death for seed in range(30))
+    assert any(drawn(seed).scenario.rules.linked for seed in range(30))
 
 
 def test_a_large_world_has_two_hundred_agents_a_hundred_thousand_contacts_and_faults() -> None:

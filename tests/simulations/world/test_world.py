@@ -13,9 +13,11 @@ import pytest
 
 from adapters.ami.telephony import AmiTelephony
 from engine.core.agent import AgentStatus
-from simulations.world.scenario import Agents, Callees, Scenario, read_scenario
+from engine.core.call import CallEnded, CallRequested
+from engine.core.outcome import Outcome
+from simulations.world.scenario import Agents, Callees, Rules, Scenario, read_scenario
 from simulations.world.watch import Watcher
-from simulations.world.world import Result, run
+from simulations.world.world import Result, World, run
 
 SHORT = Scenario(name="short", hours=0.1, contacts=60, agents=Agents(count=3, preview_s=3, wrapup_s=3))
 STORM_TOML = """
@@ -94,6 +96,34 @@ def test_a_wrong_scenario_names_the_key(tmp_path: Path) -> None:
         with pytest.raises(msgspec.ValidationError) as refused:
             read_scenario(file)
         assert key in str(refused.value)
+
+
+def test_TF_24_SG_19_agents_whose_phones_ring_for_each_call_work_for_all_linked_campaigns() -> None:
+    # given
+    agents = Agents(count=6, preview_s=3, wrapup_s=3, on_demand=0.7, unreachable=0.2)
+    linked = Scenario(name="linked", hours=0.2, contacts=200, campaigns=2, agents=agents, rules=Rules(linked=True))
+    seen: list[World] = []
+
+    class Witness(Watcher):
+        def attend(self, world: World) -> None:
+            seen.append(world)
+
+    # when
+    result = run(linked, 2, Witness())
+
+    # then
+    assert result.violations == []
+    (world,) = seen
+    on_demand = {name for name in world.agents_of("spring") if name in world.agents_of("summer")}
+    assert 0 < len(on_demand) < 6
+    calls = {
+        ref: [one for one in world.logged[f"campaign/{ref}"] if isinstance(one, CallRequested)] for ref in world.refs
+    }
+    assert on_demand <= {one.agent for one in calls["spring"]} & {one.agent for one in calls["summer"]}
+    legs = [one.agent_leg for some in calls.values() for one in some if one.agent in on_demand]
+    assert len(set(legs)) == len(legs)
+    ends = [one.outcome for log in world.logged.values() for one in log if isinstance(one, CallEnded)]
+    assert Outcome.AGENT_UNREACHABLE in ends
 
 
 def test_the_shipped_scenarios_are_right() -> None:
