@@ -493,8 +493,7 @@ async def calls(call: Call) -> web.Response:
     known = running.book.calls
     end = min(call.place() or len(known), len(known))  # from the beginning: nothing later moves it
     start = max(0, end - call.limit())
-    page = list(islice(reversed(known.values()), len(known) - end, len(known) - start))
-    rows = [view.call(one, running.book) for one in reversed(page)]
+    rows = [view.call(one, running.book) for one in known.page(start, end)]
     return reply(CallPage(calls=rows, next=call.cursor(start or None), as_of=running.actor.log.position))
 
 

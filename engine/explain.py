@@ -22,7 +22,8 @@ from engine.core.contact import (
     ContactStatus,
 )
 from engine.core.number import candidates, strategy_for
-from engine.core.standing import DAY_MS, EVERYWHERE, SUPPRESSED, Standing, line_of, list_of
+from engine.core.recent import DAY_MS
+from engine.core.standing import EVERYWHERE, SUPPRESSED, Standing, line_of, list_of
 from engine.ports import Recorded, Zones
 
 MAX_HISTORY_EVENTS = 1_000

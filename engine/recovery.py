@@ -3,25 +3,27 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from engine.core.book import Book, Head, Snapshot, restore
-from engine.core.call import CallRequested
+from engine.core.book import Book, Head, Known, Snapshot, restore
+from engine.core.call import Call, CallRequested
 from engine.core.contact import ContactsAdded, ContactsReplaced
-from engine.core.roll import Contacts
 from engine.core.still import PAGE_CONTACTS, Order, Page, contacts_of
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
-SNAPSHOT = "book.v4"
+SNAPSHOT = "book.v5"
 """Name and form of the snapshots; another form gets another name."""
-HEAD, ORDER = "head", "order"
+HEAD, ORDER, CALLS = "head", "order", "calls"
+PAGE_CALLS = 20_000
 
 log = structlog.get_logger(__name__)
 _page = msgspec.msgpack.Decoder(tuple[Page, list[bytes | None]])
 """Contacts, and the keys of their data in the log: who writes of somebody again must seal under the same one."""
+_calls = msgspec.msgpack.Decoder(tuple[list[str], list[bytes]])
 
 
 class Read(NamedTuple):
@@ -65,16 +67,19 @@ async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
     pos, parts = saved
     try:
         head = await store.decode(parts[HEAD], Head)
-        contacts = await asyncio.to_thread(_contacts, store, parts)  # other campaigns may be at work
+        return await asyncio.to_thread(_restored, store, head, parts), pos  # other campaigns may be at work
     except (KeyError, msgspec.ValidationError) as error:
         raise DamagedSnapshot(str(error)) from error
-    return restore(head, contacts), pos
 
 
-def _contacts(store: EventStore, parts: Mapping[str, bytes]) -> Contacts:
+def _restored(store: EventStore, head: Head, parts: Mapping[str, bytes]) -> Book:
     order = msgspec.msgpack.decode(parts[ORDER], type=Order)
     count = math.ceil(sum(order.counts.values()) / PAGE_CONTACTS)
-    return contacts_of((_opened(store, parts[_named(number)]) for number in range(count)), order)
+    contacts = contacts_of((_opened(store, parts[_named(number)]) for number in range(count)), order)
+    known, rows = msgspec.msgpack.decode(parts[CALLS], type=Known), dict[str, Call | bytes]()
+    for number in range(math.ceil(known.calls / PAGE_CALLS)):
+        rows.update(zip(*_calls.decode(parts[_calls_named(number)]), strict=True))
+    return restore(head, contacts, rows, known)
 
 
 def _opened(store: EventStore, part: bytes) -> Page:
@@ -85,16 +90,26 @@ def _opened(store: EventStore, part: bytes) -> Page:
 
 def pack(store: EventStore, snapshot: Snapshot) -> dict[str, bytes]:
     """A snapshot as it is kept. From any thread."""
-    contacts = snapshot.contacts
-    pages = {
-        _named(number): msgspec.msgpack.encode((page, store.known_keys(page.refs)))
-        for number, page in enumerate(contacts.pages())
+    contacts, calls = snapshot.contacts, snapshot.packed_calls()
+    parts = {
+        HEAD: store.encode(snapshot.head),
+        ORDER: msgspec.msgpack.encode(contacts.order()),
+        CALLS: msgspec.msgpack.encode(snapshot.known),
     }
-    return {HEAD: store.encode(snapshot.head), ORDER: msgspec.msgpack.encode(contacts.order()), **pages}
+    for number, page in enumerate(contacts.pages()):
+        parts[_named(number)] = msgspec.msgpack.encode((page, store.known_keys(page.refs)))
+    for number in range(math.ceil(snapshot.known.calls / PAGE_CALLS)):
+        some = list(islice(calls, PAGE_CALLS))
+        parts[_calls_named(number)] = msgspec.msgpack.encode(([name for name, _ in some], [row for _, row in some]))
+    return parts
 
 
 def _named(page: int) -> str:
     return f"contacts/{page}"
+
+
+def _calls_named(page: int) -> str:
+    return f"calls/{page}"
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:
@@ -108,7 +123,6 @@ async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:
 
 class Attempt(NamedTuple):
     number: str
-    call: str
     at: int
 
 
@@ -128,7 +142,7 @@ async def attempts_since(read: Callable[[], AsyncIterator[Sequence[Recorded]]], 
                 found = {new.ref: new.person.details for new in one.event.contacts if new.ref in wanted}
                 numbers |= {ref: details.numbers for ref, details in found.items() if details is not None}
     return [
-        Attempt(numbers[one.contact][one.number], one.call, one.at)
+        Attempt(numbers[one.contact][one.number], one.at)
         for one in requested
         if one.number < len(numbers.get(one.contact, ()))
     ]

@@ -85,7 +85,7 @@ def completed(fact: Fact, book: Book | None, agent_name: AgentName = lambda _age
 def _filled(fact: Fact, book: Book, agent_name: AgentName) -> Content:
     data = fact.data
     if isinstance(data, calls.CallRinging | calls.CallBridged):
-        known = book.calls.get(fact.call)
+        known = book.calls.found(fact.call)
         return msgspec.structs.replace(data, contact=known.contact, agent=known.agent) if known is not None else data
     person = book.contacts.by_ref[fact.contact].person if fact.contact in book.contacts.by_ref else None
     details = person.details if person is not None else None

@@ -20,6 +20,7 @@ from engine.app import log_of
 from engine.command.machine import SQLITE, is_there
 from engine.command.terminal import Config, settings_at
 from engine.core.book import Head
+from engine.core.call import Call
 from engine.core.personal import Person
 from engine.replay import Replay, Stretch, replay_twice
 from engine.service import open_log_store
@@ -165,7 +166,10 @@ def whole(made: Replay, campaign: str, end: int, personal: bool) -> Iterator[str
         "digest": made.digest,
         "snapshot": snapshot and {"position": snapshot.pos, "digest": snapshot.digest, "reached": bool(run.on_the_way)},
         "faults": made.faults,
-        "state": _plain(_shareable(run.book.snapshot().head, personal), personal),
+        "state": {
+            **_plain(_shareable(run.book.snapshot().head, personal), personal),
+            "calls": [_call(one, personal) for one in run.book.calls.values()],
+        },
     }
     yield msgspec.json.encode(head).decode().removesuffix("}") + ',"contacts":['
     separator = ""
@@ -184,8 +188,12 @@ def _shareable(head: Head, personal: bool) -> Head:
     return changed(
         head,
         agents=[changed(one, phone_name=REDACTED, channel=one.channel and REDACTED) for one in head.agents],
-        calls=[changed(one, channel=one.channel and REDACTED) for one in head.calls],
     )
+
+
+def _call(call: Call, personal: bool) -> Any:
+    shown = call if personal else msgspec.structs.replace(call, channel=call.channel and REDACTED)
+    return _plain(msgspec.structs.asdict(shown), personal)
 
 
 def _plain(value: Any, personal: bool) -> Any:

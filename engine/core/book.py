@@ -3,7 +3,7 @@
 `apply` is total: an event that stands in the log is a fact, whatever the rules would say today.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ from engine.core import call as calls
 from engine.core import campaign as campaigns
 from engine.core import roll
 from engine.core.agent import Agent, AgentEvent, AgentRemoved, Presence
-from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested, CallStatus
+from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, CallRequested
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
 from engine.core.contact import (
     Attempt,
@@ -27,7 +27,9 @@ from engine.core.contact import (
     ContactsUpcoming,
 )
 from engine.core.importing import ImportEvent, ImportStarted
+from engine.core.ledger import Ledger, pack
 from engine.core.outcome import Outcome
+from engine.core.recent import Recent
 from engine.core.reservation import (
     IN_HAND,
     ContactDisposed,
@@ -40,6 +42,7 @@ from engine.core.reservation import (
     ReservationExtended,
 )
 from engine.core.roll import Contacts
+from engine.core.standing import line_of
 from engine.core.still import Still
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
@@ -71,7 +74,8 @@ class Book:
         self.contacts = Contacts()
         self.agents: dict[str, Agent] = {}
         self.reservations: dict[str, Reservation] = {}
-        self.calls: dict[str, Call] = {}
+        self.calls = Ledger()
+        self.recent = Recent()
         self.live: dict[str, None] = {}
         """Calls that have not ended, in the order they were asked for."""
         self.phones: dict[str, str] = {}
@@ -110,8 +114,12 @@ class Book:
             self.imports.pop(event.import_id, None)
 
     def _apply_call(self, event: CallEvent) -> None:
-        call = calls.evolve(self.calls.get(event.call), event)
-        self.calls[call.id] = call
+        call = calls.evolve(self.calls.found(event.call), event)
+        self.calls.put(call)
+        if type(event) is CallRequested:
+            numbers = self.contacts.by_ref[call.contact].numbers
+            if call.number < len(numbers):  # an erased person has none
+                self.recent.add(line_of(numbers[call.number]), event.at)
         if type(event) is CallAwaitingAgent or type(event) is CallRequested:
             self.live[call.id] = None
             if call.request:
@@ -148,7 +156,10 @@ class Book:
             self.agents[agent.id] = agent
 
     def _apply_contact(self, event: ContactEvent) -> None:
+        erased = self.contacts.by_ref[event.contact].numbers if type(event) is ContactErased else ()
         roll.evolve(self.contacts, event)
+        for line in map(line_of, erased):
+            self.recent.put(line, self._attempts_on(line))
         match event:
             case ContactsUpcoming():
                 self.ahead = dict.fromkeys(event.contacts)
@@ -189,6 +200,17 @@ class Book:
             ):
                 pass
 
+    def _attempts_on(self, line: str) -> Iterator[int]:
+        """When a line was dialled, for those who have it still."""
+        for contact in (self.contacts.by_ref[ref] for ref in self.contacts.worked.get(line, ())):
+            for one in contact.attempts:
+                if one.at and line_of(contact.numbers[one.number]) == line:
+                    yield one.at
+        for call in (self.calls[name] for name in self.live):
+            numbers = self.contacts.by_ref[call.contact].numbers
+            if call.requested_at and call.number < len(numbers) and line_of(numbers[call.number]) == line:
+                yield call.requested_at
+
     def _hold(self, reservation: str, **changes: Any) -> None:
         held = self.reservations[reservation]
         self.reservations[reservation] = msgspec.structs.replace(held, **changes)
@@ -222,12 +244,18 @@ class Book:
             campaign=self.campaign,
             agents=list(self.agents.values()),
             reservations=list(self.reservations.values()),
-            calls=list(self.calls.values()),
             imports=list(self.imports.values()),
             suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
-        return Snapshot(head, Still(self.contacts))
+        known = Known(
+            calls=len(self.calls),
+            live=list(self.live),
+            requests=self.requests.copy(),
+            answers=[(*key, *counts) for key, counts in self.answers.items()],
+            recent=self.recent.still(),
+        )
+        return Snapshot(head, Still(self.contacts), self.calls.rows.copy(), known)
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
@@ -245,15 +273,26 @@ _FOLDS: dict[type, Callable[[Book, Any], None]] = {
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a book but its contacts."""
+    """All of a book but its contacts and calls."""
 
     campaign: Campaign
     agents: list[Agent]
     reservations: list[Reservation]
-    calls: list[Call]
     imports: list[ImportStarted]
     suppressed: dict[str, str]
     ahead: list[str]
+
+
+class Known(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a book knows of its calls without looking at each."""
+
+    calls: int
+    """How many there are."""
+    live: list[str]
+    requests: dict[str, str]
+    answers: list[tuple[int, int, int, int]]
+    """Place and hour, attempts and people reached."""
+    recent: Recent
 
 
 def hour_of(at: int) -> int:
@@ -266,9 +305,14 @@ class Snapshot(NamedTuple):
 
     head: Head
     contacts: Still
+    calls: dict[str, Call | bytes]
+    known: Known
 
     def canonical(self) -> bytes:
-        return msgspec.msgpack.encode((self.head, *self.contacts.canonical()))
+        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.packed_calls())))
+
+    def packed_calls(self) -> Iterator[tuple[str, bytes]]:
+        return ((name, row if isinstance(row, bytes) else pack(row)) for name, row in self.calls.items())
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -278,19 +322,20 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def restore(head: Head, contacts: Contacts) -> Book:
-    """The book that a snapshot was taken of."""
+def restore(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
+    """The book that a snapshot was taken of, its calls packed."""
     book = Book()
     book.campaign = head.campaign
     book.contacts = contacts
     book.imports = {one.import_id: one for one in head.imports}
     book.ahead = dict.fromkeys(head.ahead)
     book.suppressed = dict(head.suppressed)
-    book.requests = {one.request: one.id for one in head.calls if one.request}
-    book.calls = {one.id: one for one in head.calls}
-    for call in head.calls:
-        book._learn(call)  # noqa: SLF001 - the book of this snapshot
-    book.live = {one.id: None for one in head.calls if one.status is not CallStatus.ENDED}
+    book.calls.rows = calls
+    book.live = dict.fromkeys(known.live)
+    for call in [book.calls[name] for name in known.live]:
+        book.calls.put(call)
+    book.requests, book.recent = known.requests, known.recent
+    book.answers = {(place, hour): (dialled, reached) for place, hour, dialled, reached in known.answers}
     book.reservations = {one.id: one for one in head.reservations}
     for agent in head.agents:
         book.agents[agent.id] = agent

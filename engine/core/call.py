@@ -203,7 +203,9 @@ CallEvent = (
 # -- state ----------------------------------------------------------------------------------------------------------
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Written as an array: see `ledger`."""
+
     id: str
     contact: str
     number: int

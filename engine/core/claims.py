@@ -76,7 +76,7 @@ class Claims:
             case CallRequested():
                 self._dial(book, event)
                 self.legs[event.call] = ref
-                self.standing.dialled(_number(book, event), event.call, event.at)
+                self.standing.recent[ref] = book.recent
             case PhoneCalled():
                 self.legs[event.leg] = ref
             case AgentArriving():
@@ -120,9 +120,8 @@ class Claims:
             self.legs[leg] = ref
         for contact, name in book.suppressed.items():
             self._announce(book, contact, name)
-        for call in book.calls.values():
-            if call.requested_at:
-                self.standing.dialled(_number(book, call), call.id, call.requested_at)
+        if ref:  # one that is about to be created has no name yet, and no attempts
+            self.standing.recent[ref] = book.recent
         for call in (book.calls[one] for one in book.live):
             self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:

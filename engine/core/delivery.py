@@ -247,7 +247,7 @@ def suppressed(book: Book, seen: Suppressed) -> list[Event]:
 
 def reconsider(book: Book, agent: Agent, held: Reservation, at: int) -> list[Event]:
     """Whether an agent may keep the contact in hand, as things stand."""
-    last = book.calls.get(held.call)
+    last = book.calls.found(held.call)
     talked = last is not None and last.outcome is Outcome.ANSWERED
     if held.phase is Phase.WRAPUP and not talked:
         # The attempt reached nobody: the agent may choose again, and the lease runs again.

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from engine.core.book import Book
 from engine.core.campaign import Day, Settings, Window
 from engine.core.contact import Contact
-from engine.core.standing import DAY_MS, Standing, line_of
+from engine.core.recent import DAY_MS
+from engine.core.standing import Standing, line_of
 
 MINUTE_MS = 60_000
 DAYS = tuple(Day)

@@ -108,7 +108,7 @@ def _decide(book: Book, message: Message, claims: Claims, new_id: Callable[[], s
         case Suppressed():
             return Step(delivery.suppressed(book, message), [])
         case CallOverdue():
-            call = book.calls.get(message.call)
+            call = book.calls.found(message.call)
             return Step(list(calls.decide(call, message)) if call else [], [])
         case PhoneOverdue():
             agent = book.agents.get(message.agent)
@@ -242,7 +242,7 @@ def _ask(book: Book, ask: AskAgent, claims: Claims) -> list[Event]:
 
 def _hang_up(book: Book, command: HangUpCall) -> Step:
     """Asked again, the PBX is told again: it may not have heard."""
-    call = book.calls.get(command.call)
+    call = book.calls.found(command.call)
     if call is None:
         raise absent("call", command.call)
     if call.status is CallStatus.ENDED:
@@ -259,7 +259,7 @@ def _let_go(call: Call, at: int, party: Party, by: str) -> Event:
 
 
 def _hear(book: Book, seen: LegObservation) -> Step:
-    call = book.calls.get(seen.leg)
+    call = book.calls.found(seen.leg)
     if call is not None:
         return Step(_opening(book, calls.decide(call, seen)), _repeat(book, call, seen))
     agent = book.agents.get(book.phones.get(seen.leg, ""))

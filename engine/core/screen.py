@@ -14,7 +14,7 @@ def values_of(book: Book, contact: str, agent: str, agent_name: str, call: str =
     known = book.contacts.by_ref.get(contact)
     details = known.person.details if known is not None else None
     numbers = details.numbers if details is not None else ()
-    dialled = book.calls.get(call)
+    dialled = book.calls.found(call)
     chosen = book.campaign.settings.disposition(disposition)
     names = {
         "campaign.ref": book.campaign.ref,

@@ -1,19 +1,13 @@
 """How numbers stand, whichever campaign asks: do-not-call lists, and how often it was dialled of late.
 
-Lists come from the directory's log, attempts from all campaigns' logs; both are kept by line, the form that two ways to
-write the same number have in common.
+Lists come from the directory's log, attempts are looked up in all campaigns' books; both are kept by line, the form that two
+ways to write the same number have in common.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-DAY_MS = 86_400_000
-REMEMBERED_MS = 31 * DAY_MS
-"""How long the last attempt on a line is remembered: longer than any cool-down lasts."""
-COUNTED_MS = 2 * DAY_MS
-"""How long those before it are: longer than any cap looks back."""
-SWEPT_LINES = 4
-"""Lines looked at with each attempt, whether they were dialled too long ago to matter: twice as many as may come."""
+from engine.core.recent import REMEMBERED_MS, Recent, Times
+
 EVERYWHERE = "global"
 SUPPRESSED = "suppressed"
 """The list of numbers that nobody knows any more: of each there is a digest, to know it by when it comes again."""
@@ -47,8 +41,10 @@ class Standing:
         """(salt, line) to digest: the shell's, for the core has no such arithmetic."""
         self._coming: dict[str, dict[tuple[str, str], None]] = {}
         """By line: lists that are about to have it, each with the contact whose disposition says so."""
-        self._attempts: OrderedDict[str, dict[str, int]] = OrderedDict()
-        """By line, the one dialled last at the end: when it was dialled, by call."""
+        self.recent: dict[str, Recent] = {}
+        """By campaign: its book's own."""
+        self.gone: dict[str, Recent] = {}
+        """The same of campaigns that were deleted."""
 
     def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
         """The list that forbids a number, and its version."""
@@ -94,25 +90,25 @@ class Standing:
             if not coming:
                 self._coming.pop(line, None)
 
-    def dialled(self, number: str, call: str, at: int) -> None:
-        """Take note of an attempt; what is too old to count is forgotten."""
-        line = line_of(number)
-        attempts = self._attempts.setdefault(line, {})
-        attempts[call] = at
-        newest = max(attempts.values())
-        for old in [one for one, when in attempts.items() if when <= newest - COUNTED_MS]:
-            del attempts[old]
-        self._attempts.move_to_end(line)
-        for _ in range(SWEPT_LINES):
-            longest_ago = next(iter(self._attempts))
-            if max(self._attempts[longest_ago].values()) > newest - REMEMBERED_MS:
-                break
-            del self._attempts[longest_ago]
+    def dialled(self, campaign: str, number: str, at: int) -> None:
+        """Take note of an attempt in a campaign that is gone."""
+        self.gone.setdefault(campaign, Recent()).add(line_of(number), at)
+
+    def retire(self, campaign: str, at: int) -> None:
+        """A campaign is deleted: its attempts count for as long as any."""
+        self.gone = {ref: one for ref, one in self.gone.items() if one.newest() > at - REMEMBERED_MS}
+        if campaign in self.recent:
+            self.gone[campaign] = self.recent.pop(campaign)
 
     def attempts(self, number: str, since: int) -> int:
         """How often a number was dialled after a time, by any campaign."""
-        return sum(when > since for when in self._attempts.get(line_of(number), {}).values())
+        return sum(when > since for times in self._times(number) for when in times)
 
     def last_attempt(self, number: str) -> int:
         """When it was dialled last, by any campaign; 0 for never."""
-        return max(self._attempts.get(line_of(number), {}).values(), default=0)
+        return max((when for times in self._times(number) for when in times), default=0)
+
+    def _times(self, number: str) -> Iterator[Times]:
+        line = line_of(number)
+        for one in (*self.recent.values(), *self.gone.values()):
+            yield one.times(line)

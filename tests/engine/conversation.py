@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.agent import DefaultState, Line, Wanted
-from engine.core.book import Book, Snapshot, restore
-from engine.core.call import CallStatus
+from engine.core.book import Book, Known, Snapshot, restore
+from engine.core.call import Call, CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
 from engine.core.contact import ContactsAssigned, NewContact
@@ -102,10 +102,12 @@ class Said:
 
 
 def restored(snapshot: Snapshot) -> Book:
-    """The book again, its contacts from the bytes that they are kept as."""
+    """The book again, its contacts and calls from the bytes that they are kept as."""
     order = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.contacts.order()), type=Order)
     pages = msgspec.msgpack.decode(msgspec.msgpack.encode(list(snapshot.contacts.pages())), type=list[Page])
-    return restore(snapshot.head, contacts_of(pages, order))
+    calls = dict[str, Call | bytes](snapshot.packed_calls())
+    known = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.known), type=Known)
+    return restore(snapshot.head, contacts_of(pages, order), calls, known)
 
 
 def queued(book: Book) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import engine.app
+from engine import recovery
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
@@ -13,7 +14,7 @@ from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
 from engine.core.directory import RegisterAgent
-from engine.core.message import Added, Allocate, AskAgent, Message
+from engine.core.message import Added, Allocate, AskAgent, Message, Skip
 from engine.core.outcome import Outcome
 from engine.core.process import step
 from engine.core.refusal import Refused, no_room
@@ -174,20 +175,30 @@ async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monke
         assert taken[1] - taken[0] > 50
 
 
-@pytest.mark.parametrize("lost", [None, "contacts/1", "head", "order"])
-async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(lost: str | None) -> None:
+@pytest.mark.parametrize("lost", [None, "contacts/1", "head", "order", "calls", "calls/1"])
+async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(
+    lost: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "PAGE_CALLS", 2)
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.running()
+        for _ in range(3):
+            call = await shell.dial()
+            ended = LegEnded(leg=call, at=1, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
+            shell.engine.hear(ended)
+            held = await shell.next()
+            hand = {"agent": "a1", "reservation": held.id, "token": held.token}
+            await shell.engine.submit("c1", Skip(at=shell.clock.now, **hand, reason=""))
         for first in range(0, 3 * PAGE_CONTACTS // 2, PAGE_CONTACTS // 2):
             refs = [f"c1:n{place}" for place in range(first, first + PAGE_CONTACTS // 2)]
             await shell.engine.add_contacts("c1", shell.contacts(*refs))
-        before = shell.book().canonical()
+        before = shell.book()
         await until(lambda: len(shell.engine._side) == 1)  # the directory's own; snapshots are saved
     saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
     assert saved is not None
     pos, parts = saved
-    assert list(parts) == ["head", "order", "contacts/0", "contacts/1"]
+    assert list(parts) == ["head", "order", "calls", "contacts/0", "contacts/1", "calls/0", "calls/1"]
     if lost is not None:
         kept = {name: data for name, data in parts.items() if name != lost}
         await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)
@@ -195,7 +206,9 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     shell.limits = Limits()
     again = shell.again()
     await again.engine.start()
-    assert again.book().canonical() == before
+    assert again.book().canonical() == before.canonical()
+    assert list(again.book().calls.items()) == list(before.calls.items())
+    assert again.book().recent == before.recent
     assert (again.engine.campaigns["c1"].snapshot_pos == pos) is (lost is None)
     await again.engine.stop()
 

@@ -3,8 +3,8 @@
 import pytest
 
 from engine.core.campaign import Delete, Status, Stop
-from engine.core.refusal import Refused
-from engine.core.standing import DAY_MS
+from engine.core.recent import DAY_MS
+from engine.core.refusal import Refused, no_room
 from engine.core.telephony import LegEnded
 from tests.engine.shell import Shell, new_shell, started, until
 
@@ -22,6 +22,38 @@ async def _dialled_and_deleted(shell: Shell, ref: str) -> None:
     shell.engine.hear(gone)
     await until(lambda: shell.book(ref).campaign.status is Status.STOPPED)
     await shell.engine.submit(ref, Delete(at=shell.clock.now, by="m"))
+
+
+async def test_EX_08_attempts_of_a_deleted_campaign_count_once_and_for_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a campaign that is deleted, and an engine that dies before it lets go of it
+    shell = await new_shell()
+    shell.clock.now = 40 * DAY_MS
+    async with started(shell):
+        retire = shell.engine._retire
+
+        async def never(ref: str) -> None:
+            raise no_room("busy", ref)
+
+        monkeypatch.setattr(shell.engine, "_retire", never)
+        with pytest.raises(Refused):
+            await _dialled_and_deleted(shell, "c1")
+        monkeypatch.setattr(shell.engine, "_retire", retire)
+        standing = shell.engine.claims.standing
+        assert standing.attempts("5550", 0) == 1
+        await retire("c1")
+        assert standing.attempts("5550", 0) == 1
+
+    again = shell.again()
+    async with started(again):
+        standing = again.engine.claims.standing
+        assert standing.attempts("5550", 0) == 1
+
+        # when others are deleted, and a month has gone by
+        for ref, days in (("c2", 1), ("c3", 40)):
+            again.clock.now += days * DAY_MS
+            standing.retire(ref, again.clock.now)
+            # then
+            assert (standing.last_attempt("5550") > 0) is (days == 1)
 
 
 async def test_EX_08_attempts_of_a_deleted_campaign_count_after_a_restart() -> None:

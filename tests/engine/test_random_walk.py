@@ -437,6 +437,9 @@ class Walk:
             assert again.canonical() == book.canonical()
             for derived in ("live", "phones", "attending", "arriving"):
                 assert getattr(again, derived) == getattr(book, derived), derived
+            assert again.answers == book.answers
+            assert again.requests == book.requests
+            assert again.recent == book.recent == replayed(self.logs[ref]).recent
             assert again.contacts.counts == book.contacts.counts
             assert again.contacts.worked == book.contacts.worked
             assert again.contacts.by_external == book.contacts.by_external

@@ -82,10 +82,10 @@ def test_what_has_arrived_on_a_list_is_on_its_way_no_more() -> None:
 
 def test_an_attempt_two_days_old_is_forgotten_with_the_next() -> None:
     standing, day_ms = Standing(), 86_400_000
-    standing.dialled("+15551", "a", 1)
-    standing.dialled("+15551", "b", 1 + 2 * day_ms)
+    standing.dialled("c1", "+15551", 1)
+    standing.dialled("c1", "+15551", 1 + 2 * day_ms)
     assert standing.attempts("+15551", 0) == 1
-    standing.dialled("+15551", "c", 2 * day_ms + 2)
+    standing.dialled("c1", "+15551", 2 * day_ms + 2)
     assert standing.attempts("+15551", 0) == 2
 
 

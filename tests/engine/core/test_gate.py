@@ -14,11 +14,13 @@ from engine.core.contact import NewContact
 from engine.core.directory import Directory, ListNumbers, NumbersListed, UnlistNumbers
 from engine.core.directory import decide as decide_directory
 from engine.core.gate import date_of
+from engine.core.message import EraseContacts
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
+from engine.core.recent import DAY_MS, REMEMBERED_MS
 from engine.core.refusal import Refused
 from engine.core.reservation import ContactReserved, DialRefused
-from engine.core.standing import DAY_MS, EVERYWHERE, REMEMBERED_MS, Standing, list_of
+from engine.core.standing import EVERYWHERE, Standing, list_of
 from tests.engine.conversation import Conversation
 
 MINUTE_MS = 60_000
@@ -261,22 +263,44 @@ def test_EX_08_a_number_that_stands_twice_in_a_contact_is_counted_once() -> None
     assert dialled(talk)
 
 
+def test_TF_32_with_a_person_the_attempts_on_their_numbers_are_forgotten_but_not_anothers() -> None:
+    # given two who share a number; both were dialled on it, and one on another
+    talk = Conversation("c1", stop_when_completed=False)
+    talk.running("a-c1", contacts={"c1:k1": ["+15551", "+15552"], "c1:k2": ["15551"]})
+    for number in ("+15551", "+15552"):
+        talk.next("a-c1")
+        talk.failing("a-c1", number=number)
+    talk.dispose("a-c1", "no_contact")
+    talk.wait(DAY_MS // 2)
+    talk.next("a-c1")
+    talk.failing("a-c1", number="15551")
+    standing = talk.claims.standing
+    assert [standing.attempts(one, 0) for one in ("+15551", "+15552")] == [2, 1]
+
+    # when
+    talk.when(EraseContacts(at=talk.at, by="m", contacts=("c1:k1",)))
+
+    # then
+    assert [standing.attempts(one, 0) for one in ("+15551", "+15552")] == [1, 0]
+    assert standing.last_attempt("+15551") == talk.book.contacts.by_ref["c1:k2"].attempts[0].at
+    assert "15552" not in repr(talk.book.recent)
+
+
 def test_an_attempt_is_forgotten_when_no_cap_looks_back_so_far() -> None:
     standing = Standing()
     for day in range(20):
-        standing.dialled("+1", f"call{day}", day * DAY_MS)
+        standing.dialled("c1", "+1", day * DAY_MS)
     assert standing.attempts("+1", 0) <= 3
     assert standing.last_attempt("+1") == 19 * DAY_MS
 
 
 def test_a_number_that_is_dialled_no_more_takes_no_room_for_ever() -> None:
     standing = Standing()
-    for number in range(1_000):
-        standing.dialled(f"+1{number}", f"old{number}", number)
-    for number in range(500):
-        standing.dialled(f"+2{number}", f"new{number}", 2_000 + REMEMBERED_MS)
-    assert not any(standing.last_attempt(f"+1{number}") for number in range(1_000))
-    assert all(standing.last_attempt(f"+2{number}") for number in range(500))
+    for month in range(3):
+        for number in range(100):
+            standing.dialled("c1", f"+{month}{number}", 1 + month * (REMEMBERED_MS + 100) + number)
+    assert not any(standing.last_attempt(f"+0{number}") for number in range(100))
+    assert all(standing.last_attempt(f"+{month}{number}") for month in (1, 2) for number in range(100))
 
 
 # -- which number -------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, disposing, gate, roll
 from engine.core.agent import PhoneCalled
-from engine.core.book import Book, Head, restore
-from engine.core.call import CallRequested, CallRinging
+from engine.core.book import Book, Head, Known, restore
+from engine.core.call import Call, CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
 from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
@@ -106,9 +106,11 @@ def stopped_is_said_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 
-    def forgetful(head: Head, contacts: Contacts) -> Book:
-        calls = [msgspec.structs.replace(one, channel="") for one in head.calls]
-        return restore(msgspec.structs.replace(head, calls=calls), contacts)
+    def forgetful(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
+        book = restore(head, contacts, calls, known)
+        for call in list(book.calls.values()):
+            book.calls.put(msgspec.structs.replace(call, channel=""))
+        return book
 
     patch.setattr("engine.recovery.restore", forgetful)
 
