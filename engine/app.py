@@ -574,6 +574,8 @@ class Engine:
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
             if pos <= self._erased.get(ref, 0):
                 await self.store.drop_snapshots(log_of(ref))
+            elif running is not None:
+                await running.actor.log.keep_versions()
         except StoreUnavailable as error:
             log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
         finally:

@@ -115,6 +115,13 @@ class EventLog(Protocol):
         """
         ...
 
+    async def keep_versions(self) -> None:
+        """Keep the streams' versions as they are now, so that the next owner reads what comes behind them and no more.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         """Durable events behind a position, oldest first, in batches, up to the head at the time of asking."""
         ...

@@ -1,13 +1,13 @@
 """One installation's logs behind one URL: what the engine and its followers are given."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from engine.core.measure import Measures
-from engine.ports import Archived, DamagedSnapshot, KeptAnswer, LogArchived, Recorded, StoreUnavailable
+from engine.ports import Archived, KeptAnswer, LogArchived, Recorded, StoreUnavailable
 from eventstore import inspection
+from eventstore import snapshot as snapshots
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
 from eventstore.codec import Codec
@@ -16,7 +16,6 @@ from eventstore.log import Log, learn_keys, read
 from eventstore.memory import MemoryStore
 from eventstore.owner import this_process
 from eventstore.postgres import PostgresStore
-from eventstore.snapshot import Parts, new_key, seal_parts, subject_of
 from eventstore.sqlite import SqliteStore
 from eventstore.store import SegmentStore
 from eventstore.transfer import copy_store
@@ -104,20 +103,10 @@ class Store:
         await self.segments.save_checkpoint(name, log, pos)
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        saved = await self.segments.snapshot(name, log)
-        if saved is None:
-            return None
-        pos, sealed = saved
-        subject = subject_of(name, log, pos)
-        key = (await self.segments.keys([subject])).get(subject)
-        if key is None:
-            raise DamagedSnapshot(f"{name} of {log!r} has no key")
-        return pos, Parts(sealed, key)
+        return await snapshots.saved(self.segments, name, log)
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        key = new_key()
-        sealed = await asyncio.to_thread(seal_parts, parts, key)
-        await self.segments.save_snapshot(name, log, pos, sealed, key)
+        await snapshots.save(self.segments, name, log, pos, parts)
 
     async def drop_snapshots(self, log: str) -> None:
         await self.segments.drop_snapshots(log)

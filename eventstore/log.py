@@ -14,10 +14,13 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
-from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
+from eventstore import snapshot as snapshots
 from eventstore.codec import Codec
 from eventstore.store import Disconnected, Head, Segment, SegmentStore
 
@@ -31,6 +34,10 @@ RETRY_MAX_S = 1
 """Between two tries of an append whose store is away; there is no last one."""
 HASH_BYTES = 16
 HOLD_RETRY_S = 0.2
+DURABLE_LOOK_S = 0.05
+VERSIONS = "versions.v1"
+
+warn = structlog.get_logger(__name__)
 
 
 class Group:
@@ -114,13 +121,35 @@ class Log:
 
     async def _read_versions(self) -> None:
         """Of all streams; events are left for those who understand them to decode."""
-        after, more = 0, True
+        after, self._versions = await self._kept_versions()
+        more = True
         while more:
             page = await self._store.segments(self.name, after, PAGE_SEGMENTS)
             for segment in page:
                 self._versions.update(self._codec.versions(self._codec.unpack(segment.codec, segment.data)))
                 after = segment.pos + segment.n - 1
             more = len(page) == PAGE_SEGMENTS
+
+    async def _kept_versions(self) -> tuple[int, dict[str, int]]:
+        """With the position that they are of. Such as can't be used cost time, no more."""
+        try:
+            saved = await snapshots.saved(self._store, VERSIONS, self.name)
+            if saved is None:
+                return 0, {}
+            pos, parts = saved
+            return pos, await asyncio.to_thread(lambda: msgspec.msgpack.decode(parts[VERSIONS], type=dict[str, int]))
+        except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
+            warn.warning("versions that were kept are of no use", log=self.name, error=str(error))
+            return 0, {}
+
+    async def keep_versions(self) -> None:
+        pos, versions = self._next_pos - 1, self._versions.copy()
+        while self._pos < pos:  # they are of what was accepted: not to be kept before it is durable
+            if self._lost is not None:
+                return
+            await asyncio.sleep(DURABLE_LOOK_S)
+        parts = {VERSIONS: await asyncio.to_thread(msgspec.msgpack.encode, versions)}
+        await snapshots.save(self._store, VERSIONS, self.name, pos, parts)
 
     @property
     def position(self) -> int:

@@ -1,9 +1,10 @@
-"""Parts of a snapshot as the stores keep them: zstd, sealed under a key that is the snapshot's own.
+"""Snapshots, and their parts as the stores keep them: zstd, sealed under a key that is the snapshot's own.
 
 A snapshot holds the personal data of many people as it is in memory. Its key stands with those of the people: whoever
 erases a person drops the snapshots of the logs that they are in, and the key with them.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping
 
@@ -12,9 +13,29 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.ports import DamagedSnapshot
+from eventstore.store import SegmentStore
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+
+
+async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] | None":
+    """The newest snapshot. Raises DamagedSnapshot, also where a part is taken."""
+    found = await store.snapshot(name, log)
+    if found is None:
+        return None
+    pos, sealed = found
+    subject = subject_of(name, log, pos)
+    key = (await store.keys([subject])).get(subject)
+    if key is None:
+        raise DamagedSnapshot(f"{name} of {log!r} has no key")
+    return pos, Parts(sealed, key)
+
+
+async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+    key = new_key()
+    sealed = await asyncio.to_thread(seal_parts, parts, key)
+    await store.save_snapshot(name, log, pos, sealed, key)
 
 
 def subject_of(name: str, log: str, pos: int) -> str:

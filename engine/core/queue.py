@@ -156,8 +156,9 @@ class Queue:
         for priority, tied, ranks, refs in still.lines:
             queue._fresh[priority, tied] = Line.of(ranks, refs)
         for tied, places in still.coming:
-            for place in places:
-                queue.put(place, tied)
+            queue._coming[tied] = {place.ref: place for place in places}
+            queue._later += [(place.due_at, place) for place in places]
+        heapify(queue._later)
         return queue
 
     def first(self, at: int) -> Place | None:

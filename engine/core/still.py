@@ -44,7 +44,7 @@ class Waiting(NamedTuple):
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
     """How the contacts are counted, found and queued. `external` are the CRM's ids with the places of their contacts,
-    `worked` the lines of those that something came of.
+    `worked` the lines of those that something came of with the place of each, `shared` the lines of several.
     """
 
     counts: dict[ContactStatus, int]
@@ -52,7 +52,8 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     next_rank: int
     engaged: int
     external: tuple[list[str], list[int]]
-    worked: dict[str, list[int]]
+    worked: tuple[list[str], list[int]]
+    shared: dict[str, list[int]]
     queues: list[Waiting]
 
 
@@ -78,13 +79,15 @@ class Still:
 
     def order(self) -> Order:
         places = _Places(self.rows)
+        alone = [(line, refs[0]) for line, refs in self._worked.items() if len(refs) == 1]
         return Order(
             counts=self._counts,
             dealt=self._dealt,
             next_rank=self._next_rank,
             engaged=self._engaged,
             external=(list(self._external), places.of(self._external.values())),
-            worked={line: places.of(refs) for line, refs in self._worked.items()},
+            worked=([line for line, _ in alone], places.of(ref for _, ref in alone)),
+            shared={line: places.of(refs) for line, refs in self._worked.items() if len(refs) > 1},
             queues=[_waiting(owner, queue, places) for owner, queue in self._queues],
         )
 
@@ -119,7 +122,8 @@ def contacts_of(pages: Iterable[Page], order: Order) -> Contacts:
     contacts.dealt.update(order.dealt)
     contacts.next_rank, contacts.engaged = order.next_rank, order.engaged
     contacts.by_external = {one: refs[place] for one, place in zip(*order.external, strict=True)}
-    contacts.worked = {line: [refs[place] for place in places] for line, places in order.worked.items()}
+    contacts.worked = {line: [refs[place]] for line, place in zip(*order.worked, strict=True)}
+    contacts.worked |= {line: [refs[place] for place in places] for line, places in order.shared.items()}
     contacts.queues = {one.owner: _queue(one, refs) for one in order.queues}
     return contacts
 

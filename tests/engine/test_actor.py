@@ -41,6 +41,9 @@ class ScriptedLog:
     def version(self, stream: str) -> int:
         return sum(one.stream == stream for one in self.recorded)
 
+    async def keep_versions(self) -> None:
+        """Nobody owns it next."""
+
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         await self.let.wait()
         if self.failures:

@@ -13,8 +13,9 @@ import eventstore.log as logs
 from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import Codec, UnencodableEvent
 from eventstore.inspection import verify
-from eventstore.log import Log, read
+from eventstore.log import DURABLE_LOOK_S, VERSIONS, Log, read
 from eventstore.memory import MemoryStore
+from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Segment
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
@@ -132,6 +133,79 @@ async def test_to_own_a_log_opens_no_event() -> None:
     assert (again.version(strange), again.version("s"), again.version("t")) == (3, 3, 0)
     assert codec.keys.missing(["ann", "ben"]) == ["ann", "ben"]
     await again.close()
+
+
+class Frugal(MemoryStore):
+    """Counts the segments that are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = 0
+
+    async def segments(self, log: str, after_pos: int, limit: int) -> Sequence[Segment]:
+        found = await super().segments(log, after_pos, limit)
+        self.given += len(found)
+        return found
+
+
+async def _of_ten(store: MemoryStore) -> None:
+    """A log of ten segments whose versions were kept after the eighth."""
+    log = await own(store)
+    for number in range(10):
+        await log.append([one(f"s{number % 2}", number // 2, number)])
+        if number == 7:
+            await log.keep_versions()
+    await log.close()
+
+
+async def test_who_owns_a_log_next_reads_what_comes_behind_the_versions_that_were_kept() -> None:
+    store = Frugal()
+    await _of_ten(store)
+    log = await own(store)
+    assert store.given == 2
+    assert [log.version(one) for one in ("s0", "s1", "s2")] == [5, 5, 0]
+    with pytest.raises(WrongVersion):
+        await log.append([one("s0", 4, 1)])
+    await log.close()
+
+
+@pytest.mark.parametrize("damage", ["key", "part", "other"])
+async def test_versions_that_cannot_be_used_are_read_from_the_log(damage: str) -> None:
+    store = Frugal()
+    await _of_ten(store)
+    pos, parts = store._snapshots[VERSIONS, "a"]
+    if damage == "key":
+        await store.shred(subject_of(VERSIONS, "a", pos))
+    else:
+        sealed = {VERSIONS: parts[VERSIONS][:-1]} if damage == "part" else {"other": b"1"}
+        store._snapshots[VERSIONS, "a"] = pos, sealed
+    log = await own(store)
+    assert store.given == 10
+    assert [log.version(one) for one in ("s0", "s1", "s2")] == [5, 5, 0]
+    await log.close()
+
+
+@pytest.mark.parametrize("lands", [True, False])
+async def test_versions_are_kept_once_what_they_are_of_is_durable_and_never_where_it_is_not(lands: bool) -> None:
+    # given an append that is accepted, and not durable yet
+    store = Gated()
+    log = await own(store)
+    appending = asyncio.create_task(log.append([one("s", 0, 1)]))
+    await store.begun.wait()
+
+    # when
+    keeping = asyncio.create_task(log.keep_versions())
+    await asyncio.sleep(3 * DURABLE_LOOK_S)
+    assert await store.snapshot(VERSIONS, "a") is None
+    if not lands:
+        store.failures.append(RuntimeError("as a defect would"))
+    store.gate.set()
+    await asyncio.gather(appending, keeping, return_exceptions=True)
+
+    # then
+    found = await store.snapshot(VERSIONS, "a")
+    assert (found[0] if found else None) == (1 if lands else None)
+    await log.close()
 
 
 # -- groups and bounds ------------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ class ShelfLog:
     def version(self, stream: str) -> int:
         return sum(one.stream == stream for one in self._store.events[self.name])
 
+    async def keep_versions(self) -> None:
+        """They are counted each time."""
+
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         await asyncio.sleep(0)
         if self._store.refusals > 0:
