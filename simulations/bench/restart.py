@@ -136,6 +136,7 @@ async def _build(url: str, contacts: int, events: int, tail: int) -> None:
         happened = _worked(contacts, events)
         await _write(opened, book, islice(happened, max(0, events - tail)), stream_of)
         await store.save_snapshot(SNAPSHOT, log_of(REF), opened.position, pack(store, book.snapshot()))
+        await opened.keep_versions()
         await _write(opened, book, happened, stream_of)
         await opened.close()
     finally:
