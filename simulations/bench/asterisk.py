@@ -46,13 +46,9 @@ class Meter:
 
 
 async def _bare(pbx: Pbx, pid: int, agents: int, seconds: float) -> Driven:
-    async with Bare.connected(pbx) as bare:
-        channels = [await bare.agent(f"agent{number}") for number in range(1, agents + 1)]
+    async with Bare.connected(pbx) as bare, bare.agents(agents) as legs:
         meter = Meter(pid)
-        driven = meter.read(await bare.work([one.channel for one in channels], seconds))
-        for one in channels:
-            bare.hang_up(one.leg)
-        return driven
+        return meter.read(await bare.work([one.channel for one in legs], seconds))
 
 
 async def _engine(pbx: Pbx, pid: int, crowd: Crowd, seconds: float) -> Driven:

@@ -41,6 +41,9 @@ class Bare(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._booted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._agents: dict[bytes, asyncio.Future[str]] = {}
+        """Phones that ring, by leg."""
+        self._up: dict[bytes, asyncio.Future[None]] = {}
+        """Phones that are up, by leg, and who waits for their end."""
         self._calls: dict[bytes, _Call] = {}
 
     @classmethod
@@ -59,14 +62,30 @@ class Bare(asyncio.Protocol):
         async with asyncio.timeout(PATIENCE_S):
             await self._booted
 
-    async def agent(self, phone: str) -> AgentLeg:
-        """Call an agent's phone; returns once it waits in the holding bridge."""
+    @asynccontextmanager
+    async def agents(self, count: int) -> AsyncIterator[Sequence[AgentLeg]]:
+        """Phones `agent1` and so on, each waiting in the holding bridge. Raises TimeoutError, naming who didn't come.
+
+        They are hung up at the end, and awaited: a connection that is closed right behind its last actions takes those with
+        it that the PBX hasn't read, and the phones would stay up in whoever's way comes next.
+        """
+        legs = [await self._agent(f"agent{number}") for number in range(1, count + 1)]
+        yield legs
+        for one in legs:
+            self.hang_up(one.leg)
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*self._up.values())
+
+    async def _agent(self, phone: str) -> AgentLeg:
         leg = secrets.token_hex(16)
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._agents[leg.encode()] = ready
         self._originate(leg, f"PJSIP/{phone}", "ringfold-agent")
-        async with asyncio.timeout(PATIENCE_S):
-            return AgentLeg(leg, await ready)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return AgentLeg(leg, await ready)
+        except TimeoutError:
+            raise TimeoutError(f"{phone} isn't on the line after {PATIENCE_S} s") from None
 
     async def call(self, number: str, agent_channel: str, *, hangs_up: bool, leg: str = "") -> bool:
         """One whole call: originate, join once it is ready, hang up if asked, until it is gone; whether it was joined."""
@@ -119,6 +138,9 @@ class Bare(asyncio.Protocol):
             channel = CHANNEL.search(block)
             assert channel is not None
             self._agents.pop(leg).set_result(channel[1].decode())
+            self._up[leg] = asyncio.get_running_loop().create_future()
+        elif name.startswith(b"Event: Hangup") and leg in self._up:
+            self._up.pop(leg).set_result(None)
         elif (call := self._calls.get(leg)) is None:
             return
         elif name.startswith(b"Event: UserEvent"):

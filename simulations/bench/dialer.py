@@ -5,6 +5,7 @@ They are no HTTP clients, so what is measured is the engine, its log, its AMI co
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from config.settings import Ami, Dialing, Http, Settings, Store, Tokens, Webhooks
-from engine.core.agent import DefaultState, Line
+from engine.core.agent import DefaultState, Line, Presence
 from engine.core.call import CallBridged, CallEnded
 from engine.core.campaign import Create, Disposition, Mode, Start, Status, Stop
 from engine.core.campaign import Settings as CampaignSettings
@@ -50,6 +51,10 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     contacts: int = 20_000
     talking: int = 0
     """Agents beside them, each in a call that lasts."""
+
+
+class AgentsMissing(Exception):
+    """Agents aren't on the line, so nothing that is measured would be of the crowd that was asked for. Says who, and why."""
 
 
 class Worked(NamedTuple):
@@ -105,7 +110,10 @@ class Dialer:
         return self.engine.clock.now_ms()
 
     async def begin(self, pbx: Pbx) -> None:
-        """The campaign, its list and agents; returns when all are on the line, and those who talk do."""
+        """The campaign, its list and agents; returns when all are on the line, and those who talk do.
+
+        Raises AgentsMissing. A campaign runs as soon as everybody's phone was tried, with whoever came.
+        """
         engine = self.engine
         settings = CampaignSettings(
             dispositions=(Disposition(code="again", final=False),),
@@ -122,18 +130,33 @@ class Dialer:
             )
         for name in self.names:
             await engine.submit(REF, _allocation(self.now(), name))
+        with contextlib.suppress(TimeoutError):  # whoever is missing then is told
+            async with asyncio.timeout(PATIENCE_S):
+                while not engine.claims.pbx_up:
+                    await asyncio.sleep(AGAIN_S)
+                await engine.submit(REF, Start(at=self.now(), by=REF))
+                await self._is(Status.RUNNING)
+        if missing := self._missing():
+            raise AgentsMissing(", ".join(missing))
         async with asyncio.timeout(PATIENCE_S):
-            while not engine.claims.pbx_up:
-                await asyncio.sleep(AGAIN_S)
-            await engine.submit(REF, Start(at=self.now(), by=REF))
-            while engine.campaigns[REF].book.campaign.status is not Status.RUNNING:
-                await asyncio.sleep(AGAIN_S)
             for name in self.names[self.crowd.agents :]:
                 held = await self.take(name)
                 await self.bridged(await self.dial(held, stays=True))
 
     async def stop(self) -> None:
+        """Returns once all phones are down: who dials them next finds them free."""
         await self.engine.submit(REF, Stop(at=self.now(), by=REF, force=True))
+        async with asyncio.timeout(PATIENCE_S):
+            await self._is(Status.STOPPED)
+
+    async def _is(self, status: Status) -> None:
+        while self.engine.campaigns[REF].book.campaign.status is not status:
+            await asyncio.sleep(AGAIN_S)
+
+    def _missing(self) -> list[str]:
+        """Who isn't there, each with the reason."""
+        agents = self.engine.campaigns[REF].book.agents.values()
+        return [f"{one.id} is {one.status}: {one.reason}" for one in agents if one.presence is not Presence.PRESENT]
 
     def _follow(self, _: str, recorded: Sequence[Recorded]) -> None:
         for one in recorded:
@@ -147,11 +170,16 @@ class Dialer:
     # -- an agent -------------------------------------------------------------------------------------------------------
 
     async def take(self, name: str) -> Reservation:
-        """The next contact, as soon as there is one."""
+        """The next contact, as soon as there is one. Raises AgentsMissing where a phone was lost meanwhile."""
         chance = self.engine.chance
         while True:
             ask = Next(at=self.now(), agent=name, reservation=chance.new_id(), token=chance.new_id())
-            held: Reservation | NoContact = await self.engine.submit(REF, ask)
+            try:
+                held: Reservation | NoContact = await self.engine.submit(REF, ask)
+            except Refused as refused:
+                if missing := self._missing():
+                    raise AgentsMissing(", ".join(missing)) from refused
+                raise
             if isinstance(held, Reservation):
                 return held
             await asyncio.sleep(AGAIN_S)

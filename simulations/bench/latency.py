@@ -110,10 +110,10 @@ async def _engine(tapped: _Tapped, folder: Path, crowd: Crowd, seconds: float, r
 
 async def _bare(tapped: _Tapped, agents: int, seconds: float, rate_s: float) -> Dialled:
     dialled: Dialled = {}
-    async with Bare.connected(tapped.pbx) as bare:
+    async with Bare.connected(tapped.pbx) as bare, bare.agents(agents) as legs:
         free: asyncio.Queue[str] = asyncio.Queue()
-        for number in range(1, agents + 1):
-            free.put_nowait((await bare.agent(f"agent{number}")).channel)
+        for one in legs:
+            free.put_nowait(one.channel)
 
         async def due(at: float) -> None:
             channel, leg = await free.get(), f"{len(dialled):032x}"

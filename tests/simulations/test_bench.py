@@ -9,9 +9,12 @@ import pytest
 
 from simulations.bench.__main__ import main
 from simulations.bench.aim import AIMS, CURVES, GROUPS, Group, group
+from simulations.bench.bare import Bare
+from simulations.bench.dialer import AgentsMissing, Crowd, Dialer, Pbx
 from simulations.bench.figure import Rounds, flat
 from simulations.bench.group import measure_of
 from simulations.bench.page import page, points_of
+from simulations.pbx import BUSY, Script, SimulatedPbx
 from simulations.postgres import NotInstalled, binaries
 
 KEYS = (
@@ -109,3 +112,24 @@ def test_a_curve_is_the_figures_with_its_prefix_in_the_order_of_their_numbers() 
 def test_a_group_that_there_is_not_is_refused(tmp_path: Path) -> None:
     assert main(only="nothing", folder=tmp_path) == 2
     assert not list(tmp_path.iterdir())
+
+
+async def test_nobody_is_measured_while_an_agent_is_missing_and_who_it_is_is_told(tmp_path: Path) -> None:
+    pbx = SimulatedPbx(Script(phones={"agent2": BUSY}))
+    with pytest.raises(AgentsMissing, match=r"^agent2 is offline: phone-busy$"):
+        async with Dialer.running(tmp_path, Pbx(port=await pbx.start()), Crowd(agents=3, contacts=1)):
+            pass
+    await pbx.stop()
+
+
+async def test_phones_are_free_again_for_whoever_is_measured_next(tmp_path: Path) -> None:
+    pbx = SimulatedPbx()
+    where = Pbx(port=await pbx.start())
+    async with Bare.connected(where) as bare, bare.agents(3) as legs:
+        assert {one.leg for one in legs} == {one.uid for one in pbx.live}
+    assert not pbx.live
+    async with Dialer.running(tmp_path, where, Crowd(agents=3, contacts=1)) as dialer:
+        assert len(pbx.live) == 3
+        await dialer.stop()
+        assert not pbx.live
+    await pbx.stop()
