@@ -30,6 +30,8 @@ QUIET_SHARE = 0.2
 """Worlds without any fault but one death at a chosen moment: what fails there is easiest to read."""
 PHONES_SHARE = 0.4
 """Worlds with agents whose phones ring for each call."""
+BATCHES_SHARE = 0.3
+"""Worlds whose receiver takes several notifications at once."""
 RULED_SHARE = 0.2
 """How many worlds have each of the rules."""
 SHRINK_WITHIN_S = 120
@@ -106,7 +108,8 @@ def drawn(seed: int) -> Case:
     case = Case(seed=seed, scenario=scenario, death=_death(chance) if is_quiet else None)
     case = _with_callbacks(case) if chance.random() < RULED_SHARE else case
     case = _with_crm(case, chance.choice(("server", "disposition"))) if chance.random() < RULED_SHARE else case
-    return _with_phones(case, chance) if chance.random() < PHONES_SHARE else case
+    case = _with_phones(case, chance) if chance.random() < PHONES_SHARE else case
+    return _with_batches(case) if chance.random() < BATCHES_SHARE else case
 
 
 def _with_callbacks(case: Case) -> Case:
@@ -125,6 +128,11 @@ def _with_phones(case: Case, chance: Random) -> Case:
     agents = change(scenario.agents, on_demand=chance.choice((0.5, 1)), unreachable=chance.choice((0, 0.1)))
     rules = change(scenario.rules, linked=scenario.campaigns > 1 and chance.random() < 0.7)
     return change(case, scenario=change(scenario, agents=agents, rules=rules))
+
+
+def _with_batches(case: Case) -> Case:
+    change = msgspec.structs.replace
+    return change(case, scenario=change(case.scenario, receiver_batch=20))
 
 
 def drawn_large(seed: int) -> Case:

@@ -17,16 +17,25 @@ USUAL_S = (0.001, 0.02)
 """How long it takes for an answer."""
 RETRY_AFTER_MS = 5_000
 BOUNDS = Bounds(user_agent="world", request_timeout_ms=15_000, response_bytes=4_096, max_requests=256)
-WEBHOOK = WebhookPut(
-    at=1,
-    id="manager",
-    url="https://manager.example/",
-    types=(),
-    campaigns=(),
-    since=0,
-    by="m",
-    secret="whsec_" + "A" * 32,
-)
+BATCH_WAIT_MS = 1_000
+"""How long the first of several may wait for the others."""
+WEBHOOK = "manager"
+
+
+def webhook(batch: int) -> WebhookPut:
+    """Where notifications go, at most so many at once; 0: each in a request of its own."""
+    return WebhookPut(
+        at=1,
+        id=WEBHOOK,
+        url="https://manager.example/",
+        types=(),
+        campaigns=(),
+        since=0,
+        by="m",
+        secret="whsec_" + "A" * 32,
+        batch_items=batch,
+        batch_wait_ms=BATCH_WAIT_MS if batch else 0,
+    )
 
 
 T = TypeVar("T")

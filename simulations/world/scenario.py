@@ -114,6 +114,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Agents and contacts are dealt to them in turn."""
     receiver_gone_h: Annotated[float, msgspec.Meta(ge=0, le=48)] = 0
     """From a tenth of an hour after the beginning on, nobody answers for so long where notifications go."""
+    receiver_batch: Annotated[int, msgspec.Meta(ge=0, le=200)] = 0
+    """How many notifications are taken there at once, as an endpoint's `batch` asks for. 0: each in a request of its own."""
     agents: Agents = Agents()
     callees: Callees = Callees()
     rules: Rules = Rules()

@@ -51,7 +51,7 @@ from simulations.world.loop import Stalled, VirtualLoop, in_virtual_time, life
 from simulations.world.moment import Death, Moments
 from simulations.world.office import Desk, Office
 from simulations.world.people import People
-from simulations.world.receiver import WEBHOOK, Courier, Receiver, notifications
+from simulations.world.receiver import WEBHOOK, Courier, Receiver, notifications, webhook
 from simulations.world.scenario import Scenario
 from simulations.world.shift import shift_of
 from simulations.world.watch import Watcher
@@ -211,10 +211,11 @@ class World:
             running = engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))
             return running.book if running else None
 
+        webhooks = {WEBHOOK: webhook(self.scenario.receiver_batch)}
         notifier = Notifier(
             store,
             book_of,
-            lambda: {WEBHOOK.id: WEBHOOK},
+            lambda: webhooks,
             self,
             rng=Random(f"{self.seed}/notifier/{self.lives}"),
             sender=Courier(self.receiver, self),
@@ -384,7 +385,7 @@ class World:
         return [self.engine.campaigns[ref] for ref in self.refs]
 
     def _is_all_told(self) -> bool:
-        lanes = self.notifier.lanes(WEBHOOK.id)
+        lanes = self.notifier.lanes(WEBHOOK)
         return bool(lanes) and not any(one.behind for one in lanes) and not self.checkers.interactions.untold
 
     async def _settle(self) -> dict[str, bytes]:

@@ -4,10 +4,13 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from simulations.world.receiver import WEBHOOK
-from simulations.world.scenario import read_scenario
+from adapters.outward.sender import Outgoing
+from engine.ports import Notification
+from simulations.world.receiver import WEBHOOK, notifications
+from simulations.world.scenario import Agents, Scenario, read_scenario
 from simulations.world.world import World, run
 
 SCENARIO = Path("simulations/scenarios/day_without_receiver.toml")
@@ -28,7 +31,7 @@ def test_TF_38_EX_10_after_a_day_without_a_receiver_its_table_is_the_fold_of_the
 
     def noted(self: World, one: object) -> None:
         taken_at_s.append(self.loop.time())
-        parked.append(self.notifier.reports()[WEBHOOK.id].parked > 0)
+        parked.append(self.notifier.reports()[WEBHOOK].parked > 0)
         take(self, one)  # type: ignore[arg-type]  # a Notification
 
     monkeypatch.setattr(World, "_taken", noted)
@@ -50,3 +53,30 @@ def test_TF_38_EX_10_after_a_day_without_a_receiver_its_table_is_the_fold_of_the
         "hours gone, kills, requests failed, notifications told",
         f"24, {sum(result.crash_points.values())}, {result.told['failed']}, {result.told['new']}",
     )
+
+
+def test_a_receiver_that_takes_several_at_once_is_asked_less_often_and_told_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given
+    requests: list[int] = []
+
+    def counted(request: Outgoing) -> list[tuple[str, Notification]]:
+        told = notifications(request)
+        requests.append(len(told))
+        return told
+
+    monkeypatch.setattr("simulations.world.world.notifications", counted)
+    singly = Scenario(name="singly", hours=0.1, contacts=60, agents=Agents(count=5, preview_s=3, wrapup_s=3))
+
+    # when
+    one_by_one, sizes = run(singly, 1), requests.copy()
+    requests.clear()
+    together = run(msgspec.structs.replace(singly, receiver_batch=100), 1)
+
+    # then
+    assert set(sizes) == {1}
+    assert max(requests) > 1
+    assert len(requests) < len(sizes) / 2
+    assert one_by_one.violations == together.violations == []
+    assert together.told["new"] == sum(requests) == pytest.approx(one_by_one.told["new"], rel=0.2)
