@@ -1,7 +1,7 @@
 """What the shell asks of the outside world. Adapters and stores implement these; the simulator does too."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -79,6 +79,13 @@ class Recorded(msgspec.Struct, frozen=True):
     event: Any
 
 
+class Beside(NamedTuple):
+    """What is to be durable with another log's events. `done` is told once whether it is, and never raises."""
+
+    appends: Sequence[Append]
+    done: Callable[[bool], None]
+
+
 class EventLog(Protocol):
     """One log, owned by this process under a lease. Order is total and gapless."""
 
@@ -144,6 +151,13 @@ class EventStore(Protocol):
         """As EventLog.read, without owning the log: for followers. An archived one is read from its file.
 
         Raises LogArchived where that isn't here.
+        """
+        ...
+
+    def accompany(self, log: EventLog, place: Callable[[str, Sequence[Recorded]], Beside | None]) -> None:
+        """From now on ask, with the name and the events of what any other log is about to write, what this one is appended by
+        the same commit: both are durable, or neither. Where that can't be, as while this one writes by itself, the others
+        are written alone. One log can accompany.
         """
         ...
 

@@ -1,18 +1,26 @@
 """One installation's logs behind one URL: what the engine and its followers are given."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from engine.core.measure import Measures
-from engine.ports import Archived, KeptAnswer, LogArchived, Recorded, StoreUnavailable
+from engine.ports import (
+    Archived,
+    Beside,
+    EventLog,
+    KeptAnswer,
+    LogArchived,
+    Recorded,
+    StoreUnavailable,
+)
 from eventstore import inspection
 from eventstore import snapshot as snapshots
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
 from eventstore.codec import Codec
 from eventstore.inspection import Report
-from eventstore.log import Log, learn_keys, read
+from eventstore.log import Loan, Log, learn_keys, read
 from eventstore.memory import MemoryStore
 from eventstore.owner import this_process
 from eventstore.postgres import PostgresStore
@@ -37,9 +45,22 @@ class Store:
         self._archive = Archive(archive) if archive is not None else None
         self._leaving: set[str] = set()
         """Logs that this process has taken from the store, or tried to."""
+        self._accompanying: tuple[Log, Callable[[str, Sequence[Recorded]], Beside | None]] | None = None
 
     async def open_log(self, name: str) -> Log:
-        return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms, self.measures)
+        return await Log.own(self.segments, self.codec, name, self._owner, self._ttl_ms, self.measures, self._lent)
+
+    def accompany(self, log: EventLog, place: Callable[[str, Sequence[Recorded]], Beside | None]) -> None:
+        assert isinstance(log, Log)
+        self._accompanying = log, place
+
+    def _lent(self, name: str, events: Sequence[Recorded]) -> Loan | None:
+        """What the log that accompanies the others is appended beside these events."""
+        if self._accompanying is None or self._accompanying[0].name == name:
+            return None
+        log, place = self._accompanying
+        beside = place(name, events)
+        return log.lend(beside) if beside is not None else None
 
     async def logs(self) -> Sequence[str]:
         return await self.segments.logs()

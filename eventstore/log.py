@@ -4,13 +4,14 @@ Appends that arrive while a segment is being written collect into the next one, 
 commit carries hundreds. Each append is checked against the versions of everything accepted before it, and encoded, before
 it is accepted: one that fails never touches its neighbours. An append is never split over two segments, for it is all or
 nothing. Where a commit's outcome is lost with the connection, the head tells: the segment's hash is there or it is not.
+A log may lend its next group to another log, whose commit then makes both durable.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -19,10 +20,10 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
-from engine.ports import ANY, Append, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, Beside, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import snapshot as snapshots
 from eventstore.codec import Codec
-from eventstore.store import Disconnected, Head, Segment, SegmentStore
+from eventstore.store import Disconnected, Head, Placed, Segment, SegmentStore
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -46,9 +47,17 @@ class Group:
     def __init__(self, pos: int) -> None:
         self.pos = pos
         self.events = self.bytes = 0
+        self.recorded: list[Recorded] = []
         self.lines: list[bytes] = []
         self.keys: dict[str, bytes] = {}
         self.waiters: list[asyncio.Future[None]] = []
+
+    def add(self, recorded: Sequence[Recorded], lines: bytes, keys: dict[str, bytes]) -> None:
+        self.events += len(recorded)
+        self.bytes += len(lines)
+        self.recorded += recorded
+        self.lines.append(lines)
+        self.keys.update(keys)
 
     def has_room(self, events: int, size: int) -> bool:
         return self.events + events <= MAX_GROUP_EVENTS and self.bytes + size <= MAX_GROUP_BYTES
@@ -63,6 +72,32 @@ class Group:
                 waiter.set_exception(error)
 
 
+class Loan:
+    """A group of one log's that another's commit writes with its own. Until it is settled the lender writes nothing."""
+
+    def __init__(self, lender: "Log", group: Group, versions: dict[str, int], done: Callable[[bool], None]) -> None:
+        self.keys = group.keys
+        self.placed = Placed(lender.name, lender.segment_of(group))
+        self._lender, self._versions, self._done = lender, versions, done
+
+    def landed(self) -> None:
+        self._lender.take_back(self.placed.segment, self._versions)
+        self._done(True)
+
+    def returned(self, lost: BaseException | None = None) -> None:
+        """Nothing of it was written. `lost`: or nobody knows, or the lender has another owner."""
+        self._lender.take_back(None, {}, lost)
+        self._done(False)
+
+
+Lent = Callable[[str, Sequence[Recorded]], Loan | None]
+"""What another log lends a log, by its name, for the group with these events."""
+
+
+def nothing(_log: str, _events: Sequence[Recorded]) -> None:
+    return None
+
+
 class Log:
     """Implements engine.ports.EventLog. Open it with `Log.own`."""
 
@@ -75,10 +110,13 @@ class Log:
         ttl_ms: int,
         asked_at_s: float,
         measures: Measures,
+        lent: Lent,
     ) -> None:
         self.name = name
         self.trouble = ""
         self._measures = measures
+        self._lent = lent
+        self._is_lending = False
         self.epoch = head.epoch
         self._held_until_s = asked_at_s + ttl_ms / 1_000
         """By the loop's clock, and from before the store was asked: earlier than the lease ends there."""
@@ -102,13 +140,14 @@ class Log:
         owner: str,
         ttl_ms: int,
         measures: Measures | None = None,
+        lent: Lent = nothing,
     ) -> "Log":
         """Take the log over. Raises StoreUnavailable while another owner's lease is live, or the store away."""
         asked_at_s = asyncio.get_running_loop().time()
         head = await store.acquire(name, owner, ttl_ms)
         if head is None:
             raise StoreUnavailable(f"log {name!r} has another owner")
-        log = cls(store, codec, name, head, ttl_ms, asked_at_s, measures or Measures())
+        log = cls(store, codec, name, head, ttl_ms, asked_at_s, measures or Measures(), lent)
         log._start(log._keep_lease(), f"lease {name}")  # before anything else: a long log may take longer than a lease
         try:
             await log._read_versions()
@@ -174,6 +213,8 @@ class Log:
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Recorded]:
         """As the port says; and raises UnencodableEvent, which is a fault of the program's: nothing was accepted."""
+        while self._is_lending:
+            await self._idle.wait()
         if self._lost is not None:
             raise self._lost
         recorded, versions = self._number(appends)
@@ -186,7 +227,7 @@ class Log:
             raise StoreUnavailable(f"{MAX_QUEUED_BYTES} bytes are waiting to be written")
         self._versions.update(versions)  # from here on it is accepted
         self._next_pos += len(recorded)
-        waiter = self._enqueue(len(recorded), lines, keys)
+        waiter = self._enqueue(recorded, lines, keys)
         if self._idle.is_set():
             self._idle.clear()
             self._start(self._flush(), f"flush {self.name}")
@@ -213,18 +254,40 @@ class Log:
             versions[one.stream] = version
         return recorded, versions
 
-    def _enqueue(self, events: int, lines: bytes, keys: dict[str, bytes]) -> asyncio.Future[None]:
-        if not self._queued or not self._queued[-1].has_room(events, len(lines)):
-            self._queued.append(Group(self._next_pos - events))
+    def _enqueue(self, recorded: Sequence[Recorded], lines: bytes, keys: dict[str, bytes]) -> asyncio.Future[None]:
+        if not self._queued or not self._queued[-1].has_room(len(recorded), len(lines)):
+            self._queued.append(Group(recorded[0].pos))
         group = self._queued[-1]
-        group.events += events
-        group.bytes += len(lines)
-        group.lines.append(lines)
-        group.keys.update(keys)
+        group.add(recorded, lines, keys)
         self._queued_bytes += len(lines)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         group.waiters.append(waiter)
         return waiter
+
+    # -- lending ------------------------------------------------------------------------------------------------------
+
+    def lend(self, beside: Beside) -> Loan | None:
+        """What these appends come to, for another log's commit to write; None while this one writes, or when it is lost."""
+        if self._lost is not None or not self._idle.is_set():
+            beside.done(False)
+            return None
+        recorded, versions = self._number(beside.appends)
+        group = Group(self._next_pos)
+        group.add(recorded, *self._codec.encode(recorded))
+        self._is_lending = True
+        self._idle.clear()
+        return Loan(self, group, versions, beside.done)
+
+    def take_back(self, written: Segment | None, versions: dict[str, int], lost: BaseException | None = None) -> None:
+        """A loan is settled."""
+        if written is not None:
+            self._versions.update(versions)
+            self._next_pos += written.n
+            self._advance(written)
+        if lost is not None:
+            self._give_up(lost)
+        self._is_lending = False
+        self._idle.set()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -247,8 +310,31 @@ class Log:
             self._idle.set()
 
     async def _write(self, group: Group) -> None:
+        segment = self.segment_of(group)
+        loan = self._lent(self.name, group.recorded)
+        keys = self._codec.keys.wanted(group.keys if loan is None else group.keys | loan.keys)
+        began = time.perf_counter()
+        try:
+            is_shared = loan is not None and await self._append_once(segment, keys, loan.placed)
+            if not is_shared and not await self._append_once(segment, keys):
+                raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
+        except BaseException as error:
+            if loan is not None:
+                loan.returned(lost=None if isinstance(error, Fenced) else error)
+            raise
+        self._codec.keys.saved(keys)
+        self._measures.flushes.add(time.perf_counter() - began)
+        self._measures.group_events.add(group.events)
+        self._advance(segment)
+        if loan is not None and is_shared:
+            loan.landed()
+        elif loan is not None:  # it was the lender's place that was refused
+            loan.returned(lost=Fenced(f"log {loan.placed.log!r} has another owner"))
+
+    def segment_of(self, group: Group) -> Segment:
+        """The next one, with a group's events."""
         codec, data = self._codec.pack(b"".join(group.lines))
-        segment = Segment(
+        return Segment(
             seq=self._seq + 1,
             pos=group.pos,
             n=group.events,
@@ -258,24 +344,19 @@ class Log:
             hash=chained(self._hash, data),
             data=data,
         )
-        keys = self._codec.keys.wanted(group.keys)
-        began = time.perf_counter()
-        if not await self._append_once(segment, keys):
-            raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
-        self._codec.keys.saved(keys)
-        self._measures.flushes.add(time.perf_counter() - began)
-        self._measures.group_events.add(group.events)
-        self._measures.written_bytes += len(data)
+
+    def _advance(self, segment: Segment) -> None:
+        self._measures.written_bytes += len(segment.data)
         self._seq, self._pos, self._hash = segment.seq, segment.pos + segment.n - 1, segment.hash
 
-    async def _append_once(self, segment: Segment, keys: dict[str, bytes]) -> bool:
+    async def _append_once(self, segment: Segment, keys: dict[str, bytes], beside: Placed | None = None) -> bool:
         """Exactly once, whatever becomes of the connection: a second try is refused where the first has landed.
 
         So what a refusal means is seen at the head: our segment is there, or another owner is. However long the store is away,
         a full disk or a dead server: nobody but the store can tell, and whoever took the log over meanwhile has it by then.
         """
         with contextlib.suppress(Disconnected):  # nearly always; what follows costs more than the append
-            return await self._append_or_find(segment, keys)
+            return await self._append_or_find(segment, keys, beside)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Disconnected),
             wait=wait_random_exponential(multiplier=0.02, max=RETRY_MAX_S),
@@ -283,14 +364,15 @@ class Log:
         try:
             async for attempt in retrying:
                 with attempt:
-                    return await self._append_or_find(segment, keys)
+                    return await self._append_or_find(segment, keys, beside)
         finally:
             self.trouble = ""
         raise AssertionError("tenacity ends by a result or an error")
 
-    async def _append_or_find(self, segment: Segment, keys: dict[str, bytes]) -> bool:
+    async def _append_or_find(self, segment: Segment, keys: dict[str, bytes], beside: Placed | None) -> bool:
+        """What stands beside it has landed where it has."""
         try:
-            return await self._store.append(self.name, segment, keys) or await self._landed(segment)
+            return await self._store.append(self.name, segment, keys, beside) or await self._landed(segment)
         except Disconnected as error:
             self.trouble = str(error) or type(error).__name__
             raise

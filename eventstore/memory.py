@@ -8,7 +8,7 @@ import msgspec
 
 from engine.ports import KeptAnswer
 from eventstore.snapshot import subject_of
-from eventstore.store import Head, Segment
+from eventstore.store import Head, Placed, Segment
 
 
 class Lease(msgspec.Struct):
@@ -57,12 +57,14 @@ class MemoryStore:
         lease = self._leases[log]
         return lease.owner if lease.until > asyncio.get_running_loop().time() else ""
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
-        lease = self._leases[log]
-        if (lease.head.epoch, lease.head.seq) != (segment.epoch, segment.seq - 1):
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
+        placed = [Placed(log, segment), *([beside] if beside is not None else [])]
+        heads = [(self._leases[name].head, one) for name, one in placed]
+        if any((head.epoch, head.seq) != (one.epoch, one.seq - 1) for head, one in heads):
             return False
-        lease.head = Head(segment.epoch, segment.seq, segment.pos + segment.n - 1, segment.hash)
-        self._segments[log].append(segment)
+        for name, one in placed:
+            self._leases[name].head = Head(one.epoch, one.seq, one.pos + one.n - 1, one.hash)
+            self._segments[name].append(one)
         for subject, key in keys.items():
             self._keys.setdefault(subject, key)  # written once; erased stays erased
         return True

@@ -10,7 +10,7 @@ import asyncpg
 from engine.ports import KeptAnswer, StoreUnavailable, Unreadable
 from eventstore.owner import is_dead
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Head, Segment
+from eventstore.store import Disconnected, Head, Placed, Segment
 
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
 MAX_CONNECTIONS = 10
@@ -53,6 +53,23 @@ with mine as (
 insert into es_segment
 select $1, $2, $3, $4, $5, $6::bigint, $7::smallint, $8::bytea, $9::bytea from mine
 """
+APPEND_BOTH = """
+with wanted(log, seq, pos, n, epoch, at, codec, hash, data) as (values
+    ($1::text, $2::bigint, $3::bigint, $4::integer, $5::bigint, $6::bigint, $7::smallint, $8::bytea, $9::bytea),
+    ($12::text, $13::bigint, $14::bigint, $15::integer, $16::bigint, $17::bigint, $18::smallint, $19::bytea, $20::bytea)
+), held as (
+    select from es_log join wanted using (log) where es_log.epoch = wanted.epoch and es_log.seq = wanted.seq - 1
+    for update of es_log
+), moved as (
+    update es_log set seq = wanted.seq, pos = wanted.pos + wanted.n - 1, hash = wanted.hash from wanted
+    where es_log.log = wanted.log and (select count(*) from held) = 2 returning es_log.log
+), sealed as (
+    insert into es_key select * from unnest($10::text[], $11::bytea[]) where exists (select from moved)
+    on conflict (subject) do nothing
+)
+insert into es_segment select wanted.* from wanted join moved using (log)
+"""
+"""The rows are locked first, as they are by then: where one isn't as expected none is changed."""
 SEGMENTS = """
 select seq, pos, n, epoch, at, codec, hash, data from es_segment
 where log = $1 and pos + n - 1 >= $2
@@ -132,11 +149,12 @@ class PostgresStore:
         async with self._connection() as connection:
             await connection.execute(RELEASE, log, epoch)
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
-        one = segment
-        values = (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data)
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
+        values = (*_row(log, segment), list(keys), list(keys.values()))
         async with self._connection() as connection:
-            return bool(await connection.execute(APPEND, *values, list(keys), list(keys.values())) == "INSERT 0 1")
+            if beside is None:
+                return bool(await connection.execute(APPEND, *values) == "INSERT 0 1")
+            return bool(await connection.execute(APPEND_BOTH, *values, *_row(*beside)) == "INSERT 0 2")
 
     async def head(self, log: str) -> Head | None:
         async with self._connection() as connection:
@@ -163,7 +181,7 @@ class PostgresStore:
             return {row[0]: row[1] for row in await connection.fetch("select log, pos from es_dropped")}
 
     async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
-        rows = [(log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data) for one in segments]
+        rows = [_row(log, one) for one in segments]
         insert = "insert into es_segment values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing"
         async with self._connection() as connection, connection.transaction():
             await connection.executemany(insert, rows)
@@ -238,6 +256,11 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+def _row(log: str, one: Segment) -> tuple[str | int | bytes, ...]:
+    """As es_segment has it."""
+    return log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data
 
 
 async def _drop(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", which: str, *values: str | int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Head, Segment, batches
+from eventstore.store import Disconnected, Head, Placed, Segment, batches
 
 T = TypeVar("T")
 Small = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
@@ -182,19 +182,16 @@ class SqliteStore:
 
         await self._write(work)
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            one = segment
-            moved = connection.execute(
-                "update es_log set seq = ?, pos = ?, hash = ? where log = ? and epoch = ? and seq = ?",
-                (one.seq, one.pos + one.n - 1, one.hash, log, one.epoch, one.seq - 1),
-            )
-            if moved.rowcount == 0:
+            if beside is not None and not _follows(
+                connection, beside
+            ):  # first: one that is written can't be taken back
                 return False
-            connection.execute(
-                "insert into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data),
-            )
+            if not _append(connection, Placed(log, segment)):
+                return False
+            if beside is not None:
+                _append(connection, beside)
             connection.executemany("insert or ignore into es_key values (?, ?)", keys.items())
             return True
 
@@ -244,9 +241,7 @@ class SqliteStore:
 
     async def put_back(self, log: str, segments: Sequence[Segment]) -> None:
         def work() -> None:
-            rows = [
-                (log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data) for one in segments
-            ]
+            rows = [_row(log, one) for one in segments]
             with self._transaction() as connection:
                 connection.executemany("insert or ignore into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -385,6 +380,33 @@ class SqliteStore:
         await self._write(work)
         self._writer.shutdown()
         self._reader.shutdown()
+
+
+def _follows(connection: sqlite3.Connection, placed: Placed) -> bool:
+    """Whether a segment is the next of its log, and its owner's. Who asks is the only one who writes."""
+    query = "select 1 from es_log where log = ? and epoch = ? and seq = ?"
+    one = placed.segment
+    return connection.execute(query, (placed.log, one.epoch, one.seq - 1)).fetchone() is not None
+
+
+def _append(connection: sqlite3.Connection, placed: Placed) -> bool:
+    log, one = placed
+    moved = connection.execute(
+        "update es_log set seq = ?, pos = ?, hash = ? where log = ? and epoch = ? and seq = ?",
+        (one.seq, one.pos + one.n - 1, one.hash, log, one.epoch, one.seq - 1),
+    )
+    if moved.rowcount == 0:
+        return False
+    connection.execute(
+        "insert into es_segment values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        _row(log, one),
+    )
+    return True
+
+
+def _row(log: str, one: Segment) -> tuple[str | int | bytes, ...]:
+    """As es_segment has it."""
+    return log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data
 
 
 def _drop(connection: sqlite3.Connection, which: str, values: tuple[str | int, ...]) -> None:

@@ -1,7 +1,7 @@
 """The dumb conditional store below the log: leases, segments, and small tables. Order and versions are the owner's."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -31,6 +31,13 @@ class Segment(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Placed(NamedTuple):
+    """A segment, and the log that it is for."""
+
+    log: str
+    segment: Segment
+
+
 class Disconnected(StoreUnavailable):
     """The connection was lost, or the database can't work just now: whether what was asked has happened is not known.
 
@@ -51,10 +58,11 @@ class SegmentStore(Protocol):
 
     async def release(self, log: str, epoch: int) -> None: ...
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         """Write a segment, and keys that it needs, if epoch and seq are still as expected; False means fenced.
 
-        Durable when it returns. Raises Disconnected.
+        `beside`: another log's segment, under the same condition. Both are written, or neither. Durable when it returns.
+        Raises Disconnected.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The one writer of the order: takes every campaign's events as they become durable and appends references to the feed.
 
-What the engine hands over is used directly where it continues what is merged; anything else is a hint only, and the
+What a log is about to write gets its place by the same commit, where all before it has one and nothing else is being merged.
+What the engine hands over later is used directly where it continues what is merged; anything else is a hint only, and the
 store is read. So nothing is missed when a hint is lost, comes twice, or comes for a log that somebody else writes.
 """
 
@@ -21,7 +22,7 @@ from adapters.notify.notice import fact as notice_fact
 from adapters.notify.notification import Fact, fact_of
 from adapters.notify.order import Order
 from adapters.notify.pulse import Pulse
-from engine.ports import ANY, Append, EventLog, EventStore, Recorded, StoreUnavailable
+from engine.ports import ANY, Append, Beside, EventLog, EventStore, Recorded, StoreUnavailable
 
 CAMPAIGN_PREFIX = "campaign/"
 NO_CAMPAIGN = "~service"
@@ -69,6 +70,11 @@ class Merger:
         self._arrived = asyncio.Event()
         self._finishing = False
         self._log: EventLog | None = None
+        self._is_merging = False
+        self._placed = asyncio.Event()
+        """Nothing is having its place written beside it."""
+        self._placed.set()
+        self._broken: Exception | None = None
 
     async def own(self) -> None:
         """Become the feed's owner, however long another one keeps it: a second process stands by."""
@@ -106,11 +112,18 @@ class Merger:
             if is_told(name):
                 await self._merge_stored(name)
 
+    def accompany(self) -> None:
+        """From now on what is written gets its place with it, as far as that goes: after `catch_up`."""
+        assert self._log is not None
+        self._store.accompany(self._log, self._place)
+
     def follow(self, name: str, recorded: Sequence[Recorded]) -> None:
         """Durable events of a log, in its order; logs that clients aren't told of are passed over. Never blocks."""
         if not is_told(name) or not recorded:
             return
         self._heard.add(name)
+        if recorded[-1].pos <= self.order.log(name).seen:
+            return  # it had its place with it
         known = self._pending.setdefault(name, [])
         if known is None:
             pass  # to be read from the store anyway
@@ -127,6 +140,8 @@ class Merger:
         loop = asyncio.get_running_loop()
         sweep_at = loop.time() + self._limits.sweep_ms / 1_000
         while not self._finishing:
+            if self._broken is not None:
+                raise self._broken
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(loop.time() if self._silent else sweep_at):
                     await self._arrived.wait()
@@ -147,16 +162,16 @@ class Merger:
     async def _flush(self) -> None:
         self._arrived.clear()
         pending, self._pending, self._pending_events = self._pending, {}, 0
-        runs: list[Run] = []
+        news: list[tuple[str, Sequence[Recorded]]] = []
         for name, recorded in pending.items():
             fresh = self._continuing(name, recorded)
             if fresh is None:
                 await self._merge_stored(name)
             elif fresh:
-                runs.append(Run(name, fresh))
+                news.append((name, fresh))
         step = self._limits.group_ranges
-        for start in range(0, len(runs), step):
-            await self._merge(runs[start : start + step])
+        for start in range(0, len(news), step):
+            await self._merge(news[start : start + step])
 
     async def close(self) -> None:
         if self._log is not None:
@@ -195,32 +210,70 @@ class Merger:
                 async with closing(self._store.read(name, self.order.log(name).seen)) as batches:
                     async for batch in batches:
                         if batch:
-                            await self._merge([Run(name, batch)])
+                            await self._merge([(name, batch)])
                 return
             except StoreUnavailable as error:
                 delay_ms = await _pause(delay_ms, error)
 
-    async def _merge(self, runs: Sequence[Run]) -> None:
-        """Write down that these came next, then tell. A run without notifications is only remembered."""
-        events = [self._merged(one) for one in runs if one.facts]
-        if events:
-            await self._append(events)
-        spoken = iter(events)
-        for run in runs:
-            known = self.order.log(run.name)
-            first_n, first_seq = self.order.position + 1, known.seq + 1
-            if run.facts:
-                self.order.extend(next(spoken))
-            known.seen = run.last_pos
-            entries = [
-                Entry(
-                    n=first_n + i, log=run.name, campaign=campaign_of(run.name), seq=first_seq + i, pos=pos, fact=fact
-                )
-                for i, (pos, fact) in enumerate(run.facts)
-            ]
-            for listener in self.listeners:
-                listener(run.name, run.first_pos, run.last_pos, entries)
+    async def _merge(self, news: Sequence[tuple[str, Sequence[Recorded]]]) -> None:
+        """Write down that these came next, then tell. What has no notifications is only remembered."""
+        self._is_merging = True
+        try:
+            await self._placed.wait()  # it may be some of these that have their place written beside them
+            runs = [Run(name, unseen) for name, events in news if (unseen := self._unseen(name, events))]
+            merged = [self._merged(one) if one.facts else None for one in runs]
+            if any(merged):
+                await self._append([one for one in merged if one is not None])
+        finally:
+            self._is_merging = False
+        for run, event in zip(runs, merged, strict=True):
+            self._tell(run, event)
         self.advanced.beat()
+
+    def _unseen(self, name: str, events: Sequence[Recorded]) -> Sequence[Recorded]:
+        seen = self.order.log(name).seen
+        return events if events[0].pos > seen else [one for one in events if one.pos > seen]
+
+    def _place(self, name: str, events: Sequence[Recorded]) -> Beside | None:
+        """Where these come next, to be written beside them."""
+        if self._is_merging or not self._placed.is_set() or not is_told(name):
+            return None
+        if events[0].pos != self.order.log(name).seen + 1:
+            return None
+        run = Run(name, events)
+        if not run.facts:
+            return None
+        merged = self._merged(run)
+        self._placed.clear()
+
+        def done(is_durable: bool) -> None:
+            if is_durable:
+                self._tell_placed(run, merged)
+            self._placed.set()
+
+        return Beside([Append(FEED_STREAM, ANY, [merged])], done)
+
+    def _tell_placed(self, run: Run, merged: FeedMerged) -> None:
+        """What fails here is the feed's trouble, and not of whoever wrote."""
+        try:
+            self._tell(run, merged)
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._broken = error
+            self._arrived.set()
+        self.advanced.beat()
+
+    def _tell(self, run: Run, merged: FeedMerged | None) -> None:
+        known = self.order.log(run.name)
+        first_n, first_seq = self.order.position + 1, known.seq + 1
+        if merged is not None:
+            self.order.extend(merged)
+        known.seen = run.last_pos
+        entries = [
+            Entry(n=first_n + i, log=run.name, campaign=campaign_of(run.name), seq=first_seq + i, pos=pos, fact=fact)
+            for i, (pos, fact) in enumerate(run.facts)
+        ]
+        for listener in self.listeners:
+            listener(run.name, run.first_pos, run.last_pos, entries)
 
     def _merged(self, run: Run) -> FeedMerged:
         known = self.order.log(run.name)

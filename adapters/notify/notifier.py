@@ -93,6 +93,7 @@ class Notifier:
             await self._merger.close()
             raise
         await self._dispatch.start()
+        self._merger.accompany()
         self._merging = self._crew.spawn(self._merger.run(), "feed")
 
     async def stop(self) -> None:

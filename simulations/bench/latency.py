@@ -126,7 +126,7 @@ async def _bare(tapped: _Tapped, agents: int, seconds: float, rate_s: float) -> 
 
 
 def fsyncs_ms(folder: Path, seconds: float) -> list[float]:
-    """How long the disk takes for 4 KiB to be durable, again and again: a dial waits for one, a bridge for two."""
+    """How long the disk takes for 4 KiB to be durable, again and again: a dial waits for one, and so does a bridge."""
     took: list[float] = []
     until = time.monotonic() + seconds
     with (folder / "fsync").open("wb", buffering=0) as file:

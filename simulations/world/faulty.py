@@ -9,7 +9,7 @@ from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from engine.core.telephony import TelephonyEffect
 from eventstore.memory import MemoryStore
-from eventstore.store import Disconnected, Segment
+from eventstore.store import Disconnected, Placed, Segment
 from simulations.world.moment import Moment, Moments
 
 ANSWER_S = (0.0002, 0.003)
@@ -46,14 +46,14 @@ class FaultyStore:
 
         return reached
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         await self._reach()
         await self.moments.suspend_at(Moment.BEFORE_COMMIT)
         if self.lose_before:
             self.lose_before -= 1
             self.refused += 1
             raise Disconnected("the connection broke before the commit")
-        done = await self.inner.append(log, segment, keys)
+        done = await self.inner.append(log, segment, keys, beside)
         if done:
             await self._durable(log, segment)
         await self.moments.suspend_at(Moment.AFTER_COMMIT)

@@ -13,6 +13,7 @@ import pytest
 from engine.ports import (
     ANY,
     Append,
+    Beside,
     DamagedSnapshot,
     Fenced,
     KeptAnswer,
@@ -24,7 +25,7 @@ from engine.ports import (
 from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
 from eventstore.snapshot import new_key, seal_parts, subject_of
-from eventstore.store import Disconnected, Segment, SegmentStore
+from eventstore.store import Disconnected, Placed, Segment, SegmentStore
 from eventstore.transfer import copy_log
 from tests.eventstore.events import Counted, TestEvent, met
 
@@ -218,13 +219,13 @@ class Flaky:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         if self.losses < 2:
             self.losses += 1
             if self._landed:
-                await self._inner.append(log, segment, keys)
+                await self._inner.append(log, segment, keys, beside)
             raise Disconnected("the line went")
-        return await self._inner.append(log, segment, keys)
+        return await self._inner.append(log, segment, keys, beside)
 
 
 @pytest.mark.parametrize("landed", [True, False])
@@ -238,6 +239,116 @@ async def test_EX_02_an_unknown_commit_is_settled_exactly_once(opener: Opener, l
     assert [r.event.n for r in await everything(store, "a")] == [1, 2]
     assert (await verify(store, "a")).faults == []
     await log.close()
+
+
+class Clerk:
+    """Writes down beside each group of another log which number it ends with."""
+
+    def __init__(self) -> None:
+        self.done: list[bool] = []
+
+    def place(self, _log: str, events: Sequence[Recorded]) -> Beside:
+        return Beside([one("s", ANY, events[-1].event.n)], self.done.append)
+
+
+async def numbers(store: Store, log: str) -> list[int]:
+    return [r.event.n for r in await everything(store, log)]
+
+
+@pytest.mark.parametrize("lost", ["", "a", "beside", "both"])
+async def test_two_logs_are_written_by_one_commit_or_neither_is(opener: Opener, lost: str) -> None:
+    store = await opener()
+    log, beside = await store.open_log("a"), await store.open_log("beside")
+    for name, opened in (("a", log), ("beside", beside)):
+        if lost in (name, "both"):
+            await store.segments.release(name, opened.epoch)
+            assert await store.segments.acquire(name, "somebody else", TTL_MS) is not None
+    heads = [await store.segments.head(name) for name in ("a", "beside")]
+    segments = [Segment(1, 1, 1, opened.epoch, 0, 0, b"h", b'["s",1,{}]') for opened in (log, beside)]
+    written = await store.segments.append("a", segments[0], {"ann": b"key"}, Placed("beside", segments[1]))
+    assert written == (not lost)
+    assert [list(await store.segments.segments(name, 0, 9)) for name in ("a", "beside")] == (
+        [[], []] if lost else [[segments[0]], [segments[1]]]
+    )
+    assert (lost == "") == (heads != [await store.segments.head(name) for name in ("a", "beside")])
+    assert await store.segments.keys(["ann"]) == ({} if lost else {"ann": b"key"})
+
+
+async def test_what_accompanies_other_logs_is_durable_when_they_are(opener: Opener) -> None:
+    store = await opener()
+    clerk = Clerk()
+    logs, beside = [await store.open_log(name) for name in "abc"], await store.open_log("beside")
+    await logs[0].append([one("s", 0, 1)])
+    store.accompany(beside, clerk.place)
+    await logs[0].append([one("s", 1, 2)])
+    assert (await numbers(store, "a"), await numbers(store, "beside"), clerk.done) == ([1, 2], [2], [True])
+    await beside.append([one("t", 0, 3)])
+    assert (beside.position, beside.version("s"), beside.version("t")) == (2, 1, 1)
+
+    # All at once: what can't be written beside another one is told so, and that one is written alone.
+    async def write(log: Log, first: int) -> None:
+        for n in range(first, first + 10):
+            await log.append([one("s", ANY, n)])
+
+    await asyncio.gather(*(write(log, place * 100 + 10) for place, log in enumerate([*logs, beside])))
+    assert await numbers(store, "a") == [1, 2, *range(10, 20)]
+    assert [await numbers(store, name) for name in "bc"] == [[*range(110, 120)], [*range(210, 220)]]
+    written = await numbers(store, "beside")
+    assert [n for n in written if n >= 300] == [*range(310, 320)]
+    placed = [n for n in written if 10 <= n < 300]
+    assert len(placed) == len(set(placed)) == sum(clerk.done) - 1
+    assert len(clerk.done) == 31
+    for name in ("a", "b", "c", "beside"):
+        assert (await verify(store, name)).faults == []
+    for opened in (*logs, beside):
+        await opened.close()
+
+
+async def test_who_has_lost_the_log_beside_writes_the_others_all_the_same(opener: Opener) -> None:
+    store = await opener()
+    clerk = Clerk()
+    log, beside = await store.open_log("a"), await store.open_log("beside")
+    store.accompany(beside, clerk.place)
+    await store.segments.release("beside", beside.epoch)
+    assert await store.segments.acquire("beside", "somebody else", TTL_MS) is not None
+    await log.append([one("s", 0, 1)])
+    await log.append([one("s", 1, 2)])
+    assert (await numbers(store, "a"), await numbers(store, "beside")) == ([1, 2], [])
+    assert clerk.done == [False, False]
+    with pytest.raises(Fenced):
+        await beside.append([one("s", 0, 1)])
+    await log.close()
+
+
+async def test_who_has_lost_a_log_keeps_what_stood_beside_it(opener: Opener) -> None:
+    store = await opener()
+    clerk = Clerk()
+    log, beside = await store.open_log("a"), await store.open_log("beside")
+    store.accompany(beside, clerk.place)
+    await store.segments.release("a", log.epoch)
+    assert await store.segments.acquire("a", "somebody else", TTL_MS) is not None
+    with pytest.raises(Fenced):
+        await log.append([one("s", 0, 1)])
+    assert clerk.done == [False]
+    await beside.append([one("s", 0, 7)])  # as if nothing had been begun
+    assert (await numbers(store, "a"), await numbers(store, "beside")) == ([], [7])
+    await beside.close()
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_EX_02_an_unknown_commit_of_two_logs_is_settled_exactly_once(opener: Opener, landed: bool) -> None:
+    store = await opener()
+    flaky = Store(Flaky(store.segments, landed), Codec(TestEvent), "me", TTL_MS)
+    clerk = Clerk()
+    log, beside = await flaky.open_log("a"), await flaky.open_log("beside")
+    flaky.accompany(beside, clerk.place)
+    await log.append([one("s", 0, 1)])
+    await log.append([one("s", 1, 2)])
+    assert (await numbers(store, "a"), await numbers(store, "beside"), clerk.done) == ([1, 2], [1, 2], [True, True])
+    for name in ("a", "beside"):
+        assert (await verify(store, name)).faults == []
+    await log.close()
+    await beside.close()
 
 
 async def test_a_tail_reader_sees_every_position_while_writers_run(opener: Opener) -> None:

@@ -18,7 +18,7 @@ from eventstore import Codec, Store, open_store, verify
 from eventstore.sqlite import SqliteStore
 from simulations.postgres import NotInstalled, Postgres
 from tests.eventstore.events import Counted, TestEvent
-from tests.eventstore.writer import LOG, OWNER
+from tests.eventstore.writer import BESIDE, LOG, OWNER
 
 ROOT = Path(__file__).parents[2]
 KILLS = 4
@@ -59,6 +59,9 @@ async def test_EX_02_kill_9_of_the_writer_loses_nothing_that_was_acknowledged(ur
         assert set(acknowledged) <= set(found)
         assert set(found.values()) == {2}  # both halves of every append, each once
         assert (await verify(store, LOG)).faults == []
+        told = [one.event.n async for batch in store.read(BESIDE) for one in batch]
+        ends = [batch[-1].pos async for batch in store.read(LOG)]
+        assert told == ends  # what stands beside a segment is there if it is
         await store.close()
 
 

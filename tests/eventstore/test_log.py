@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventstore.log as logs
-from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
-from eventstore import Codec, UnencodableEvent
+from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, WrongVersion
+from eventstore import Codec, Store, UnencodableEvent
 from eventstore.inspection import verify
 from eventstore.log import DURABLE_LOOK_S, VERSIONS, Log, read
 from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Segment
+from eventstore.store import Disconnected, Placed, Segment
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 TTL_MS = 60_000
@@ -32,12 +32,12 @@ class Gated(MemoryStore):
         self.begun = asyncio.Event()
         self.failures: list[Exception] = []
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         self.begun.set()
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop()
-        return await super().append(log, segment, keys)
+        return await super().append(log, segment, keys, beside)
 
 
 async def own(store: MemoryStore, ttl_ms: int = TTL_MS, owner: str = "me") -> Log:
@@ -587,6 +587,42 @@ async def test_an_unforeseen_fault_of_the_store_ends_the_ownership_and_names_it(
     await successor.close()
 
 
+async def test_while_its_group_is_lent_a_log_writes_nothing_of_its_own() -> None:
+    store = Gated()
+    installation = Store(store, Codec(TestEvent), "me", TTL_MS)
+    log, beside = await installation.open_log("a"), await installation.open_log("beside")
+    done: list[bool] = []
+    installation.accompany(beside, lambda _, events: Beside([one("s", 0, events[-1].event.n)], done.append))
+    writing = asyncio.ensure_future(log.append([one("s", 0, 1)]))
+    await store.begun.wait()
+    own = asyncio.ensure_future(beside.append([one("s", 1, 2)]))  # behind what is lent: it knows that this comes first
+    await asyncio.sleep(0.01)
+    assert not done
+    assert not own.done()
+    store.gate.set()
+    await asyncio.gather(writing, own)
+    assert [(r.pos, r.version, r.event.n) async for batch in beside.read() for r in batch] == [(1, 1, 1), (2, 2, 2)]
+    assert done == [True]
+    await log.close()
+    await beside.close()
+
+
+async def test_where_nobody_knows_whether_two_logs_were_written_both_are_lost() -> None:
+    store = Gated()
+    installation = Store(store, Codec(TestEvent), "me", TTL_MS)
+    log, beside = await installation.open_log("a"), await installation.open_log("beside")
+    done: list[bool] = []
+    installation.accompany(beside, lambda _, events: Beside([one("s", 0, events[-1].event.n)], done.append))
+    store.failures = [ZeroDivisionError("a fault of the store's")]
+    store.gate.set()
+    for opened in (log, beside):
+        with pytest.raises(Fenced, match="a fault of the store's"):
+            await opened.append([one("s", 0, 1)])
+    assert done == [False]
+    await log.close()
+    await beside.close()
+
+
 class Late(MemoryStore):
     """Its first append is reported lost, and lands only while the second try is on its way."""
 
@@ -594,13 +630,13 @@ class Late(MemoryStore):
         super().__init__()
         self.delayed: Segment | None = None
 
-    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes]) -> bool:
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
         if self.delayed is None:
             self.delayed = segment
             raise Disconnected("timed out")
         if self.delayed.seq == segment.seq:
             assert await super().append(log, self.delayed, keys)
-        return await super().append(log, segment, keys)
+        return await super().append(log, segment, keys, beside)
 
 
 async def test_EX_02_a_commit_that_lands_during_the_second_try_is_no_loss_of_ownership() -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from adapters.notify import FeedEvent
-from engine.ports import Append, Archived, EventLog, KeptAnswer, Recorded, StoreUnavailable
+from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable
 
 
 class ShelfLog:
@@ -81,6 +81,9 @@ class Shelf:
             else:
                 yield batch
             await asyncio.sleep(0)
+
+    def accompany(self, log: EventLog, place: Callable[[str, Sequence[Recorded]], Beside | None]) -> None:
+        """Never: what campaigns write here is there at once."""
 
     async def checkpoint(self, name: str, log: str) -> int:
         await asyncio.sleep(0)
