@@ -261,6 +261,14 @@ def evolve(state: Agent | None, event: AgentEvent) -> Agent:
             assert_never(event)
 
 
+WITH_CONTACT = {
+    Phase.OFFERED: AgentStatus.PREVIEWING,
+    Phase.DIALING: AgentStatus.BUSY,
+    Phase.WRAPUP: AgentStatus.WRAPUP,
+}
+"""What an agent does who has a contact in hand."""
+
+
 def status_of(agent: Agent, reservation: Reservation | None) -> AgentStatus:
     """What the agent is doing, as the world is told."""
     match agent.presence:
@@ -275,11 +283,7 @@ def status_of(agent: Agent, reservation: Reservation | None) -> AgentStatus:
         case _:
             assert_never(agent.presence)
     if reservation is not None:
-        return {
-            Phase.OFFERED: AgentStatus.PREVIEWING,
-            Phase.DIALING: AgentStatus.BUSY,
-            Phase.WRAPUP: AgentStatus.WRAPUP,
-        }[reservation.phase]
+        return WITH_CONTACT[reservation.phase]
     return AgentStatus.PAUSED if agent.wanted is Wanted.PAUSED else AgentStatus.AVAILABLE
 
 

@@ -107,7 +107,7 @@ def _campaign_next(book: Book, at: int) -> tuple[campaigns.CampaignEvent, ...]:
     match book.campaign.status:
         case Status.STARTING if not book.arriving:
             return campaigns.decide(book.campaign, AgentsReady(at=at))
-        case _ if (reached := _target_reached(book, at)) is not None:
+        case _ if settings.target_engaged and (reached := _target_reached(book, at)) is not None:
             return (reached,)
         case Status.RUNNING if settings.stop_at_target and 0 < settings.target_engaged <= book.contacts.engaged:
             return campaigns.decide(book.campaign, Completed(at=at, reason="target_reached"))
@@ -122,7 +122,7 @@ def _campaign_next(book: Book, at: int) -> tuple[campaigns.CampaignEvent, ...]:
 def _target_reached(book: Book, at: int) -> TargetReached | None:
     target, engaged = book.campaign.settings.target_engaged, book.contacts.engaged
     told = book.campaign.reached == target or book.campaign.status is Status.DELETED
-    return TargetReached(at=at, target=target, engaged=engaged) if 0 < target <= engaged and not told else None
+    return TargetReached(at=at, target=target, engaged=engaged) if target <= engaged and not told else None
 
 
 def _agent_next(book: Book, agent: Agent, at: int, claims: Claims, new_id: Callable[[], str]) -> list[Event]:

@@ -81,19 +81,24 @@ def _open(window: Window, weekday: Day, minute: int) -> bool:
 
 
 def _by_count(settings: Settings, contact: Contact, number: str, standing: Standing, at: int) -> Forbidden | None:
-    index = contact.numbers.index(number)
-    dialled = list(contact.dialled())
-    if settings.attempts_per_contact and len(dialled) >= settings.attempts_per_contact:
-        return Forbidden("attempts-contact", f"{len(dialled)} attempts on the contact, the campaign's most")
-    tried = sum(one.number == index for one in dialled)
-    if settings.attempts_per_number and tried >= settings.attempts_per_number:
-        return Forbidden("attempts-number", f"{tried} attempts on the number, the campaign's most")
-    today = standing.attempts(number, at - DAY_MS)
-    if settings.number_attempts_per_day and today >= settings.number_attempts_per_day:
-        return Forbidden("cap-number", f"{today} attempts on the number in 24 hours over all campaigns")
-    person = sum(standing.attempts(one, at - DAY_MS) for one in {line_of(one) for one in contact.numbers})
-    if settings.person_attempts_per_day and person >= settings.person_attempts_per_day:
-        return Forbidden("cap-person", f"{person} attempts on the person in 24 hours over all campaigns")
+    """Nothing is counted that the campaign doesn't limit."""
+    if most := settings.attempts_per_contact:
+        dialled = sum(1 for _ in contact.dialled())
+        if dialled >= most:
+            return Forbidden("attempts-contact", f"{dialled} attempts on the contact, the campaign's most")
+    if most := settings.attempts_per_number:
+        index = contact.numbers.index(number)
+        tried = sum(one.number == index for one in contact.dialled())
+        if tried >= most:
+            return Forbidden("attempts-number", f"{tried} attempts on the number, the campaign's most")
+    if most := settings.number_attempts_per_day:
+        today = standing.attempts(number, at - DAY_MS)
+        if today >= most:
+            return Forbidden("cap-number", f"{today} attempts on the number in 24 hours over all campaigns")
+    if most := settings.person_attempts_per_day:
+        person = sum(standing.attempts(one, at - DAY_MS) for one in {line_of(one) for one in contact.numbers})
+        if person >= most:
+            return Forbidden("cap-person", f"{person} attempts on the person in 24 hours over all campaigns")
     return None
 
 

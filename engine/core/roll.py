@@ -39,14 +39,17 @@ from engine.core.reservation import (
 )
 from engine.core.standing import line_of
 
+MAX_UNPACKED = 512
+"""Contacts that are kept as they are beside their rows: as many as agents of a campaign have in hand."""
+
 
 class Roll(Mapping[str, Contact]):
     """Contacts by ref in order of arrival, to be read as they are now."""
 
     def __init__(self) -> None:
         self.rows: dict[str, bytes] = {}
-        self._seen: tuple[bytes, Contact] | None = None
-        """What was unpacked last, and from what: a decision looks at its contact several times."""
+        self._unpacked: dict[str, tuple[bytes, Contact]] = {}
+        """Some, each with the row that it is of: who is in some agent's hand is looked at again and again."""
 
     def __getitem__(self, ref: str) -> Contact:
         contact = self.found(ref)
@@ -62,10 +65,22 @@ class Roll(Mapping[str, Contact]):
         packed = self.rows.get(ref)
         if packed is None:
             return None
-        seen = self._seen
-        if seen is None or seen[0] != packed or seen[1].ref != ref:
-            seen = self._seen = packed, unpack(ref, packed)
-        return seen[1]
+        known = self._unpacked.get(ref)
+        if known is not None and known[0] is packed:
+            return known[1]
+        contact = unpack(ref, packed)
+        self._remember(packed, contact)
+        return contact
+
+    def put(self, contact: Contact, is_new: bool) -> None:
+        packed = self.rows[contact.ref] = pack(contact)
+        if not is_new:  # new ones come by thousands and wait
+            self._remember(packed, contact)
+
+    def _remember(self, packed: bytes, contact: Contact) -> None:
+        if len(self._unpacked) >= MAX_UNPACKED:
+            self._unpacked.clear()
+        self._unpacked[contact.ref] = packed, contact
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
@@ -139,7 +154,7 @@ class Contacts:
         self._put(before, msgspec.structs.replace(before, **changes))
 
     def _put(self, before: Contact | None, contact: Contact) -> None:
-        self.by_ref.rows[contact.ref] = pack(contact)
+        self.by_ref.put(contact, is_new=before is None)
         if before is not None and before.external_id != contact.external_id:
             self.by_external.pop(before.external_id, None)  # replaced: the CRM's former id names nobody
         if contact.external_id:

@@ -153,6 +153,20 @@ def test_contacts_are_read_by_ref_in_order_of_arrival() -> None:
     assert first == roll["k0"]
 
 
+def test_a_contact_is_read_as_it_is_now_however_many_are_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.core.roll.MAX_UNPACKED", 3)
+    contacts = Contacts()
+    for rank in range(5):
+        contacts.put(Contact(ref=f"k{rank}", person=Person(f"k{rank}", Details(numbers=("5",))), rank=rank))
+    for times in range(1, 4):
+        for ref in list(contacts.by_ref):
+            contacts.change(ref, disposed=times)
+            assert contacts.by_ref[ref].disposed == times
+            assert len(contacts.by_ref._unpacked) <= 3
+        for ref, contact in contacts.by_ref.items():
+            assert contact == unpack(ref, contacts.by_ref.rows[ref])
+
+
 def test_contacts_are_found_by_number_however_it_is_written() -> None:
     contacts = Contacts()
     for ref, details in (
