@@ -92,7 +92,7 @@ def check_lines(headers: Sequence[tuple[str, str]]) -> None:
     if len(headers) > HEADER_MAX_LINES:
         raise FieldRefused("headers: too many")
     whole = ": ".join(chain.from_iterable(headers))
-    if not CONTROL.search(whole) and len(whole.encode()) <= HEADER_LINE_MAX_BYTES:
+    if whole.isprintable() and len(whole.encode()) <= HEADER_LINE_MAX_BYTES:
         return  # nearly always: what is well together is well line by line
     for name, value in headers:
         if CONTROL.search(name) or CONTROL.search(value):

@@ -47,6 +47,7 @@ from engine.trace import Span, SpanKind, begin
 log = structlog.get_logger(__name__)
 
 Answer = asyncio.Future[Message]
+Question = tuple[Action, Callable[[Message], None]]
 MENDABLE = (OSError, Unanswered, NotConnected, ResyncFailed, AmiLoginRefused)
 """After these a further attempt may succeed (TimeoutError is an OSError). A refused login may be a restarting PBX."""
 
@@ -347,27 +348,34 @@ class AmiTelephony:
                     self._asked_early.discard(effect.leg)
                     later = Settle(leg=effect.leg, delay_ms=effect.ring_timeout_ms + SILENCE_MARGIN_MS)
                     self._settlement.after(later, lambda: self._ask_after(later))
-                self._ask(asked, lambda answer: self._originated(effect.leg, answer), span)
+                self._ask((asked, lambda answer: self._originated(effect.leg, answer)), span=span)
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
                 self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result="not answered"))
             case BridgeLegs():
                 setvar, redirect = action.bridge(effect)
-                self._ask(setvar, lambda _: None)  # without it the redirect leads to a refused bridge, which is told
-                self._ask(redirect, lambda answer: self._redirected(effect.leg, answer))
+                self._ask(
+                    (setvar, lambda _: None),  # without it the redirect leads to a refused bridge, which is told
+                    (redirect, lambda answer: self._redirected(effect.leg, answer)),
+                )
             case HangUp():
-                self._ask(action.hang_up(effect), lambda answer: self._hung_up(effect.leg, answer))
+                self._ask((action.hang_up(effect), lambda answer: self._hung_up(effect.leg, answer)))
             case Settle():
-                self._ask(action.status(effect.leg), lambda answer: self._settlement.answered(effect.leg, answer))
+                self._ask((action.status(effect.leg), lambda answer: self._settlement.answered(effect.leg, answer)))
 
-    def _ask(self, asked: Action, then: Callable[[Message], None], span: Span | None = None) -> None:
-        """Send once. `then` gets the Response; where none comes nothing is concluded."""
+    def _ask(self, *questions: Question, span: Span | None = None) -> None:
+        """Send each once, in this order. What stands beside it gets the Response; where none comes nothing is concluded."""
         if self._client is None:
             raise NotConnected
-        client = self._client
-        asking = span or _span(asked["Action"], asked.get("Channel", ""))
-        asking.add_event("sent")
+        answers = self._client.ask_together([asked for asked, _ in questions])
+        for (asked, then), answer in zip(questions, answers, strict=True):
+            asking = span or _span(asked["Action"], asked.get("Channel", ""))
+            asking.add_event("sent")
+            answer.add_done_callback(self._answered(self._client, asked, then, asking), context=Context())
 
+    def _answered(
+        self, client: AmiClient, asked: Action, then: Callable[[Message], None], asking: Span
+    ) -> Callable[[Answer], None]:
         def answered(future: Answer) -> None:
             is_answered = not future.cancelled() and future.exception() is None
             asking.set_attribute(
@@ -382,7 +390,7 @@ class AmiTelephony:
                 then(future.result())
             self._pump()
 
-        client.ask(asked).add_done_callback(answered, context=Context())
+        return answered
 
     def _originated(self, leg: str, answer: Message) -> None:
         if answer.get("response") == "Error":
@@ -400,7 +408,7 @@ class AmiTelephony:
                 self._emit(BridgeRefused(leg=leg, at=self._now_ms(), result=message))
 
         with suppress(NotConnected):  # "No such channel" is no end: if the channel is gone its Hangup says so
-            self._ask(action.status(leg), alive)
+            self._ask((action.status(leg), alive))
 
     def _hung_up(self, leg: str, answer: Message, is_last: bool = False) -> None:
         """An originate's channel appears a moment after the originate was accepted: what came too early comes again."""
@@ -410,7 +418,7 @@ class AmiTelephony:
             self._doomed.add(leg)
         elif not is_last:  # it appeared between the refusal and our hearing of it; refused twice, it is gone
             with suppress(NotConnected):
-                self._ask(action.hang_up(HangUp(leg)), lambda again: self._hung_up(leg, again, is_last=True))
+                self._ask((action.hang_up(HangUp(leg)), lambda again: self._hung_up(leg, again, is_last=True)))
 
 
 def _span(name: str, leg: str) -> Span:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -39,6 +40,27 @@ async def test_an_action_is_answered_by_its_own_response(peer: Peer) -> None:
     assert client.pending == 0
     client.close()
     await client.wait_closed()
+
+
+async def test_actions_that_belong_together_are_one_write_and_none_is_sent_if_one_is_refused(peer: Peer) -> None:
+    client = client_of(peer, Seen())
+    await client.open()
+    assert client.protocol is not None
+    transport = client.protocol.transport = Mock(wraps=client.protocol.transport)
+
+    with pytest.raises(FieldRefused):
+        client.ask_together([{"Action": "Ping"}, {"Action": "Setvar", "Value": "x\r\nAction: Command"}])
+    first, second = client.ask_together([{"Action": "Ping"}, {"Action": "CoreStatus"}])
+
+    assert (await second)["corestartuptime"] == "12:00:00"
+    assert (await first)["response"] == "Success"
+    ((written,),) = (one.args for one in transport.write.call_args_list)
+    assert [line for line in written.split(b"\r\n") if line.startswith(b"Action:")] == [
+        b"Action: Ping",
+        b"Action: CoreStatus",
+    ]
+    assert client.pending == 0
+    client.close()
 
 
 async def test_a_wrong_secret_is_said_clearly_and_never_shown(peer: Peer) -> None:
