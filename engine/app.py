@@ -40,7 +40,6 @@ from engine.core.telephony import (
     PbxDown,
     PbxObservation,
     PbxUp,
-    TelephonyEffect,
 )
 from engine.digest import digest_of
 from engine.ports import (
@@ -269,8 +268,14 @@ class Engine:
             return step(book, message, self.claims, self.chance.new_id)
 
         def perform(effects: Sequence[Effect], pos: int) -> None:
+            bridges: list[BridgeLegs] = []
             for effect in effects:
-                self._perform(ref, effect, pos)
+                if type(effect) is BridgeLegs:
+                    bridges.append(effect)
+                else:
+                    self._perform(ref, effect)
+            if bridges:
+                self._bridge(ref, pos, bridges)
             self._snapshot_if_due(ref, pos)
 
         def committed(name: str, recorded: Sequence[Recorded]) -> None:
@@ -503,7 +508,7 @@ class Engine:
         if running is not None:
             running.actor.post(alarm)
 
-    def _perform(self, ref: str, effect: Effect, pos: int) -> None:
+    def _perform(self, ref: str, effect: Effect) -> None:
         match effect:
             case SetTimer():
                 self._timers.set(ref, effect.key, effect.due, effect.alarm)
@@ -511,8 +516,6 @@ class Engine:
                 self._timers.cancel(ref, effect.key)
             case Suppress():
                 self._spawn(self._suppress(ref, effect), f"suppress {ref}")
-            case BridgeLegs() if self.announcer is not None:
-                self._spawn(self._announce_then(ref, pos, effect), f"bridge {effect.leg}")
             case _:
                 self._telephony.perform(effect)
 
@@ -540,15 +543,23 @@ class Engine:
         if running is not None:
             running.actor.post(Suppressed(at=self.clock.now_ms(), contact=effect.contact, list=effect.list))
 
-    async def _announce_then(self, ref: str, pos: int, effect: TelephonyEffect) -> None:
-        """Audio follows the call-connected notification; a receiver that dawdles doesn't keep the contact waiting."""
-        assert self.announcer is not None
+    def _bridge(self, ref: str, pos: int, bridges: Sequence[BridgeLegs]) -> None:
+        """Audio follows the call-connected notifications, which stand before a position of the log."""
+        if self.announcer is None or self.announcer.is_announced(log_of(ref), pos):
+            for effect in bridges:
+                self._telephony.perform(effect)
+        else:
+            self._spawn(self._announce_then(self.announcer, ref, pos, bridges), f"bridge {ref} {pos}")
+
+    async def _announce_then(self, announcer: Announcer, ref: str, pos: int, bridges: Sequence[BridgeLegs]) -> None:
+        """A receiver that dawdles doesn't keep the contacts waiting."""
         try:
             async with asyncio.timeout(self.limits.announce_timeout_ms / 1_000):
-                await self.announcer.announced(log_of(ref), pos)
+                await announcer.announced(log_of(ref), pos)
         except TimeoutError:
             log.warning("bridged before the notification was sent", campaign=ref, pos=pos)
-        self._telephony.perform(effect)
+        for effect in bridges:
+            self._telephony.perform(effect)
 
     def _committed(self, name: str, recorded: Sequence[Recorded]) -> None:
         for follower in self.followers:

@@ -229,6 +229,10 @@ class EventStore(Protocol):
 class Announcer(Protocol):
     """Who tells clients."""
 
+    def is_announced(self, log: str, pos: int) -> bool:
+        """Whether `announced` would return at once."""
+        ...
+
     async def announced(self, log: str, pos: int) -> None:
         """Return when the notifications of a log up to a position have been sent for the first time to whoever is well."""
         ...

@@ -72,6 +72,9 @@ class Cursors:
 
     def _era(self, n: int) -> Era:
         """The newest that begins before it; the first one has the beginning too."""
+        newest = self._eras[-1]
+        if newest.after < n:  # nearly always
+            return newest
         return next((one for one in reversed(self._eras) if one.after < n), self._eras[0])
 
 

@@ -9,6 +9,7 @@ import structlog
 from adapters.notify.crew import Crew
 from adapters.notify.entry import Entry
 from adapters.notify.feed import FeedReader
+from adapters.notify.lane import Lane
 from adapters.notify.limits import NotifyLimits
 from adapters.notify.merger import Merger, campaign_of
 from adapters.notify.notice import Notices
@@ -97,11 +98,18 @@ class Dispatch:
 
     async def written(self, name: str, pos: int) -> None:
         """Return when all webhooks that are well were sent what a log tells up to a position."""
+        for lane in self._lanes(name):
+            await lane.written(pos)
+
+    def is_written(self, name: str, pos: int) -> bool:
+        """Whether they were by now."""
+        return all(lane.is_written(pos) for lane in self._lanes(name))
+
+    def _lanes(self, name: str) -> list[Lane]:
+        """Of all webhooks that are told of a log."""
         campaign = campaign_of(name)
-        for webhook in list(self.webhooks.values()):
-            lane = webhook.lanes.get(name)
-            if lane is not None and webhook.wants_campaign(campaign):
-                await lane.written(pos)
+        found = ((one, one.lanes.get(name)) for one in self.webhooks.values())
+        return [lane for one, lane in found if lane is not None and one.wants_campaign(campaign)]
 
     def _merged(self, name: str, first_pos: int, last_pos: int, entries: Sequence[Entry]) -> None:
         campaign = campaign_of(name)

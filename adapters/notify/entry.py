@@ -1,5 +1,7 @@
 """One notification in its place, not yet rendered: personal details are looked up only when it is read."""
 
+from itertools import islice
+
 import msgspec
 
 from adapters.notify.notification import Fact
@@ -37,6 +39,11 @@ class Recent:
         self._ring[entry.n % self._size] = entry
         self.last = entry.n
         self.first = max(self.first, entry.n - self._size + 1)
+
+    def of_log(self, name: str, first: int, limit: int) -> list[Entry]:
+        """Up to so many entries of a log from a feed position on, which is here."""
+        entries = (self._ring[n % self._size] for n in range(first, self.last + 1))
+        return list(islice((one for one in entries if one is not None and one.log == name), limit))
 
     def page(self, after: int, until: int) -> list[Entry]:
         """Entries behind `after` up to `until`, both within what is here."""

@@ -127,11 +127,14 @@ class FeedReader:
         within = known.after_pos(after_pos)
         if within is None:
             return [], seen, last_seq
+        if after_seq is not None and known.n_of(after_seq + 1) >= self._recent.first:
+            found = self._recent.of_log(name, known.n_of(after_seq + 1), limit)
+            return (found, found[-1].pos, found[-1].seq) if len(found) == limit else (found, seen, last_seq)
         if after_seq is None:
             start, seq = within.first_pos - 1, within.first_seq - 1
         else:
             start, seq = after_pos, after_seq
-        found: list[Entry] = []
+        found = []
         async with closing(self._store.read(name, start)) as batches:
             async for batch in batches:
                 for one in batch:

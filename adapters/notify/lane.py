@@ -6,9 +6,10 @@ campaign's log; after a crash everything behind the last saved one is delivered 
 """
 
 import asyncio
+import contextlib
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -73,6 +74,8 @@ class Lane:
         self._course = course
         self._known = course.feed.order.log(name)
         self._changed = Pulse()
+        self._enough = asyncio.Event()
+        self._enough_items = 0
         self._task: asyncio.Task[None] | None = None
         self._place(done_pos)
 
@@ -124,8 +127,11 @@ class Lane:
 
     async def written(self, pos: int) -> None:
         """Return when everything up to a log position was sent for the first time, or the lane isn't well."""
-        while self.is_well and self.written_pos < pos and self.behind <= MAX_AWAITED_BEHIND:
+        while not self.is_written(pos):
             await self._changed.wait()
+
+    def is_written(self, pos: int) -> bool:
+        return self.written_pos >= pos or not self.is_well or self.behind > MAX_AWAITED_BEHIND
 
     # -- what moves it ----------------------------------------------------------------------------------------------
 
@@ -137,6 +143,8 @@ class Lane:
                 self._queue.extend(wanted)
                 self._read_pos, self._read_seq = last_pos, self._known.seq
                 self._changed.beat()
+                if self._is_enough(wanted):
+                    self._enough.set()
         self.nudge()
 
     def nudge(self) -> None:
@@ -206,19 +214,19 @@ class Lane:
 
     async def _gather(self, batch: Batch) -> None:
         """Wait for more to send together, but never with news that somebody answers a call at this moment."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + batch.wait_ms / 1_000
         while len(self._queue) < batch.items and self._read_pos < self._known.seen:
             if not await self._load():
                 return
-        while len(self._queue) < batch.items and loop.time() < until:
-            if any(isinstance(one.fact.data, CallConnected) for one in self._queue):
-                return
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._changed.wait()
-            except TimeoutError:
-                return
+        self._enough_items = batch.items
+        self._enough.clear()
+        if not self._is_enough(self._queue):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(batch.wait_ms / 1_000):
+                    await self._enough.wait()
+
+    def _is_enough(self, new: Iterable[Entry]) -> bool:
+        """Whether what is gathered goes out now, with what came last."""
+        return len(self._queue) >= self._enough_items or any(type(one.fact.data) is CallConnected for one in new)
 
     async def _load(self) -> bool:
         """Read on in the log. False where that leads to nothing: what comes next left the store."""

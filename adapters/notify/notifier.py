@@ -199,6 +199,9 @@ class Notifier:
     def webhooks_changed(self) -> None:
         self._dispatch.directory_changed()
 
+    def is_announced(self, log: str, pos: int) -> bool:
+        return self._feed.order.log(log).seen >= pos and self._dispatch.is_written(log, pos)
+
     async def announced(self, log: str, pos: int) -> None:
         while self._feed.order.log(log).seen < pos:
             if self._stopped:

@@ -639,6 +639,9 @@ class Herald:
         self.sent = asyncio.Event()
         self.asked: list[tuple[str, int]] = []
 
+    def is_announced(self, _log: str, _pos: int) -> bool:
+        return self.sent.is_set()
+
     async def announced(self, log: str, pos: int) -> None:
         self.asked.append((log, pos))
         await self.sent.wait()

@@ -350,8 +350,10 @@ async def test_requests_under_way_are_bounded_and_one_webhook_cant_take_all() ->
         await until(lambda: complete(house, one, *refs) and complete(house, two, *refs))
 
 
-async def test_a_lane_far_behind_reads_the_log_in_windows() -> None:
-    house, receiver = House(msgspec.structs.replace(QUICK, lane_queue=4)), Receiver()
+@pytest.mark.parametrize("recent", [8, 8_192])
+async def test_a_lane_far_behind_reads_on_in_windows_from_memory_where_that_goes_back_so_far(recent: int) -> None:
+    limits = msgspec.structs.replace(QUICK, lane_queue=4, recent_notifications=recent)
+    house, receiver = House(limits), Receiver()
     async with living(house, receiver):
         receiver.held = asyncio.Event()
         house.put("crm", receiver.url)
@@ -361,8 +363,14 @@ async def test_a_lane_far_behind_reads_the_log_in_windows() -> None:
         await until(lambda: receiver.under_way == 1)
         lane = house.notifier._dispatch.webhooks["crm"].lanes["campaign/sales"]
         assert len(lane._queue) <= 4
+        house.write("support", *opening("support"))  # others' notifications lie between
+        house.write("sales", *talk("sales", 1, 10))
+        await house.merged()
+        before = house.shelf.reads["campaign/sales"]
         receiver.held.set()
-        await believed(house, receiver, "sales")
+        await until(lambda: complete(house, receiver, "sales", "support"))
+        assert (house.shelf.reads["campaign/sales"] == before) == (recent > 8)
+        await believed(house, receiver, "sales", "support")
 
 
 async def test_an_unusable_secret_is_told_in_deliveries_and_nothing_is_sent() -> None:
