@@ -78,6 +78,7 @@ async def _measured(installation: Installation, scale: Scale, say: Say) -> Figur
                 made.add("asterisk_engine_cpu_ms", "the engine's CPU a call", "ms", engine.own_ms)
                 made.add("asterisk_bare_cpu_ms", "the bare loop's CPU a call", "ms", bare.own_ms)
                 made.add("asterisk_pbx_cpu_ms", "Asterisk's CPU a call", "ms", engine.pbx_ms)
+                made.add("asterisk_bare_pbx_cpu_ms", "Asterisk's CPU a call of the bare loop's", "ms", bare.pbx_ms)
                 say(made.last(*KEYS))
     return made.figures
 
