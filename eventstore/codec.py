@@ -1,4 +1,4 @@
-"""Events as bytes: a line of JSON each, readable from SQL in plain form, zstd in the usual one; personal data sealed.
+"""Events as bytes: a line of JSON each, readable from SQL in plain form, packed in the usual one; personal data sealed.
 
 A segment's data is lines of `[stream, version, event]`. An event is tagged (`{"type": "call.ended.v1", …}`), and the tag is
 storage: an unknown one stops the boot, for skipping it would fold a state that never was. A newer form of an event takes a
@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
 from engine.ports import Recorded, Unreadable
+from eventstore.packing import DamagedSegment, Packing
 
-PLAIN, ZSTD = 0, 1
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
@@ -29,10 +28,6 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 class UnknownEvent(Unreadable):
     """A log holds an event that this program doesn't know: it was written by a newer one."""
-
-
-class DamagedSegment(Unreadable):
-    """Stored bytes that are no segment: a frame whose checksum is wrong, a line that is cut, no JSON or no UTF-8."""
 
 
 class UnencodableEvent(Exception):
@@ -124,8 +119,7 @@ class Codec:
         self._sealed: list[str] = []
         self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
-        self._compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)  # an altered frame is noticed
-        self._decompressor = zstandard.ZstdDecompressor()
+        self._packing = Packing()
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
@@ -140,23 +134,11 @@ class Codec:
         return lines, self.keys.unsaved(self._sealed) if self._sealed else {}
 
     def pack(self, lines: bytes) -> tuple[int, bytes]:
-        return ZSTD, self._compressor.compress(lines)
+        return self._packing.pack(lines)
 
     def unpack(self, codec: int, data: bytes) -> bytes:
-        """Lines again. Raises DamagedSegment, also where the codec is none of ours."""
-        if codec == PLAIN:
-            return data
-        if codec != ZSTD:
-            raise DamagedSegment(f"a segment is packed by the unknown codec {codec}")
-        try:
-            lines = self._decompressor.decompress(
-                data, allow_extra_data=False
-            )  # else a cleared flag hides the checksum
-        except (zstandard.ZstdError, MemoryError) as error:  # an altered header may claim any size
-            raise DamagedSegment(f"a packed segment of {len(data)} bytes doesn't unpack: {error}") from error
-        if not lines:
-            raise DamagedSegment(f"a packed segment of {len(data)} bytes holds nothing")  # none is written empty
-        return lines
+        """Raises DamagedSegment."""
+        return self._packing.unpack(codec, data)
 
     def subjects(self, lines: bytes) -> list[str]:
         """Whose personal data the lines hold, so that their keys can be fetched before decoding. Raises DamagedSegment."""

@@ -8,6 +8,7 @@ from cyclopts import App
 app = App(name="simulations", help="What runs around Ringfold to try, measure and prove it.")
 app.command("simulations.bench.__main__:main", name="bench")
 app.command("simulations.demo:main", name="demo")
+app.command("simulations.dictionary:main", name="dictionary")
 app.command("simulations.manager.command:watch", name="manager")
 app.command("simulations.mutation.command:main", name="mutation")
 app.command("simulations.pbx.command:serve", name="pbx")

@@ -77,7 +77,7 @@ FORBIDDEN_TEXT = {
 MADE_HERE = {".git", ".venv", ".tools", "__pycache__", "node_modules", "var", "build", "dist", "ringfold.toml"} | {
     f".{tool}_cache" for tool in ("pytest", "mypy", "ruff", "import_linter")
 }
-BINARY_OR_FOREIGN = (".raw", ".db", ".png", ".ico", ".wav", ".gz", ".zst", ".xlsx", ".woff2")
+BINARY_OR_FOREIGN = (".raw", ".db", ".png", ".ico", ".wav", ".gz", ".zst", ".xlsx", ".woff2", ".zdict")
 
 
 @cache

@@ -16,7 +16,7 @@ create table es_segment(
     n integer not null,
     epoch integer not null,
     at integer not null, -- epoch ms, for people
-    codec integer not null, -- 0 plain lines of JSON, 1 zstd of the same
+    codec integer not null, -- 0 plain lines of JSON, else packed: eventstore/packing.py
     hash blob not null,
     data blob not null,
     primary key(log, seq)

@@ -15,7 +15,8 @@ from engine.core.personal import Details, Person
 from engine.ports import Append, Recorded
 from engine.service import LogEvent
 from eventstore import BrokenSeal, Codec, UnencodableEvent, UnknownEvent, open_store
-from eventstore.codec import NONCE_BYTES, PLAIN
+from eventstore.codec import NONCE_BYTES
+from eventstore.packing import PLAIN
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events.ndjson"

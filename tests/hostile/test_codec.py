@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.ports import Recorded, Unreadable
 from engine.service import LogEvent
 from eventstore import BrokenSeal, Codec, DamagedSegment
-from eventstore.codec import PLAIN, ZSTD
+from eventstore.packing import PLAIN, SMALL_BYTES, ZSTD, ZSTD_WITH_DICTIONARY
 from tests.eventstore.events import Counted, TestEvent, met
 from tests.hostile.effort import effort
 
@@ -22,7 +22,10 @@ EVENTS = [
     Recorded(3, "t", 1, Counted(n=-1, at=2**53)),
 ]
 LINES = CODEC.encode(EVENTS)[0]
-PACKED = CODEC.pack(LINES)[1]
+SMALL = CODEC.pack(LINES)
+LARGE = ZSTD, zstandard.ZstdCompressor(level=1, write_checksum=True).compress(LINES)
+"""As a group beyond `SMALL_BYTES` is packed, and any was before there was a dictionary."""
+PACKED = [SMALL, LARGE]
 
 
 def everything_read(codec: Codec, packing: int, data: bytes) -> list[Recorded] | None:
@@ -36,19 +39,37 @@ def everything_read(codec: Codec, packing: int, data: bytes) -> list[Recorded] |
         return None
 
 
-def test_a_packed_segment_with_one_altered_bit_anywhere_never_reads_as_other_events() -> None:
-    for at in range(len(PACKED)):
+@pytest.mark.parametrize(("packing", "packed"), PACKED)
+def test_a_packed_segment_with_one_altered_bit_anywhere_never_reads_as_other_events(
+    packing: int, packed: bytes
+) -> None:
+    for at in range(len(packed)):
         for bit in range(8):
-            damaged = bytearray(PACKED)
+            damaged = bytearray(packed)
             damaged[at] ^= 1 << bit
 
-            assert everything_read(CODEC, ZSTD, bytes(damaged)) in (None, EVENTS), (at, bit)
+            assert everything_read(CODEC, packing, bytes(damaged)) in (None, EVENTS), (at, bit)
 
 
-@given(st.integers(0, len(PACKED) - 1))
+@given(which=st.sampled_from(PACKED), share=st.floats(0, 1, exclude_max=True))
 @effort(100)
-def test_a_packed_segment_that_is_cut_short_is_refused(length: int) -> None:
-    assert everything_read(CODEC, ZSTD, PACKED[:length]) is None
+def test_a_packed_segment_that_is_cut_short_is_refused(which: tuple[int, bytes], share: float) -> None:
+    packing, packed = which
+
+    assert everything_read(CODEC, packing, packed[: int(share * len(packed))]) is None
+
+
+def test_a_segment_under_the_other_packings_number_is_refused_or_reads_as_the_same() -> None:
+    assert everything_read(CODEC, ZSTD, SMALL[1]) is None
+    assert everything_read(CODEC, ZSTD_WITH_DICTIONARY, LARGE[1]) in (None, EVENTS)
+
+
+def test_a_small_group_is_packed_with_the_dictionary_and_a_large_one_without() -> None:
+    line = LINES.splitlines(keepends=True)[0]
+    fits = SMALL_BYTES // len(line)
+
+    assert CODEC.pack(line * fits)[0] == SMALL[0] == ZSTD_WITH_DICTIONARY
+    assert CODEC.pack(line * (fits + 1))[0] == ZSTD
 
 
 @given(
