@@ -62,7 +62,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """Events for one stream. `expected` is the stream's version before them, NO_STREAM or ANY."""
 
     stream: str
@@ -70,7 +70,7 @@ class Append(msgspec.Struct, frozen=True):
     events: Sequence[Any]
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One event as it stands in a log. `pos` counts from 1 in the log, `version` from 1 in its stream, both gapless."""
 
     pos: int

@@ -35,6 +35,8 @@ RETRY_MAX_S = 1
 """Between two tries of an append whose store is away; there is no last one."""
 HASH_BYTES = 16
 HOLD_RETRY_S = 0.2
+WOKEN_AT_ONCE = 128
+"""Of those whose group is durable. What these append next is on its way to the disk while the others still wake."""
 DURABLE_LOOK_S = 0.05
 VERSIONS = "versions.v1"
 
@@ -62,13 +64,17 @@ class Group:
     def has_room(self, events: int, size: int) -> bool:
         return self.events + events <= MAX_GROUP_EVENTS and self.bytes + size <= MAX_GROUP_BYTES
 
-    def settle(self, error: Exception | None) -> None:
-        for waiter in self.waiters:
-            if waiter.done():  # an appender that was cancelled; what it appended is written all the same
-                continue
-            if error is None:
+    def wake(self, first: int = 0) -> None:
+        """It is durable."""
+        for waiter in self.waiters[first : first + WOKEN_AT_ONCE]:
+            if not waiter.done():  # an appender that was cancelled; what it appended is written all the same
                 waiter.set_result(None)
-            else:
+        if first + WOKEN_AT_ONCE < len(self.waiters):
+            asyncio.get_running_loop().call_soon(self.wake, first + WOKEN_AT_ONCE)
+
+    def fail(self, error: Exception) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
                 waiter.set_exception(error)
 
 
@@ -238,20 +244,19 @@ class Log:
         """The events as they would stand, and where that takes their streams. Raises WrongVersion."""
         recorded: list[Recorded] = []
         versions: dict[str, int] = {}
-        if not any(one.events for one in appends):
-            return recorded, versions
-        pos = self._next_pos
+        pos, reached = self._next_pos, self._versions
         for one in appends:
-            version = versions.get(one.stream)
+            stream, expected = one.stream, one.expected
+            version = versions.get(stream)
             if version is None:
-                version = self._versions.get(one.stream, 0)
-            if one.expected not in (ANY, version):
-                raise WrongVersion(one.stream, one.expected, version)
+                version = reached.get(stream, 0)
+            if version != expected != ANY and any(other.events for other in appends):
+                raise WrongVersion(stream, expected, version)
             for event in one.events:
                 version += 1
-                recorded.append(Recorded(pos, one.stream, version, event))
+                recorded.append(Recorded(pos, stream, version, event))
                 pos += 1
-            versions[one.stream] = version
+            versions[stream] = version
         return recorded, versions
 
     def _enqueue(self, recorded: Sequence[Recorded], lines: bytes, keys: dict[str, bytes]) -> asyncio.Future[None]:
@@ -300,12 +305,12 @@ class Log:
                 try:
                     await self._write(group)
                 except BaseException as error:
-                    group.settle(self._give_up(error))
+                    group.fail(self._give_up(error))
                     if not isinstance(error, Exception):
                         raise
                     return
                 self._queued_bytes -= group.bytes
-                group.settle(None)
+                group.wake()
         finally:
             self._idle.set()
 
@@ -403,7 +408,7 @@ class Log:
             self._lost = error if isinstance(error, Fenced) else Fenced(f"log {self.name!r}: {error!r}")
             self._lost.__cause__ = None if self._lost is error else error
         while self._queued:
-            self._queued.popleft().settle(self._lost)
+            self._queued.popleft().fail(self._lost)
         return self._lost
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
