@@ -8,13 +8,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Placed, Segment, batches
+from eventstore.worker import Worker
 
 T = TypeVar("T")
 Small = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
@@ -36,13 +37,14 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._writer, self._reader = Worker("sqlite writer"), Worker("sqlite reader")
         self._write_to: sqlite3.Connection
         self._read_from: sqlite3.Connection
         self._lock: int | None = None
         self._small: list[Small] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._still = asyncio.Event()
+        """None of these is being written."""
+        self._still.set()
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -68,7 +70,7 @@ class SqliteStore:
         return connection
 
     async def _write(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, _telling, work)
+        return await self._writer.do(partial(_telling, work))
 
     async def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """A small write, in one transaction with all that wait while the one before is made: a commit costs a flush of the
@@ -76,26 +78,32 @@ class SqliteStore:
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._small.append((work, done))
-        if self._committing is None:
-            self._committing = asyncio.get_running_loop().create_task(self._commit_small(), name="sqlite commits")
+        if self._still.is_set():
+            self._still.clear()
+            asyncio.get_running_loop().call_soon(self._commit_small)  # let all who are ready join the first
         return await done
 
-    async def _commit_small(self) -> None:
-        await asyncio.sleep(0)  # let all who are ready join the first
-        while self._small:
-            waiting, self._small = self._small, []
-            try:
-                results = await self._write(lambda works=[work for work, _ in waiting]: self._all_or_each(works))  # type: ignore[misc]
-            except (Disconnected, sqlite3.Error, RuntimeError) as error:  # told to each of them
-                results = [error] * len(waiting)
-            for (_, done), result in zip(waiting, results, strict=True):
-                if done.done():  # whoever waited was cancelled; it is written all the same
-                    continue
-                if isinstance(result, BaseException):
-                    done.set_exception(result)
-                else:
-                    done.set_result(result)
-        self._committing = None
+    def _commit_small(self) -> None:
+        if not self._small:
+            self._still.set()
+            return
+        waiting, self._small = self._small, []
+        works = [work for work, _ in waiting]
+        self._writer.do(lambda: _telling(lambda: self._all_or_each(works))).add_done_callback(
+            partial(self._committed, [done for _, done in waiting])
+        )
+
+    def _committed(self, waiting: Sequence[asyncio.Future[Any]], written: asyncio.Future[list[Any]]) -> None:
+        error = written.exception()
+        results = written.result() if error is None else [error] * len(waiting)  # told to each of them
+        for done, result in zip(waiting, results, strict=True):
+            if done.done():  # whoever waited was cancelled; it is written all the same
+                continue
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+        self._commit_small()
 
     def _all_or_each(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Their results; where one fails the others don't: then each has a transaction of its own."""
@@ -118,7 +126,7 @@ class SqliteStore:
             return error
 
     async def _read(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, _telling, work)
+        return await self._reader.do(partial(_telling, work))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -374,12 +382,11 @@ class SqliteStore:
             if self._lock is not None:
                 os.close(self._lock)
 
-        if self._committing is not None:
-            await self._committing
+        await self._still.wait()
         await self._read(self._read_from.close)  # behind what goes on there, whose reader may have been cancelled
         await self._write(work)
-        self._writer.shutdown()
-        self._reader.shutdown()
+        self._writer.stop()
+        self._reader.stop()
 
 
 def _follows(connection: sqlite3.Connection, placed: Placed) -> bool:
