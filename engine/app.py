@@ -157,11 +157,6 @@ class Engine:
     async def start(self) -> None:
         """Read everything back, then connect. Raises what makes starting impossible."""
         self.failed = asyncio.get_running_loop().create_future()
-        with _uncollected():
-            await self._read_back()
-        await self._telephony.start(self.hear, self._may_act)
-
-    async def _read_back(self) -> None:
         await self._open_directory()
         known = set(await self.store.logs())
         for ref, deleted in list(self.directory.campaigns.items()):
@@ -169,23 +164,26 @@ class Engine:
                 running = await self._open_campaign(ref, await self._own(log_of(ref)))
                 if running.book.campaign.status is Status.DELETED:
                     await self._retire(ref)  # a crash came between
-        await self._remember_attempts()
+        for ref in self.directory.retired:
+            if ref not in self.claims.standing.gone:
+                await self.recall_attempts(ref)
+        await self._telephony.start(self.hear, self._may_act)
 
-    async def _remember_attempts(self) -> None:
-        """Caps count the attempts of campaigns that are gone too, and so do cool-downs as they are set now."""
-        now = self.clock.now_ms()
+    async def recall_attempts(self, ref: str) -> None:
+        """Of a campaign that is gone, from its log: caps count them too, and so do cool-downs as they are set now."""
+        standing = self.claims.standing
+        standing.gone.pop(ref, None)
         cooldowns = (one.book.campaign.settings.number_cooldown_s for one in self.campaigns.values())
-        since = now - max(DAY_MS, max(cooldowns, default=0) * 1_000)
-        for ref, retired_at in self.directory.retired.items():
-            if retired_at <= since or ref in self.claims.standing.gone:
-                continue
-            try:
-                found = await attempts_since(partial(self.store.read, log_of(ref)), since)
-            except LogArchived as error:
-                log.warning("attempts of a deleted campaign are not counted", campaign=ref, reason=str(error))
-                continue
-            for one in found:
-                self.claims.standing.dialled(ref, *one)
+        since = self.clock.now_ms() - max(DAY_MS, max(cooldowns, default=0) * 1_000)
+        retired_at = self.directory.retired.get(ref, 0)
+        if retired_at <= since:
+            return
+        try:
+            found = await attempts_since(partial(self.store.read, log_of(ref)), since)
+        except LogArchived as error:
+            log.warning("attempts of a deleted campaign are not counted", campaign=ref, reason=str(error))
+            return
+        standing.recall(ref, retired_at, found)
 
     async def drain(self, timeout_ms: int) -> bool:
         """Take no new call, let the live ones end. True if all ended in time."""
@@ -229,9 +227,10 @@ class Engine:
     async def _open_directory(self) -> None:
         opened = await self._own(DIRECTORY)
         try:
-            async for batch in opened.read():
-                for one in batch:
-                    self.directory.apply(one.event)
+            with _uncollected():
+                async for batch in opened.read():
+                    for one in batch:
+                        self.directory.apply(one.event)
         except BaseException:
             await opened.close()
             raise
@@ -256,7 +255,8 @@ class Engine:
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
         try:
-            book, snapshot_pos, contacts_since = await read_book(self.store, opened)
+            with _uncollected():
+                book, snapshot_pos, contacts_since = await read_book(self.store, opened)
         except BaseException:
             await opened.close()  # or nobody could have it before its lease runs out
             raise

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from engine.core.measure import Measures
 from engine.ports import ANY, Append, Beside, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import snapshot as snapshots
 from eventstore.codec import Codec
-from eventstore.store import Disconnected, Head, Placed, Segment, SegmentStore
+from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment, SegmentStore
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -39,7 +40,9 @@ WOKEN_AT_ONCE = 128
 """Of those whose group is durable. What these append next is on its way to the disk while the others still wake."""
 DURABLE_LOOK_S = 0.05
 VERSIONS = "versions.v1"
+PAGE_STREAMS = 20_000
 
+_page = msgspec.msgpack.Decoder(dict[str, int])
 warn = structlog.get_logger(__name__)
 
 
@@ -133,6 +136,8 @@ class Log:
         self._queued: deque[Group] = deque()
         self._queued_bytes = 0
         self._lost: Exception | None = None
+        self._closing: Exception | None = None
+        """What is accepted is finished, and nothing more is taken."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,7 +187,9 @@ class Log:
             if saved is None:
                 return 0, {}
             pos, parts = saved
-            return pos, await asyncio.to_thread(lambda: msgspec.msgpack.decode(parts[VERSIONS], type=dict[str, int]))
+            if pos > self._pos:
+                raise DamagedSnapshot(f"they are of position {pos}, and the log ends at {self._pos}")
+            return pos, await asyncio.to_thread(_unpacked, parts)
         except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
             warn.warning("versions that were kept are of no use", log=self.name, error=str(error))
             return 0, {}
@@ -193,7 +200,10 @@ class Log:
             if self._lost is not None:
                 return
             await asyncio.sleep(DURABLE_LOOK_S)
-        parts = {VERSIONS: await asyncio.to_thread(msgspec.msgpack.encode, versions)}
+        parts = {VERSIONS: msgspec.msgpack.encode(len(versions))}
+        rest = iter(versions.items())
+        while page := dict(islice(rest, PAGE_STREAMS)):  # each a while: to pack holds up all threads
+            parts[str(len(parts))] = await asyncio.to_thread(msgspec.msgpack.encode, page)
         await snapshots.save(self._store, VERSIONS, self.name, pos, parts)
 
     @property
@@ -221,8 +231,8 @@ class Log:
         """As the port says; and raises UnencodableEvent, which is a fault of the program's: nothing was accepted."""
         while self._is_lending:
             await self._idle.wait()
-        if self._lost is not None:
-            raise self._lost
+        if (lost := self._lost or self._closing) is not None:
+            raise lost
         recorded, versions = self._number(appends)
         if not recorded:
             return ()
@@ -273,12 +283,16 @@ class Log:
 
     def lend(self, beside: Beside) -> Loan | None:
         """What these appends come to, for another log's commit to write; None while this one writes, or when it is lost."""
-        if self._lost is not None or not self._idle.is_set():
+        if self._lost or self._closing or not self._idle.is_set():
             beside.done(False)
             return None
-        recorded, versions = self._number(beside.appends)
-        group = Group(self._next_pos)
-        group.add(recorded, *self._codec.encode(recorded))
+        try:
+            recorded, versions = self._number(beside.appends)
+            group = Group(self._next_pos)
+            group.add(recorded, *self._codec.encode(recorded))
+        except BaseException:
+            beside.done(False)
+            raise
         self._is_lending = True
         self._idle.clear()
         return Loan(self, group, versions, beside.done)
@@ -320,7 +334,7 @@ class Log:
         keys = self._codec.keys.wanted(group.keys if loan is None else group.keys | loan.keys)
         began = time.perf_counter()
         try:
-            is_shared = loan is not None and await self._append_once(segment, keys, loan.placed)
+            is_shared = loan is not None and await self._append_together(segment, keys, loan.placed)
             if not is_shared and not await self._append_once(segment, keys):
                 raise Fenced(f"log {self.name!r} has another owner than epoch {self.epoch}")
         except BaseException as error:
@@ -333,8 +347,18 @@ class Log:
         self._advance(segment)
         if loan is not None and is_shared:
             loan.landed()
+        elif loan is not None and self._lent is nothing:
+            loan.returned()
         elif loan is not None:  # it was the lender's place that was refused
             loan.returned(lost=Fenced(f"log {loan.placed.log!r} has another owner"))
+
+    async def _append_together(self, segment: Segment, keys: dict[str, bytes], beside: Placed) -> bool:
+        try:
+            return await self._append_once(segment, keys, beside)
+        except NotTogether as error:
+            warn.warning("this store writes each log alone", log=self.name, reason=str(error))
+            self._lent = nothing
+            return False
 
     def segment_of(self, group: Group) -> Segment:
         """The next one, with a group's events."""
@@ -423,9 +447,10 @@ class Log:
             self._give_up(error)
 
     async def close(self) -> None:
+        self._closing = Fenced(f"log {self.name!r} is closed here")
         await self._idle.wait()
         if self._lost is None:
-            self._lost = Fenced(f"log {self.name!r} is closed here")
+            self._lost = self._closing
             with contextlib.suppress(Disconnected):  # the lease then ends by itself
                 await self._store.release(self.name, self.epoch)
         for task in list(self._tasks):
@@ -434,6 +459,16 @@ class Log:
 
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         return read(self._store, self._codec, self.name, after)
+
+
+def _unpacked(parts: Mapping[str, bytes]) -> dict[str, int]:
+    versions: dict[str, int] = {}
+    for name in parts:
+        if name != VERSIONS:
+            versions.update(_page.decode(parts[name]))
+    if len(versions) != msgspec.msgpack.decode(parts[VERSIONS]):
+        raise DamagedSnapshot("a part is missing")
+    return versions
 
 
 async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:

@@ -10,7 +10,7 @@ import asyncpg
 from engine.ports import KeptAnswer, StoreUnavailable, Unreadable
 from eventstore.owner import is_dead
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Head, Placed, Segment
+from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment
 
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
 MAX_CONNECTIONS = 10
@@ -154,7 +154,12 @@ class PostgresStore:
         async with self._connection() as connection:
             if beside is None:
                 return bool(await connection.execute(APPEND, *values) == "INSERT 0 1")
-            return bool(await connection.execute(APPEND_BOTH, *values, *_row(*beside)) == "INSERT 0 2")
+            try:
+                return bool(await connection.execute(APPEND_BOTH, *values, *_row(*beside)) == "INSERT 0 2")
+            except LOST:
+                raise
+            except asyncpg.PostgresError as error:  # a cluster whose logs are apart, for one
+                raise NotTogether(str(error)) from error
 
     async def head(self, log: str) -> Head | None:
         async with self._connection() as connection:

@@ -45,6 +45,10 @@ class Disconnected(StoreUnavailable):
     """
 
 
+class NotTogether(Exception):
+    """The store answered that it doesn't write two logs' segments at once: neither was written, and each may be alone."""
+
+
 class SegmentStore(Protocol):
     kind: str
 

@@ -218,14 +218,14 @@ class Merger:
     async def _merge(self, news: Sequence[tuple[str, Sequence[Recorded]]]) -> None:
         """Write down that these came next, then tell. What has no notifications is only remembered."""
         self._is_merging = True
-        try:
-            await self._placed.wait()  # it may be some of these that have their place written beside them
-            runs = [Run(name, unseen) for name, events in news if (unseen := self._unseen(name, events))]
-            merged = [self._merged(one) if one.facts else None for one in runs]
-            if any(merged):
-                await self._append([one for one in merged if one is not None])
-        finally:
-            self._is_merging = False
+        await self._placed.wait()  # it may be some of these that have their place written beside them
+        runs = [Run(name, unseen) for name, events in news if (unseen := self._unseen(name, events))]
+        merged = [self._merged(one) if one.facts else None for one in runs]
+        if any(merged):
+            await self._append([one for one in merged if one is not None])
+        self._is_merging = (
+            False  # not where that was broken off: nobody knows then what is durable, and nothing more is placed
+        )
         for run, event in zip(runs, merged, strict=True):
             self._tell(run, event)
         self.advanced.beat()
@@ -236,14 +236,18 @@ class Merger:
 
     def _place(self, name: str, events: Sequence[Recorded]) -> Beside | None:
         """Where these come next, to be written beside them."""
-        if self._is_merging or not self._placed.is_set() or not is_told(name):
+        if self._broken or self._is_merging or not self._placed.is_set() or not is_told(name):
             return None
         if events[0].pos != self.order.log(name).seen + 1:
             return None
-        run = Run(name, events)
-        if not run.facts:
+        try:
+            run = Run(name, events)
+            if not run.facts:
+                return None
+            merged = self._merged(run)
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._break(error)
             return None
-        merged = self._merged(run)
         self._placed.clear()
 
         def done(is_durable: bool) -> None:
@@ -258,9 +262,12 @@ class Merger:
         try:
             self._tell(run, merged)
         except Exception as error:  # noqa: BLE001 - `run` raises it
-            self._broken = error
-            self._arrived.set()
+            self._break(error)
         self.advanced.beat()
+
+    def _break(self, error: Exception) -> None:
+        self._broken = error
+        self._arrived.set()
 
     def _tell(self, run: Run, merged: FeedMerged | None) -> None:
         known = self.order.log(run.name)

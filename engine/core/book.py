@@ -17,6 +17,7 @@ from engine.core.call import Call, CallAwaitingAgent, CallEnded, CallEvent, Call
 from engine.core.campaign import Campaign, CampaignDeleted, CampaignEvent
 from engine.core.contact import (
     Attempt,
+    Contact,
     ContactCancelled,
     ContactErased,
     ContactEvent,
@@ -156,10 +157,11 @@ class Book:
             self.agents[agent.id] = agent
 
     def _apply_contact(self, event: ContactEvent) -> None:
-        erased = self.contacts.by_ref[event.contact].numbers if type(event) is ContactErased else ()
+        erased = _attempts(self.contacts.by_ref[event.contact]) if type(event) is ContactErased else {}
         roll.evolve(self.contacts, event)
-        for line in map(line_of, erased):
-            self.recent.put(line, self._attempts_on(line))
+        for line, times in erased.items():
+            if self.recent.forget(line, times):
+                self.recent.recall(line, self._attempts_on(line))
         match event:
             case ContactsUpcoming():
                 self.ahead = dict.fromkeys(event.contacts)
@@ -202,10 +204,8 @@ class Book:
 
     def _attempts_on(self, line: str) -> Iterator[int]:
         """When a line was dialled, for those who have it still."""
-        for contact in (self.contacts.by_ref[ref] for ref in self.contacts.worked.get(line, ())):
-            for one in contact.attempts:
-                if one.at and line_of(contact.numbers[one.number]) == line:
-                    yield one.at
+        for ref in dict.fromkeys(self.contacts.worked.get(line, ())):  # once for each of a contact's numbers
+            yield from _attempts(self.contacts.by_ref[ref]).get(line, ())
         for call in (self.calls[name] for name in self.live):
             numbers = self.contacts.by_ref[call.contact].numbers
             if call.requested_at and call.number < len(numbers) and line_of(numbers[call.number]) == line:
@@ -295,6 +295,15 @@ class Known(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     recent: Recent
 
 
+def _attempts(contact: Contact) -> dict[str, list[int]]:
+    """When each line of a contact was dialled for it."""
+    found: dict[str, list[int]] = {}
+    for one in contact.attempts:
+        if one.at and one.number < len(contact.numbers):
+            found.setdefault(line_of(contact.numbers[one.number]), []).append(one.at)
+    return found
+
+
 def hour_of(at: int) -> int:
     """The hour of the day, UTC."""
     return at // HOUR_MS % 24
@@ -309,7 +318,9 @@ class Snapshot(NamedTuple):
     known: Known
 
     def canonical(self) -> bytes:
-        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.packed_calls())))
+        """Of what is known of the calls all but the attempts of late, which an erasure leaves in another form than a replay."""
+        known = self.known.live, sorted(self.known.requests.items()), sorted(self.known.answers)
+        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.packed_calls()), known))
 
     def packed_calls(self) -> Iterator[tuple[str, bytes]]:
         return ((name, row if isinstance(row, bytes) else pack(row)) for name, row in self.calls.items())

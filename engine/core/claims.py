@@ -120,8 +120,10 @@ class Claims:
             self.legs[leg] = ref
         for contact, name in book.suppressed.items():
             self._announce(book, contact, name)
-        if ref:  # one that is about to be created has no name yet, and no attempts
+        if book.recent.young or book.recent.old:  # the others are not to be looked at for every number
             self.standing.recent[ref] = book.recent
+        else:  # it was read again, and what it had was never durable
+            self.standing.recent.pop(ref, None)
         for call in (book.calls[one] for one in book.live):
             self._dial(book, call)
             if call.status is not CallStatus.AWAITING_AGENT:

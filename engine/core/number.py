@@ -65,5 +65,7 @@ def _last_tried(contact: Contact, index: int) -> int:
 
 
 def _cooling(number: str, settings: Settings, standing: Standing, at: int) -> bool:
+    if not settings.number_cooldown_s:
+        return False
     last = standing.last_attempt(number)
     return bool(last) and at < last + settings.number_cooldown_s * 1_000

@@ -38,15 +38,25 @@ class Recent(msgspec.Struct, array_like=True):
     def times(self, line: str) -> Times:
         return self.young.get(line) or self.old.get(line, ())
 
-    def put(self, line: str, times: Iterable[int]) -> None:
-        """What is known of a line from now on."""
+    def forget(self, line: str, gone: Iterable[int]) -> bool:
+        """Take attempts off a line; whether none is left there, though older ones of others may have been made."""
+        left = list(self.times(line))
+        for at in gone:
+            if at in left:
+                left.remove(at)
+        self._put(line, tuple(left))
+        return not left
+
+    def recall(self, line: str, times: Iterable[int]) -> None:
+        """The attempts on a line, in any order, instead of what was known of it."""
+        known = sorted(times)
+        self._put(line, tuple(one for one in known if one > known[-1] - COUNTED_MS))
+
+    def _put(self, line: str, times: Times) -> None:
         self.young.pop(line, None)
         self.old.pop(line, None)
-        for at in sorted(times):
-            self.add(line, at)
-
-    def newest(self) -> int:
-        return max((times[-1] for times in (self.young or self.old).values()), default=0)
+        if times:
+            self.young[line] = times
 
     def still(self) -> "Recent":
         """As it is now."""

@@ -4,7 +4,7 @@ Lists come from the directory's log, attempts are looked up in all campaigns' bo
 ways to write the same number have in common.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from engine.core.recent import REMEMBERED_MS, Recent, Times
 
@@ -43,8 +43,8 @@ class Standing:
         """By line: lists that are about to have it, each with the contact whose disposition says so."""
         self.recent: dict[str, Recent] = {}
         """By campaign: its book's own."""
-        self.gone: dict[str, Recent] = {}
-        """The same of campaigns that were deleted."""
+        self.gone: dict[str, tuple[int, Recent]] = {}
+        """The same of campaigns that were deleted, each with the time of it."""
 
     def listed(self, number: str, campaign: str, at: int) -> tuple[str, int] | None:
         """The list that forbids a number, and its version."""
@@ -90,15 +90,18 @@ class Standing:
             if not coming:
                 self._coming.pop(line, None)
 
-    def dialled(self, campaign: str, number: str, at: int) -> None:
-        """Take note of an attempt in a campaign that is gone."""
-        self.gone.setdefault(campaign, Recent()).add(line_of(number), at)
+    def recall(self, campaign: str, retired_at: int, attempts: Iterable[tuple[str, int]]) -> None:
+        """Attempts in a campaign that is gone: numbers, and when they were dialled, in that order."""
+        recent = Recent()
+        for number, at in attempts:
+            recent.add(line_of(number), at)
+        self.gone[campaign] = retired_at, recent
 
     def retire(self, campaign: str, at: int) -> None:
         """A campaign is deleted: its attempts count for as long as any."""
-        self.gone = {ref: one for ref, one in self.gone.items() if one.newest() > at - REMEMBERED_MS}
+        self.gone = {ref: one for ref, one in self.gone.items() if one[0] > at - REMEMBERED_MS}
         if campaign in self.recent:
-            self.gone[campaign] = self.recent.pop(campaign)
+            self.gone[campaign] = at, self.recent.pop(campaign)
 
     def attempts(self, number: str, since: int) -> int:
         """How often a number was dialled after a time, by any campaign."""
@@ -108,7 +111,7 @@ class Standing:
         """When it was dialled last, by any campaign; 0 for never."""
         return max((when for times in self._times(number) for when in times), default=0)
 
-    def _times(self, number: str) -> Iterator[Times]:
+    def _times(self, number: str) -> list[Times]:
         line = line_of(number)
-        for one in (*self.recent.values(), *self.gone.values()):
-            yield one.times(line)
+        books = [*self.recent.values(), *(one for _, one in self.gone.values())]
+        return [times for one in books if (times := one.young.get(line) or one.old.get(line))]

@@ -52,3 +52,4 @@ create table es_answer(
     primary key(owner, key)
 ) without rowid;
 create index es_answer_at on es_answer(owner, at);
+-- migration 4: small groups are packed with a dictionary, which an older program doesn't know

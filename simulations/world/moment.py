@@ -48,6 +48,7 @@ class Moments:
 
     async def death_at(self, moment: Moment, count: int = 1, freeze: bool = False) -> None:
         """Returns once a life has died there, or is frozen: at the count-th such moment from now."""
+        self._forget()
         self._strike = self._loop.freeze if freeze else self._loop.kill
         self._wanted, self._died = (moment, self.passed[moment] + count), self._loop.create_future()
         if moment is Moment.TURN:

@@ -16,7 +16,7 @@ from eventstore.inspection import verify
 from eventstore.log import DURABLE_LOOK_S, VERSIONS, Log, read
 from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Placed, Segment
+from eventstore.store import Disconnected, NotTogether, Placed, Segment
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 TTL_MS = 60_000
@@ -169,15 +169,21 @@ async def test_who_owns_a_log_next_reads_what_comes_behind_the_versions_that_wer
     await log.close()
 
 
-@pytest.mark.parametrize("damage", ["key", "part", "other"])
+@pytest.mark.parametrize("damage", ["key", "part", "missing", "other", "ahead"])
 async def test_versions_that_cannot_be_used_are_read_from_the_log(damage: str) -> None:
     store = Frugal()
     await _of_ten(store)
     pos, parts = store._snapshots[VERSIONS, "a"]
-    if damage == "key":
+    if damage == "ahead":  # of a head that is elsewhere, or was
+        await store.save_snapshot(VERSIONS, "a", 11, parts, store._keys[subject_of(VERSIONS, "a", pos)] or b"")
+    elif damage == "key":
         await store.shred(subject_of(VERSIONS, "a", pos))
     else:
-        sealed = {VERSIONS: parts[VERSIONS][:-1]} if damage == "part" else {"other": b"1"}
+        sealed = {
+            "part": {VERSIONS: parts[VERSIONS][:-1]},
+            "missing": {VERSIONS: parts[VERSIONS]},
+            "other": {"other": b"1"},
+        }[damage]
         store._snapshots[VERSIONS, "a"] = pos, sealed
     log = await own(store)
     assert store.given == 10
@@ -623,6 +629,34 @@ async def test_where_nobody_knows_whether_two_logs_were_written_both_are_lost() 
     await beside.close()
 
 
+class Apart(MemoryStore):
+    """Keeps each log elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
+        if beside is not None:
+            self.asked += 1
+            raise NotTogether("not in one statement")
+        return await super().append(log, segment, keys)
+
+
+async def test_where_the_store_keeps_logs_apart_each_is_written_alone_and_it_is_asked_once() -> None:
+    store = Apart()
+    installation = Store(store, Codec(TestEvent), "me", TTL_MS)
+    log, beside = await installation.open_log("a"), await installation.open_log("beside")
+    done: list[bool] = []
+    installation.accompany(beside, lambda _, events: Beside([one("s", 0, events[-1].event.n)], done.append))
+    for number in range(3):
+        await log.append([one("s", number, number)])
+    await beside.append([one("s", 0, 1)])
+    assert (store.asked, done, log.position, beside.position) == (1, [False], 3, 1)
+    await log.close()
+    await beside.close()
+
+
 class Late(MemoryStore):
     """Its first append is reported lost, and lands only while the second try is on its way."""
 
@@ -647,3 +681,55 @@ async def test_EX_02_a_commit_that_lands_during_the_second_try_is_no_loss_of_own
     assert [r.event.n for r in await everything(store)] == [1, 2]
     assert (await verify(store, Codec(TestEvent), "a")).faults == []
     await log.close()
+
+
+async def test_the_next_group_is_on_its_way_before_the_last_of_many_who_waited_wakes() -> None:
+    store = Gated()
+    log = await own(store)
+    woken = 0
+
+    async def appender(number: int) -> None:
+        nonlocal woken
+        await log.append([one(f"s{number}", 0, 1)])
+        woken += 1
+        if number == 0:
+            store.begun.clear()
+            await log.append([one("next", 0, 2)])
+
+    waiting = asyncio.gather(*(appender(number) for number in range(4 * logs.WOKEN_AT_ONCE)))
+    await store.begun.wait()
+    store.gate.set()
+    while store.begun.is_set():
+        await asyncio.sleep(0)
+    await store.begun.wait()
+
+    assert 0 < woken < 4 * logs.WOKEN_AT_ONCE
+
+    await waiting
+    assert woken == 4 * logs.WOKEN_AT_ONCE
+    assert log.position == woken + 1
+    await log.close()
+
+
+class Turning(MemoryStore):
+    """Each append takes a turn of the loop."""
+
+    async def append(self, log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
+        await asyncio.sleep(0)
+        return await super().append(log, segment, keys, beside)
+
+
+async def test_who_appends_again_and_again_is_refused_once_the_log_is_closed_and_never_left_waiting() -> None:
+    log = await own(Turning())
+
+    async def go_on() -> None:
+        while True:
+            await log.append([Append("s", ANY, [Counted(n=1)])])
+
+    appending = asyncio.create_task(go_on())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await log.close()
+    with pytest.raises(Fenced):
+        async with asyncio.timeout(5):
+            await appending

@@ -35,6 +35,8 @@ async def disagreements(
         told.append(f"4: {log} read again isn't the log as it was written")
     if through.canonical() != state:
         told.append(f"4: {log} read through its snapshot isn't the log as it was written")
+    if through.recent != replayed.recent:
+        told.append(f"4: {log} read through its snapshot has other attempts of late than the log as it was written")
     if state != live:
         told.append(f"4: {log} replayed isn't the live state after {len(read)} events")
     return iter(told)

@@ -84,7 +84,7 @@ class Rules:
         if event.call in self._waiting:
             if event.agent_leg not in self._answered:
                 yield f"2: call {event.call} was begun before its agent's phone answered"
-            decided_s = self._answered.get(event.agent_leg, decided_s)
+            decided_s = max(decided_s, self._answered.get(event.agent_leg, decided_s))
             clocks.append(event.at)
         for name in (EVERYBODY, log):
             since_s = self._listed.get((name, number))

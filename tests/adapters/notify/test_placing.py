@@ -201,6 +201,57 @@ async def test_a_feed_that_breaks_is_told_of_and_harms_no_campaign() -> None:
     await office.notifier.stop()
 
 
+async def test_an_event_that_cannot_be_told_is_the_feeds_trouble_and_stands_in_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office = Office()
+    await office.notifier.start()
+    await office.write("sales", *opening("sales"))
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("adapters.notify.merger.fact_of", fail)
+    await office.write("sales", status(1))
+    assert office.logs["campaign/sales"].position == len(opening("sales")) + 1
+    await until(lambda: isinstance(office.notifier.failed, ZeroDivisionError))
+    await office.notifier.stop()
+
+
+async def test_behind_a_merge_that_was_broken_off_nothing_gets_a_place_by_guess(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a merge that is on its way to the store
+    office = Office(limits=msgspec.structs.replace(QUICK, stop_grace_ms=50))
+    await office.notifier.start()
+    for ref in ("sales", "support"):
+        await office.write(ref, *opening(ref))
+    reserved, requested, placed, *rest = talk("sales", 1)
+    await office.write("sales", reserved, requested)
+    let, began, append = asyncio.Event(), asyncio.Event(), office.ledger.append
+
+    async def slowly(log: str, segment: Segment, keys: Mapping[str, bytes], beside: Placed | None = None) -> bool:
+        if log == FEED_LOG:
+            began.set()
+            await let.wait()
+        return await append(log, segment, keys, beside)
+
+    monkeypatch.setattr(office.ledger, "append", slowly)
+    await office.write("sales", placed, told=False)
+    await office.write("sales", *rest)
+    await began.wait()
+
+    # when it is given up, and lands all the same
+    stopping = asyncio.create_task(office.notifier.stop())
+    await asyncio.sleep(0.2)
+    let.set()
+    await office.write("support", status(1))
+    await stopping
+
+    # then what comes next is found behind it, at the next start
+    assert office.ledger.commits[-1] == ("campaign/support",)
+
+
 @pytest.mark.parametrize("name", ["directory", "campaign/sales"])
 async def test_a_log_that_nobody_is_told_of_is_written_alone(name: str) -> None:
     office = Office()

@@ -7,6 +7,7 @@ import pytest
 
 from engine.core.call import CallRequested
 from engine.core.claims import Claims
+from engine.core.recent import Recent
 from engine.core.standing import EVERYWHERE, Standing, list_of
 from tests.engine.core.test_gate import dialled, forbidden, holding
 
@@ -81,12 +82,12 @@ def test_what_has_arrived_on_a_list_is_on_its_way_no_more() -> None:
 
 
 def test_an_attempt_two_days_old_is_forgotten_with_the_next() -> None:
-    standing, day_ms = Standing(), 86_400_000
-    standing.dialled("c1", "+15551", 1)
-    standing.dialled("c1", "+15551", 1 + 2 * day_ms)
-    assert standing.attempts("+15551", 0) == 1
-    standing.dialled("c1", "+15551", 2 * day_ms + 2)
-    assert standing.attempts("+15551", 0) == 2
+    recent, day_ms = Recent(), 86_400_000
+    recent.add("15551", 1)
+    recent.add("15551", 1 + 2 * day_ms)
+    assert len(recent.times("15551")) == 1
+    recent.add("15551", 2 * day_ms + 2)
+    assert len(recent.times("15551")) == 2
 
 
 def test_a_request_that_the_gate_forbids_takes_no_line() -> None:

@@ -17,7 +17,7 @@ from engine.core.gate import date_of
 from engine.core.message import EraseContacts
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
-from engine.core.recent import DAY_MS, REMEMBERED_MS
+from engine.core.recent import DAY_MS, REMEMBERED_MS, Recent
 from engine.core.refusal import Refused
 from engine.core.reservation import ContactReserved, DialRefused
 from engine.core.standing import EVERYWHERE, Standing, list_of
@@ -286,21 +286,49 @@ def test_TF_32_with_a_person_the_attempts_on_their_numbers_are_forgotten_but_not
     assert "15552" not in repr(talk.book.recent)
 
 
+def test_TF_32_of_a_line_that_stands_twice_in_anothers_contact_each_attempt_is_kept_once() -> None:
+    talk = Conversation("c1", stop_when_completed=False)
+    talk.running("a-c1", contacts={"c1:k1": ["+15551"], "c1:k2": ["+15551", "15551"]})
+    for _ in range(2):
+        talk.next("a-c1")
+        talk.failing("a-c1", number="+15551")
+        talk.dispose("a-c1", "no_contact")
+        talk.wait(3 * DAY_MS)
+    talk.when(EraseContacts(at=talk.at, by="m", contacts=("c1:k1",)))
+    assert talk.claims.standing.attempts("+15551", 0) == 1
+    talk.when(EraseContacts(at=talk.at, by="m", contacts=("c1:k2",)))
+    assert talk.claims.standing.last_attempt("+15551") == 0
+
+
+def test_TF_32_an_older_attempt_of_another_is_known_again_once_the_newest_goes_with_its_person() -> None:
+    talk = Conversation("c1", stop_when_completed=False)
+    talk.running("a-c1", contacts={"c1:k1": ["+15551"], "c1:k2": ["15551"]})
+    for _ in range(2):
+        talk.next("a-c1")
+        talk.failing("a-c1")
+        talk.dispose("a-c1", "no_contact")
+        talk.wait(3 * DAY_MS)
+    standing = talk.claims.standing
+    (first,) = (one.at for one in talk.book.contacts.by_ref["c1:k1"].attempts)
+    assert standing.attempts("+15551", 0) == 1
+    talk.when(EraseContacts(at=talk.at, by="m", contacts=("c1:k2",)))
+    assert standing.last_attempt("+15551") == first
+
+
 def test_an_attempt_is_forgotten_when_no_cap_looks_back_so_far() -> None:
-    standing = Standing()
+    recent = Recent()
     for day in range(20):
-        standing.dialled("c1", "+1", day * DAY_MS)
-    assert standing.attempts("+1", 0) <= 3
-    assert standing.last_attempt("+1") == 19 * DAY_MS
+        recent.add("1", day * DAY_MS)
+    assert recent.times("1") == (18 * DAY_MS, 19 * DAY_MS)[-len(recent.times("1")) :]
 
 
 def test_a_number_that_is_dialled_no_more_takes_no_room_for_ever() -> None:
-    standing = Standing()
+    recent = Recent()
     for month in range(3):
         for number in range(100):
-            standing.dialled("c1", f"+{month}{number}", 1 + month * (REMEMBERED_MS + 100) + number)
-    assert not any(standing.last_attempt(f"+0{number}") for number in range(100))
-    assert all(standing.last_attempt(f"+{month}{number}") for month in (1, 2) for number in range(100))
+            recent.add(f"{month}{number}", 1 + month * (REMEMBERED_MS + 100) + number)
+    assert not any(recent.times(f"0{number}") for number in range(100))
+    assert all(recent.times(f"{month}{number}") for month in (1, 2) for number in range(100))
 
 
 # -- which number -------------------------------------------------------------------------------------------------------

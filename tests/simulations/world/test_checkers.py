@@ -25,6 +25,7 @@ from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
 from engine.core.contact import Contact, ContactStatus
 from engine.core.interaction import ExternalUrl
+from engine.core.recent import Recent
 from engine.core.reservation import ContactDisposed
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
@@ -111,6 +112,14 @@ def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
         for call in list(book.calls.values()):
             book.calls.put(msgspec.structs.replace(call, channel=""))
         return book
+
+    patch.setattr("engine.recovery.restore", forgetful)
+
+
+def a_snapshot_forgets_attempts(patch: pytest.MonkeyPatch) -> None:
+
+    def forgetful(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
+        return restore(head, contacts, calls, msgspec.structs.replace(known, recent=Recent()))
 
     patch.setattr("engine.recovery.restore", forgetful)
 
@@ -331,6 +340,7 @@ PLANTED: Sequence[tuple[Plant, Scenario, str, str]] = (
     (phones_are_called_by_themselves, RINGING, "2", "without a durable intent"),
     (stopped_is_said_too_early, CHATTY, "3", "stopped, and call"),
     (a_snapshot_forgets_channels, WORLD, "4", "read through its snapshot"),
+    (a_snapshot_forgets_attempts, WORLD, "4", "attempts of late"),
     (what_happened_is_not_written_down, WORLD, "4", "isn't the live state"),
     (the_gate_forgets_the_lists, _ruled(listed=300), "6", "on the list"),
     (the_gate_is_asked_once, CROWDED, "6", "outside the windows"),
