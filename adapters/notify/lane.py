@@ -1,8 +1,8 @@
 """One webhook's way through one campaign: strictly in order of `seq`, the next only after the last was taken.
 
-A lane holds a window of the log in memory, filled by the feed as it merges while the lane keeps up, and from the log
-itself when it is behind. It has a task only while there is something to deliver. Its progress is a position in the
-campaign's log; after a crash everything behind the last saved one is delivered again, under the same ids.
+A lane holds a window of the log in memory, filled by the feed as it merges while the lane keeps up, and from the feed's
+memory or the log itself when it is behind. It has a task only while there is something to deliver. Its progress is a
+position in the campaign's log; after a crash everything behind the last saved one is delivered again, under the same ids.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class NotifyLimits(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes: int = 1024 * 1024
     """Of one request with several notifications."""
     lane_queue: int = 256
-    """Notifications held in memory for one lane; what is behind them is read from the log when its turn comes."""
+    """Notifications held in memory for one lane; what is behind them is read when its turn comes."""
     retry_delays_ms: tuple[int, ...] = (0, S, 2 * S, 5 * S, 15 * S, MIN, 5 * MIN, 15 * MIN, HOUR)
     """Pause after the first, second, … failure in a row; the last one repeats. An agent may be waiting: a fast head."""
     retry_jitter: float = 0.2
