@@ -321,7 +321,7 @@ DYING = msgspec.structs.replace(WORLD, faults=Faults(crashes=120, pbx_restarts=6
 PROMISING = msgspec.structs.replace(
     WORLD,
     contacts=40,
-    agents=Agents(count=4, preview_s=20, wrapup_s=2, pauses=0, callbacks=0.7, callback_s=60),
+    agents=Agents(count=6, preview_s=30, wrapup_s=2, pauses=0, callbacks=0.7, callback_s=60),
     callees=Callees(answer=0.9, busy=0, talk_s=5),
     rules=Rules(zones=("UTC", "Asia/Kolkata")),
 )
