@@ -51,13 +51,14 @@ async def _bare(pbx: Pbx, pid: int, agents: int, seconds: float) -> Driven:
         return meter.read(await bare.work([one.channel for one in legs], seconds))
 
 
-async def _engine(pbx: Pbx, pid: int, crowd: Crowd, seconds: float) -> Driven:
+async def _engine(pbx: Pbx, pid: int, crowd: Crowd, seconds: float) -> tuple[Driven, int]:
+    """With how many agents' legs the PBX dropped meanwhile."""
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
         async with Dialer.running(Path(folder), pbx, crowd) as dialer:
             meter = Meter(pid)
             driven = meter.read((await dialer.work(seconds, hangs_up=True)).joined)
             await dialer.stop()
-            return driven
+            return driven, dialer.phones_lost
 
 
 async def _measured(installation: Installation, scale: Scale, say: Say) -> Figures:
@@ -70,7 +71,7 @@ async def _measured(installation: Installation, scale: Scale, say: Say) -> Figur
             for _ in range(scale.rounds):
                 bare = await _bare(pbx, asterisk.pid, agents, seconds)
                 await asyncio.sleep(SETTLE_S)
-                engine = await _engine(pbx, asterisk.pid, crowd, seconds)
+                engine, lost = await _engine(pbx, asterisk.pid, crowd, seconds)
                 await asyncio.sleep(SETTLE_S)
                 made.add("asterisk_calls_s", "the engine", "calls/s", engine.calls_s)
                 made.add("asterisk_bare_calls_s", "a bare loop", "calls/s", bare.calls_s)
@@ -79,6 +80,7 @@ async def _measured(installation: Installation, scale: Scale, say: Say) -> Figur
                 made.add("asterisk_bare_cpu_ms", "the bare loop's CPU a call", "ms", bare.own_ms)
                 made.add("asterisk_pbx_cpu_ms", "Asterisk's CPU a call", "ms", engine.pbx_ms)
                 made.add("asterisk_bare_pbx_cpu_ms", "Asterisk's CPU a call of the bare loop's", "ms", bare.pbx_ms)
+                made.add("asterisk_phones_lost", "agents' legs that Asterisk dropped meanwhile", "", lost)
                 say(made.last(*KEYS))
     return made.figures
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import msgspec
 
 from config.settings import Ami, Dialing, Http, Settings, Store, Tokens, Webhooks
-from engine.core.agent import DefaultState, Line, Presence
+from engine.core.agent import DefaultState, Line, Presence, Wanted
 from engine.core.call import CallBridged, CallEnded
 from engine.core.campaign import Create, Disposition, Mode, Start, Status, Stop
 from engine.core.campaign import Settings as CampaignSettings
 from engine.core.contact import NewContact
-from engine.core.message import AddContacts, Allocate, Dial, Dispose, HangUpCall, Next, NoContact
+from engine.core.message import AddContacts, Allocate, AskAgent, Dial, Dispose, HangUpCall, Next, NoContact
 from engine.core.outcome import Party
 from engine.core.personal import Details, Person
 from engine.core.refusal import Refused
@@ -91,6 +91,8 @@ class Dialer:
         self.names = [f"agent{number}" for number in range(1, crowd.agents + crowd.talking + 1)]
         self._bridged: dict[str, asyncio.Future[bool]] = {}
         self._ended: dict[str, asyncio.Future[bool]] = {}
+        self.phones_lost = 0
+        """Agents' legs that the PBX dropped while they worked."""
         self.engine.followers.append(self._follow)
 
     @classmethod
@@ -170,19 +172,38 @@ class Dialer:
     # -- an agent -------------------------------------------------------------------------------------------------------
 
     async def take(self, name: str) -> Reservation:
-        """The next contact, as soon as there is one. Raises AgentsMissing where a phone was lost meanwhile."""
+        """The next contact, as soon as there is one. Who lost the phone meanwhile comes back first; raises AgentsMissing where
+        that fails."""
         chance = self.engine.chance
         while True:
             ask = Next(at=self.now(), agent=name, reservation=chance.new_id(), token=chance.new_id())
             try:
                 held: Reservation | NoContact = await self.engine.submit(REF, ask)
-            except Refused as refused:
-                if missing := self._missing():
-                    raise AgentsMissing(", ".join(missing)) from refused
-                raise
+            except Refused:
+                if self._is_there(name):
+                    raise
+                await self._return(name)
+                continue
             if isinstance(held, Reservation):
                 return held
             await asyncio.sleep(AGAIN_S)
+
+    def _is_there(self, name: str) -> bool:
+        return self.engine.campaigns[REF].book.agents[name].presence is Presence.PRESENT
+
+    async def _return(self, name: str) -> None:
+        """As a person does whose phone went silent."""
+        self.phones_lost += 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while self.engine.campaigns[REF].book.agents[name].presence is not Presence.ABSENT:
+                    await asyncio.sleep(AGAIN_S)
+                ask = AskAgent(at=self.now(), by=name, agent=name, wanted=Wanted.AVAILABLE, reason="")
+                await self.engine.submit(REF, ask)
+                while not self._is_there(name):
+                    await asyncio.sleep(AGAIN_S)
+                return
+        raise AgentsMissing(", ".join(self._missing()))
 
     async def dial(self, held: Reservation, *, stays: bool) -> str:
         """The call's id, once its intent is durable. `stays`: on the number that waits for us to hang up."""
@@ -228,7 +249,12 @@ class Dialer:
     async def attempt(self, name: str, *, hangs_up: bool = False) -> bool:
         """One whole attempt, from the question for a contact to the disposition; whether the two could talk."""
         held = await self.take(name)
-        call = await self.dial(held, stays=hangs_up)
+        try:
+            call = await self.dial(held, stays=hangs_up)
+        except Refused:
+            if self._is_there(name):
+                raise
+            return False
         is_joined = await self.bridged(call)
         if hangs_up and is_joined:
             await self.hang_up(call, name)

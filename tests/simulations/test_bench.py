@@ -1,5 +1,6 @@
 """The benchmarks' harness, at tiny sizes: what it tells, and what it does where a group fails. No figure is judged."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -119,6 +120,19 @@ async def test_nobody_is_measured_while_an_agent_is_missing_and_who_it_is_is_tol
     with pytest.raises(AgentsMissing, match=r"^agent2 is offline: phone-busy$"):
         async with Dialer.running(tmp_path, Pbx(port=await pbx.start()), Crowd(agents=3, contacts=1)):
             pass
+    await pbx.stop()
+
+
+async def test_who_loses_the_phone_while_measured_comes_back_and_is_counted(tmp_path: Path) -> None:
+    pbx = SimulatedPbx()
+    async with Dialer.running(tmp_path, Pbx(port=await pbx.start()), Crowd(agents=2, contacts=50)) as dialer:
+        working = asyncio.create_task(dialer.work(1.0, hangs_up=True))
+        await asyncio.sleep(0.2)
+        pbx.hang_up(next(one.uid for one in pbx.live if "agent1" in one.name))
+        assert (await working).joined > 0
+        assert dialer.phones_lost == 1
+        assert len([one for one in pbx.originates if one.phone == "agent1"]) == 2
+        await dialer.stop()
     await pbx.stop()
 
 
