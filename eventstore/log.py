@@ -11,20 +11,18 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from hashlib import blake2b
-from itertools import islice
 from typing import Any
 
-import msgspec
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
-from engine.ports import ANY, Append, Beside, DamagedSnapshot, Fenced, Recorded, StoreUnavailable, WrongVersion
-from eventstore import snapshot as snapshots
+from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore.codec import Codec
 from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment, SegmentStore
+from eventstore.versions import keep, kept
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -39,10 +37,7 @@ HOLD_RETRY_S = 0.2
 WOKEN_AT_ONCE = 128
 """Of those whose group is durable. What these append next is on its way to the disk while the others still wake."""
 DURABLE_LOOK_S = 0.05
-VERSIONS = "versions.v1"
-PAGE_STREAMS = 20_000
 
-_page = msgspec.msgpack.Decoder(dict[str, int])
 warn = structlog.get_logger(__name__)
 
 
@@ -171,7 +166,7 @@ class Log:
 
     async def _read_versions(self) -> None:
         """Of all streams; events are left for those who understand them to decode."""
-        after, self._versions = await self._kept_versions()
+        after, self._versions = await kept(self._store, self.name, self._pos)
         more = True
         while more:
             page = await self._store.segments(self.name, after, PAGE_SEGMENTS)
@@ -180,31 +175,13 @@ class Log:
                 after = segment.pos + segment.n - 1
             more = len(page) == PAGE_SEGMENTS
 
-    async def _kept_versions(self) -> tuple[int, dict[str, int]]:
-        """With the position that they are of. Such as can't be used cost time, no more."""
-        try:
-            saved = await snapshots.saved(self._store, VERSIONS, self.name)
-            if saved is None:
-                return 0, {}
-            pos, parts = saved
-            if pos > self._pos:
-                raise DamagedSnapshot(f"they are of position {pos}, and the log ends at {self._pos}")
-            return pos, await asyncio.to_thread(_unpacked, parts)
-        except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
-            warn.warning("versions that were kept are of no use", log=self.name, error=str(error))
-            return 0, {}
-
     async def keep_versions(self) -> None:
-        pos, versions = self._next_pos - 1, self._versions.copy()
+        pos, known = self._next_pos - 1, self._versions.copy()
         while self._pos < pos:  # they are of what was accepted: not to be kept before it is durable
             if self._lost is not None:
                 return
             await asyncio.sleep(DURABLE_LOOK_S)
-        parts = {VERSIONS: msgspec.msgpack.encode(len(versions))}
-        rest = iter(versions.items())
-        while page := dict(islice(rest, PAGE_STREAMS)):  # each a while: to pack holds up all threads
-            parts[str(len(parts))] = await asyncio.to_thread(msgspec.msgpack.encode, page)
-        await snapshots.save(self._store, VERSIONS, self.name, pos, parts)
+        await keep(self._store, self.name, pos, known)
 
     @property
     def position(self) -> int:
@@ -459,16 +436,6 @@ class Log:
 
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         return read(self._store, self._codec, self.name, after)
-
-
-def _unpacked(parts: Mapping[str, bytes]) -> dict[str, int]:
-    versions: dict[str, int] = {}
-    for name in parts:
-        if name != VERSIONS:
-            versions.update(_page.decode(parts[name]))
-    if len(versions) != msgspec.msgpack.decode(parts[VERSIONS]):
-        raise DamagedSnapshot("a part is missing")
-    return versions
 
 
 async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:

@@ -223,9 +223,8 @@ class Merger:
         merged = [self._merged(one) if one.facts else None for one in runs]
         if any(merged):
             await self._append([one for one in merged if one is not None])
-        self._is_merging = (
-            False  # not where that was broken off: nobody knows then what is durable, and nothing more is placed
-        )
+        # Not where that was broken off: nobody knows then what is durable, and nothing more is placed.
+        self._is_merging = False
         for run, event in zip(runs, merged, strict=True):
             self._tell(run, event)
         self.advanced.beat()

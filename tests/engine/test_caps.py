@@ -6,6 +6,7 @@ from engine.core.campaign import Delete, Status, Stop
 from engine.core.recent import DAY_MS
 from engine.core.refusal import Refused, no_room
 from engine.core.telephony import LegEnded
+from engine.erasure import Erasures, Who
 from tests.engine.shell import Shell, new_shell, started, until
 
 
@@ -54,6 +55,18 @@ async def test_EX_08_attempts_of_a_deleted_campaign_count_once_and_for_a_month(m
             standing.retire(ref, again.clock.now)
             # then
             assert (standing.last_attempt("5550") > 0) is (days == 1)
+
+
+async def test_TF_32_who_is_erased_counts_no_more_where_the_campaign_is_gone_too() -> None:
+    shell = await new_shell()
+    shell.clock.now = 40 * DAY_MS
+    async with started(shell):
+        await _dialled_and_deleted(shell, "c1")
+        standing = shell.engine.claims.standing
+        assert standing.attempts("5550", 0) == 1
+        await Erasures(shell.engine, lambda _: True).erase(Who(contact="c1:k1"), "m", False, False)
+        assert standing.attempts("5550", 0) == 0
+        assert "5550" not in repr(standing.gone)
 
 
 async def test_EX_08_attempts_of_a_deleted_campaign_count_after_a_restart() -> None:

@@ -13,10 +13,11 @@ import eventstore.log as logs
 from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore import Codec, Store, UnencodableEvent
 from eventstore.inspection import verify
-from eventstore.log import DURABLE_LOOK_S, VERSIONS, Log, read
+from eventstore.log import DURABLE_LOOK_S, Log, read
 from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, NotTogether, Placed, Segment
+from eventstore.versions import VERSIONS
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 TTL_MS = 60_000
