@@ -31,6 +31,7 @@ PURE = frozenset(
         "dataclasses",
         "enum",
         "functools",
+        "hashlib",
         "heapq",
         "itertools",
         "math",

@@ -1,0 +1,228 @@
+"""Tables and rows for what comes by the million and is seldom looked at: a few bytes more than what they hold.
+
+Nothing of a million entries is an object of its own: they lie side by side in blocks, some dozens in each, which are searched,
+copied, written down and read back as they are. To look one up takes a microsecond or two, and a dictionary a tenth of it;
+but a dictionary takes a hundred bytes an entry, and a second to fill with a million.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2s
+
+import msgspec
+
+DIGEST_BYTES, HASH_BYTES = 10, 4
+"""Among ten million keys two have the same digest with a probability of one in twenty thousand million."""
+REMEMBERED_DIGESTS = 4_096
+FILL = 16
+"""Entries of a bucket, on the average."""
+PAGE_ROWS = 32
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+@lru_cache(REMEMBERED_DIGESTS)
+def digest(key: str) -> tuple[bytes, int]:
+    """What stands for a key, and its first bytes as a number. Not a secret: who has it and guesses the key is told so."""
+    name = blake2s(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    return name, int.from_bytes(name[:HASH_BYTES], "little")
+
+
+class Table:
+    """Values of a fixed number of bytes by key; a key may have several, which stay in their order.
+
+    Linear hashing: a bucket is split in two as often as `FILL` entries have come, so that no moment is longer than another.
+    """
+
+    __slots__ = ("_mask", "_size", "buckets", "count")
+
+    def __init__(self, width: int, buckets: list[bytes] | None = None) -> None:
+        """`buckets`: as those of a table of the same width were; they are this one's from now on."""
+        self._size = DIGEST_BYTES + width
+        self.buckets = buckets or [b""]
+        self.count = sum(map(len, self.buckets)) // self._size
+        self._mask = (1 << (len(self.buckets) - 1).bit_length()) - 1
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they have the same entries, in whatever order."""
+        return isinstance(other, Table) and sorted(self) == sorted(other)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Digests, each with its value behind it."""
+        size = self._size
+        for bucket in self.buckets:
+            yield from (bucket[start : start + size] for start in range(0, len(bucket), size))
+
+    def get(self, key: str) -> bytes | None:
+        """The first value."""
+        name, number = digest(key)
+        bucket = self.buckets[self._at(number)]
+        start = bucket.find(name)
+        if start > 0 and start % self._size:
+            start = self._find(bucket, name, start)
+        return bucket[start + DIGEST_BYTES : start + self._size] if start >= 0 else None
+
+    def all(self, key: str) -> list[bytes]:
+        name, number = digest(key)
+        bucket, found = self.buckets[self._at(number)], []
+        start = self._find(bucket, name)
+        while start >= 0:
+            found.append(bucket[start + DIGEST_BYTES : start + self._size])
+            start = self._find(bucket, name, start + self._size)
+        return found
+
+    def add(self, key: str, value: bytes) -> None:
+        """One more."""
+        name, number = digest(key)
+        self._add(number, name + value)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Instead of the first one, if there is any."""
+        name, number = digest(key)
+        at = self._at(number)
+        bucket = self.buckets[at]
+        start = self._find(bucket, name)
+        if start < 0:
+            self._add(number, name + value)
+        else:
+            self.buckets[at] = b"".join((bucket[: start + DIGEST_BYTES], value, bucket[start + self._size :]))
+
+    def drop(self, key: str, value: bytes = b"") -> bool:
+        """The first one, or the first that has this value. Whether there was one."""
+        name, number = digest(key)
+        at = self._at(number)
+        bucket = self.buckets[at]
+        start = self._find(bucket, name + value)
+        if start < 0:
+            return False
+        self.buckets[at] = bucket[:start] + bucket[start + self._size :]
+        self.count -= 1
+        return True
+
+    def update(self, other: "Table") -> None:
+        """All entries of another one besides."""
+        for entry in other:
+            self._add(int.from_bytes(entry[:HASH_BYTES], "little"), entry)
+
+    def still(self) -> "Table":
+        """As it is now."""
+        return Table(self._size - DIGEST_BYTES, self.buckets.copy())
+
+    def _at(self, number: int) -> int:
+        at = number & self._mask
+        return at if at < len(self.buckets) else number & (self._mask >> 1)
+
+    def _add(self, number: int, entry: bytes) -> None:
+        self.buckets[self._at(number)] += entry
+        self.count += 1
+        if self.count > FILL * len(self.buckets):
+            self._split()
+
+    def _find(self, bucket: bytes, name: bytes, start: int = 0) -> int:
+        start = bucket.find(name, start)
+        while start >= 0 and start % self._size:  # what two entries that lie side by side have in common with it
+            start = bucket.find(name, start + 1)
+        return start
+
+    def _split(self) -> None:
+        """The bucket whose turn it is: half of its entries have one bit more than the others."""
+        if len(self.buckets) > self._mask:
+            self._mask = 2 * self._mask + 1
+        old, bit, size = len(self.buckets) & (self._mask >> 1), (self._mask + 1) >> 1, self._size
+        bucket = self.buckets[old]
+        parted: tuple[list[bytes], list[bytes]] = [], []
+        for start in range(0, len(bucket), size):
+            entry = bucket[start : start + size]
+            parted[bool(int.from_bytes(entry[:HASH_BYTES], "little") & bit)].append(entry)
+        self.buckets[old] = b"".join(parted[0])
+        self.buckets.append(b"".join(parted[1]))
+
+
+class Index(Table):
+    """Numbers by key: of rows, of versions, of moments."""
+
+    __slots__ = ("_width",)
+
+    def __init__(self, width: int = 4, buckets: list[bytes] | None = None) -> None:
+        super().__init__(width, buckets)
+        self._width = width
+
+    def number(self, key: str) -> int | None:
+        """The first one."""
+        found = self.get(key)
+        return None if found is None else int.from_bytes(found, "little")
+
+    def numbers(self, key: str) -> list[int]:
+        return [int.from_bytes(one, "little") for one in self.all(key)]
+
+    def add_number(self, key: str, number: int) -> None:
+        self.add(key, number.to_bytes(self._width, "little"))
+
+    def put_number(self, key: str, number: int) -> None:
+        self.put(key, number.to_bytes(self._width, "little"))
+
+    def drop_number(self, key: str, number: int) -> bool:
+        return self.drop(key, number.to_bytes(self._width, "little"))
+
+
+class Rows:
+    """Rows by number, in the order in which they came."""
+
+    __slots__ = ("_last", "pages")
+
+    def __init__(self, pages: list[bytes] | None = None) -> None:
+        """`pages`: as those of others were; they are these rows' from now on."""
+        self.pages = pages or []
+        """Full ones, and perhaps the last."""
+        self._last: list[bytes] = []
+        if self.pages and len(rows := _decode(self.pages[-1])) < PAGE_ROWS:
+            self._last = rows
+            del self.pages[-1]
+
+    def __len__(self) -> int:
+        return len(self.pages) * PAGE_ROWS + len(self._last)
+
+    def __getitem__(self, number: int) -> bytes:
+        page, place = divmod(number, PAGE_ROWS)
+        return _decode(self.pages[page])[place] if page < len(self.pages) else self._last[place]
+
+    def __setitem__(self, number: int, row: bytes) -> None:
+        page, place = divmod(number, PAGE_ROWS)
+        if page < len(self.pages):
+            rows = _decode(self.pages[page])
+            rows[place] = row
+            self.pages[page] = _encode(rows)
+        else:
+            self._last[place] = row
+
+    def append(self, row: bytes) -> int:
+        """The number that it gets."""
+        number = len(self)
+        self._last.append(row)
+        if len(self._last) == PAGE_ROWS:
+            self.pages.append(_encode(self._last))
+            self._last = []
+        return number
+
+    def read(self, start: int = 0, end: int | None = None, mark: bytes = b"") -> Iterator[tuple[int, bytes]]:
+        """Rows from one number to before another, with their numbers; `mark`: of pages that don't hold it none."""
+        end = len(self) if end is None else min(end, len(self))
+        for page in range(start // PAGE_ROWS, -(-end // PAGE_ROWS)):
+            packed = self.pages[page] if page < len(self.pages) else b""
+            if mark and packed and mark not in packed:
+                continue
+            rows: Sequence[bytes] = _decode(packed) if packed else self._last
+            first = page * PAGE_ROWS
+            for place in range(max(0, start - first), min(len(rows), end - first)):
+                yield first + place, rows[place]
+
+    def still(self) -> list[bytes]:
+        """Pages, as they are now."""
+        return [*self.pages, _encode(self._last)] if self._last else self.pages.copy()
