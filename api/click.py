@@ -122,7 +122,7 @@ async def _contact(call: Call, running: Running, ref: str, agent: str, body: Cli
     if body.contact is not None:
         if body.external_system is None:
             return body.contact, False
-        known = contacts.by_external.get(body.contact)
+        known = contacts.named(body.contact)
         if known is None:
             raise Problem(409, "contact-not-in-campaign", f"this campaign has no contact {body.contact!r}", "contact")
         return known, False

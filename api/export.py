@@ -98,9 +98,9 @@ async def blocks(
         yield _lines([ExportedContact(contact=view.contact(one, book), as_of=position()) for one in page])
         contacts += len(page)
         await asyncio.sleep(0)
-    calls = list(book.calls)
-    for start in range(0, len(calls), BLOCK_ROWS):
-        some = [book.calls[name] for name in calls[start : start + BLOCK_ROWS]]
+    calls = len(book.calls)
+    for start in range(0, calls, BLOCK_ROWS):
+        some = book.calls.page(start, min(calls, start + BLOCK_ROWS))
         yield _lines([ExportedCall(call=view.call(one, book), as_of=position()) for one in some])
         await asyncio.sleep(0)
     async for batch in read:
@@ -109,7 +109,7 @@ async def blocks(
         if closed:
             yield _lines(closed)
         await asyncio.sleep(0)
-    yield _lines([ExportEnd(contacts=contacts, calls=len(calls), dispositions=dispositions, as_of=position())])
+    yield _lines([ExportEnd(contacts=contacts, calls=calls, dispositions=dispositions, as_of=position())])
 
 
 def _disposition(event: ContactDisposed, pos: int) -> ExportedDisposition:

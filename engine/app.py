@@ -55,7 +55,7 @@ from engine.ports import (
     Telephony,
     Zones,
 )
-from engine.recovery import SNAPSHOT, attempts_since, contacts_in, pack, read_book
+from engine.recovery import SNAPSHOT, Keys, attempts_since, contacts_in, pack, read_book
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -575,13 +575,14 @@ class Engine:
             self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
         ):
             running.snapshot_pos, running.contacts_since, running.is_snapshotting = pos, 0, True
-            self._spawn(self._snapshot(ref, pos, running.book.snapshot()), f"snapshot {ref}")
+            keys = self.store.still_keys(log_of(ref))
+            self._spawn(self._snapshot(ref, pos, running.book.snapshot(), keys), f"snapshot {ref}")
 
-    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot) -> None:
+    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot, keys: Keys) -> None:
         """A snapshot that can't be saved costs time at the next start, no more."""
         running = self.campaigns.get(ref)
         try:
-            packed = await asyncio.to_thread(pack, self.store, snapshot)  # some microseconds a contact
+            packed = await asyncio.to_thread(pack, self.store, snapshot, keys)
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
             if pos <= self._erased.get(ref, 0):
                 await self.store.drop_snapshots(log_of(ref))

@@ -87,7 +87,7 @@ class Erasures:
         if who.contact:
             return {who.contact}
         books = (one.book for one in self._engine.campaigns.values())
-        return {ref for book in books if (ref := book.contacts.by_external.get(who.external_id))}
+        return {ref for book in books if (ref := book.contacts.named(who.external_id))}
 
     async def _all(self, refs: set[str], lines: set[str]) -> list[Known]:
         found: list[Known] = []

@@ -82,7 +82,7 @@ def _contacts(book: Book, claims: Claims, zones: Zones | None, at: int) -> Itera
     following = sorted(following, key=lambda one: one.place)[:LOOKED_AT]
     if not following:
         if not book.reservations:  # else the open ones are in somebody's hand
-            due_at = contacts.next_due_at(contacts.owners()) or 0
+            due_at = contacts.next_due_at(at, contacts.owners()) or 0
             yield Wait(reason=Reason.DUE, detail="no contact is due yet", next_at=due_at)
         return
     found = [_forbidden(book, claims, zones, one, at) for one in following]

@@ -179,12 +179,12 @@ class EventStore(Protocol):
         """Whatever snapshots a log has: somebody in them was erased."""
         ...
 
-    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
-        """Keys of subjects whose data this process has read or written; None for who was erased. From any thread."""
+    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+        """The durable keys of a log's subjects as they are now, as buckets of a table; and whose were erased."""
         ...
 
-    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
-        """Keys by subject, as a snapshot kept them. From any thread."""
+    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+        """Such keys, as a snapshot kept them. Who was erased since stays so."""
         ...
 
     def encode(self, value: Any) -> bytes:

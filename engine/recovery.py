@@ -3,27 +3,37 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
 from engine.core.book import Book, Head, Known, Snapshot, restore
-from engine.core.call import Call, CallRequested
+from engine.core.call import CallRequested
 from engine.core.contact import ContactsAdded, ContactsReplaced
-from engine.core.still import PAGE_CONTACTS, Order, Page, contacts_of
+from engine.core.ledger import StillCalls
+from engine.core.recent import StillRecent
+from engine.core.roll import StillContacts
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
-SNAPSHOT = "book.v5"
+SNAPSHOT = "book.v6"
 """Name and form of the snapshots; another form gets another name."""
-HEAD, ORDER, CALLS = "head", "order", "calls"
-PAGE_CALLS = 20_000
+HEAD, KNOWN, KEYS = "head", "known", "keys"
+LONG: dict[str, tuple[type[StillContacts | StillCalls | StillRecent], tuple[str, ...]]] = {
+    "contacts": (StillContacts, ("rows", "index", "external", "worked")),
+    "calls": (StillCalls, ("rows", "index")),
+    "recent": (StillRecent, ("young", "old")),
+}
+"""Parts of a snapshot that are large, and which of their fields are: these are kept in parts of their own."""
+PART_BLOCKS = 4_096
+"""Pages or buckets in one: to pack it holds up all threads for some milliseconds."""
+
+Keys = tuple[list[bytes], list[str]]
+"""Of a log's subjects, as the store gives and takes them: buckets of a table, and whose were erased."""
 
 log = structlog.get_logger(__name__)
-_page = msgspec.msgpack.Decoder(tuple[Page, list[bytes | None]])
-"""Contacts, and the keys of their data in the log: who writes of somebody again must seal under the same one."""
-_calls = msgspec.msgpack.Decoder(tuple[list[str], list[bytes]])
+_encode = msgspec.msgpack.Encoder().encode
+_blocks = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class Read(NamedTuple):
@@ -67,49 +77,57 @@ async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
     pos, parts = saved
     try:
         head = await store.decode(parts[HEAD], Head)
-        return await asyncio.to_thread(_restored, store, head, parts), pos  # other campaigns may be at work
+        snapshot = await asyncio.to_thread(_opened, parts, head)  # other campaigns may be at work
+        blocks, erased = await asyncio.to_thread(_keys, parts)
     except (KeyError, msgspec.ValidationError) as error:
         raise DamagedSnapshot(str(error)) from error
+    store.adopt_keys(name, blocks, erased)
+    return restore(snapshot), pos
 
 
-def _restored(store: EventStore, head: Head, parts: Mapping[str, bytes]) -> Book:
-    order = msgspec.msgpack.decode(parts[ORDER], type=Order)
-    count = math.ceil(sum(order.counts.values()) / PAGE_CONTACTS)
-    contacts = contacts_of((_opened(store, parts[_named(number)]) for number in range(count)), order)
-    known, rows = msgspec.msgpack.decode(parts[CALLS], type=Known), dict[str, Call | bytes]()
-    for number in range(math.ceil(known.calls / PAGE_CALLS)):
-        rows.update(zip(*_calls.decode(parts[_calls_named(number)]), strict=True))
-    return restore(head, contacts, rows, known)
+def _opened(parts: Mapping[str, bytes], head: Head) -> Snapshot:
+    known = msgspec.msgpack.decode(parts[KNOWN], type=Known)
+    return Snapshot(head, known, *(_long(parts, name) for name in LONG))
 
 
-def _opened(store: EventStore, part: bytes) -> Page:
-    page, keys = _page.decode(part)
-    store.learn_keys(dict(zip(page.refs, keys, strict=True)))
-    return page
+def _long(parts: Mapping[str, bytes], name: str) -> Any:
+    kind, fields = LONG[name]
+    still, counts = msgspec.msgpack.decode(parts[name], type=tuple[kind, dict[str, int]])  # type: ignore[valid-type] # as LONG has it
+    return msgspec.structs.replace(still, **{one: _joined(parts, f"{name}.{one}", counts[one]) for one in fields})
 
 
-def pack(store: EventStore, snapshot: Snapshot) -> dict[str, bytes]:
-    """A snapshot as it is kept. From any thread."""
-    contacts, calls = snapshot.contacts, snapshot.packed_calls()
-    parts = {
-        HEAD: store.encode(snapshot.head),
-        ORDER: msgspec.msgpack.encode(contacts.order()),
-        CALLS: msgspec.msgpack.encode(snapshot.known),
-    }
-    for number, page in enumerate(contacts.pages()):
-        parts[_named(number)] = msgspec.msgpack.encode((page, store.known_keys(page.refs)))
-    for number in range(math.ceil(snapshot.known.calls / PAGE_CALLS)):
-        some = list(islice(calls, PAGE_CALLS))
-        parts[_calls_named(number)] = msgspec.msgpack.encode(([name for name, _ in some], [row for _, row in some]))
+def _keys(parts: Mapping[str, bytes]) -> Keys:
+    count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
+    return _joined(parts, KEYS, count), erased
+
+
+def _joined(parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
+    blocks: list[bytes] = []
+    for number in range(math.ceil(count / PART_BLOCKS)):
+        blocks += _blocks(parts[f"{name}/{number}"])
+    if len(blocks) != count:
+        raise DamagedSnapshot(f"{name} has {len(blocks)} blocks of {count}")
+    return blocks
+
+
+def pack(store: EventStore, snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
+    """A snapshot as it is kept, with the keys of its log as `still_keys` gave them. From any thread."""
+    buckets, erased = keys
+    parts = {HEAD: store.encode(snapshot.head), KNOWN: _encode(snapshot.known)}
+    parts |= {KEYS: _encode((len(buckets), erased)), **_parted(KEYS, buckets)}
+    for name, (_, fields) in LONG.items():
+        still = getattr(snapshot, name)
+        blocks = {one: getattr(still, one) for one in fields}
+        short = msgspec.structs.replace(still, **{one: [] for one in fields})
+        parts[name] = _encode((short, {one: len(some) for one, some in blocks.items()}))
+        for one, some in blocks.items():
+            parts |= _parted(f"{name}.{one}", some)
     return parts
 
 
-def _named(page: int) -> str:
-    return f"contacts/{page}"
-
-
-def _calls_named(page: int) -> str:
-    return f"calls/{page}"
+def _parted(name: str, blocks: Sequence[bytes]) -> dict[str, bytes]:
+    starts = range(0, len(blocks), PART_BLOCKS)
+    return {f"{name}/{number}": _encode(blocks[at : at + PART_BLOCKS]) for number, at in enumerate(starts)}
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

@@ -132,11 +132,17 @@ class Store:
     async def drop_snapshots(self, log: str) -> None:
         await self.segments.drop_snapshots(log)
 
-    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
-        return [self.codec.keys.opening(one) for one in subjects]
+    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+        known = self.codec.keys._known
+        import msgspec
 
-    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
-        self.codec.keys.take(keys)
+        return [msgspec.msgpack.encode({k: v for k, v in known.items() if v})], [k for k, v in known.items() if not v]
+
+    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+        import msgspec
+
+        self.codec.keys.take(msgspec.msgpack.decode(buckets[0]))
+        self.codec.keys.take(dict.fromkeys(erased))
 
     def encode(self, value: Any) -> bytes:
         return self.codec.encode_value(value)

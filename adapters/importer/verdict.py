@@ -39,7 +39,7 @@ def judge(
     for place, row in rows:
         known = book.contacts.by_ref.found(row.ref)
         owner = used.get(row.ref, campaign)
-        elsewhere = book.contacts.by_external.get(row.external_id, row.ref) if row.external_id else row.ref
+        elsewhere = book.contacts.named(row.external_id) or row.ref
         if owner != campaign:
             verdict.wrong.append(RowError(place, "ref", f"campaign {owner!r} used the contact ref {row.ref} first"))
         elif elsewhere != row.ref and (known is None or mode in REPLACING):

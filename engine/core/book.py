@@ -28,9 +28,9 @@ from engine.core.contact import (
     ContactsUpcoming,
 )
 from engine.core.importing import ImportEvent, ImportStarted
-from engine.core.ledger import Ledger, pack
+from engine.core.ledger import Ledger, StillCalls
 from engine.core.outcome import Outcome
-from engine.core.recent import Recent
+from engine.core.recent import Recent, StillRecent
 from engine.core.reservation import (
     IN_HAND,
     ContactDisposed,
@@ -42,9 +42,8 @@ from engine.core.reservation import (
     Reservation,
     ReservationExtended,
 )
-from engine.core.roll import Contacts
+from engine.core.roll import Contacts, StillContacts
 from engine.core.standing import line_of
-from engine.core.still import Still
 
 Event = CampaignEvent | ContactEvent | CallEvent | AgentEvent | ImportEvent
 """All events of a campaign's log. Their tags are storage: never reuse or rename one."""
@@ -204,8 +203,8 @@ class Book:
 
     def _attempts_on(self, line: str) -> Iterator[int]:
         """When a line was dialled, for those who have it still."""
-        for ref in dict.fromkeys(self.contacts.worked.get(line, ())):  # once for each of a contact's numbers
-            yield from _attempts(self.contacts.by_ref[ref]).get(line, ())
+        for contact in self.contacts.worked_on(line):
+            yield from _attempts(contact).get(line, ())
         for call in (self.calls[name] for name in self.live):
             numbers = self.contacts.by_ref[call.contact].numbers
             if call.requested_at and call.number < len(numbers) and line_of(numbers[call.number]) == line:
@@ -221,11 +220,10 @@ class Book:
 
     def _forget(self) -> None:
         """A deleted campaign is its tombstone only; the log keeps the rest."""
-        self.contacts = Contacts()
+        self.contacts, self.calls = Contacts(), Ledger()
         for ledger in (
             self.agents,
             self.reservations,
-            self.calls,
             self.live,
             self.phones,
             self.attending,
@@ -248,14 +246,8 @@ class Book:
             suppressed=dict(self.suppressed),
             ahead=list(self.ahead),
         )
-        known = Known(
-            calls=len(self.calls),
-            live=list(self.live),
-            requests=self.requests.copy(),
-            answers=[(*key, *counts) for key, counts in self.answers.items()],
-            recent=self.recent.still(),
-        )
-        return Snapshot(head, Still(self.contacts), self.calls.rows.copy(), known)
+        known = Known(requests=self.requests.copy(), answers=[(*key, *counts) for key, counts in self.answers.items()])
+        return Snapshot(head, known, self.contacts.still(), self.calls.still(), self.recent.still())
 
     def canonical(self) -> bytes:
         """Bytes that are equal for equal books: what a replay is compared by."""
@@ -286,13 +278,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 class Known(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """What a book knows of its calls without looking at each."""
 
-    calls: int
-    """How many there are."""
-    live: list[str]
     requests: dict[str, str]
     answers: list[tuple[int, int, int, int]]
     """Place and hour, attempts and people reached."""
-    recent: Recent
 
 
 def _attempts(contact: Contact) -> dict[str, list[int]]:
@@ -313,17 +301,16 @@ class Snapshot(NamedTuple):
     """A book at one moment. What takes long with many contacts may be done by another thread."""
 
     head: Head
-    contacts: Still
-    calls: dict[str, Call | bytes]
     known: Known
+    contacts: StillContacts
+    calls: StillCalls
+    recent: StillRecent
 
     def canonical(self) -> bytes:
-        """Of what is known of the calls all but the attempts of late, which an erasure leaves in another form than a replay."""
-        known = self.known.live, sorted(self.known.requests.items()), sorted(self.known.answers)
-        return msgspec.msgpack.encode((self.head, *self.contacts.canonical(), dict(self.packed_calls()), known))
-
-    def packed_calls(self) -> Iterator[tuple[str, bytes]]:
-        return ((name, row if isinstance(row, bytes) else pack(row)) for name, row in self.calls.items())
+        """All but what follows from it, and the attempts of late, which an erasure leaves in another form than a replay."""
+        known = sorted(self.known.requests.items()), sorted(self.known.answers)
+        calls = self.calls.rows, self.calls.live
+        return msgspec.msgpack.encode((self.head, known, self.contacts.canonical(), calls))
 
 
 def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
@@ -333,19 +320,18 @@ def _keep(ledger: dict[str, None], key: str, present: bool) -> None:
         ledger.pop(key, None)
 
 
-def restore(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
-    """The book that a snapshot was taken of, its calls packed."""
+def restore(snapshot: Snapshot) -> Book:
+    """The book that a snapshot was taken of. The snapshot's parts are the book's from now on."""
+    head, known = snapshot.head, snapshot.known
     book = Book()
     book.campaign = head.campaign
-    book.contacts = contacts
+    book.contacts = Contacts.of(snapshot.contacts)
     book.imports = {one.import_id: one for one in head.imports}
     book.ahead = dict.fromkeys(head.ahead)
     book.suppressed = dict(head.suppressed)
-    book.calls.rows = calls
-    book.live = dict.fromkeys(known.live)
-    for call in [book.calls[name] for name in known.live]:
-        book.calls.put(call)
-    book.requests, book.recent = known.requests, known.recent
+    book.calls, book.recent = Ledger(snapshot.calls), Recent(snapshot.recent)
+    book.live = dict.fromkeys(one.id for one in snapshot.calls.live)
+    book.requests = known.requests
     book.answers = {(place, hour): (dialled, reached) for place, hour, dialled, reached in known.answers}
     book.reservations = {one.id: one for one in head.reservations}
     for agent in head.agents:

@@ -120,7 +120,7 @@ class Claims:
             self.legs[leg] = ref
         for contact, name in book.suppressed.items():
             self._announce(book, contact, name)
-        if book.recent.young or book.recent.old:  # the others are not to be looked at for every number
+        if book.recent:  # the others are not to be looked at for every number
             self.standing.recent[ref] = book.recent
         else:  # it was read again, and what it had was never durable
             self.standing.recent.pop(ref, None)

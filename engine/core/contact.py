@@ -14,6 +14,7 @@ a new one at the end, one that lapsed keeps its place. All contacts of a campaig
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -193,8 +194,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     def place(self) -> Place:
         if self.due_at:
             kind = Kind.CALLBACK if self.callback else Kind.RETRY
-            return Place(ORDER[self.priority], kind, self.due_at, self.rank, self.ref)
-        return Place(ORDER[self.priority], Kind.FRESH, self.rank, self.rank, self.ref)
+            return Place(ORDER[self.priority], kind, self.due_at, self.rank)
+        return Place(ORDER[self.priority], Kind.FRESH, self.rank, self.rank)
 
     def dialled(self) -> Iterator[Attempt]:
         """Attempts that reached out for the contact, newest first: an agent who didn't come says nothing of a number."""
@@ -211,11 +212,13 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 # -- packed -----------------------------------------------------------------------------------------------------------
 
 _STATUSES, _PRIORITIES = tuple(ContactStatus), tuple(Priority)
+_STATUS_PLACES = {status: place for place, status in enumerate(_STATUSES)}
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A contact without its ref, enums by their place. `subject` is None where it is the ref, `numbers` None once erased."""
+    """A contact, enums by their place. `subject` is None where it is the ref, `numbers` None once erased."""
 
+    ref: str
     rank: int
     status: int
     priority: int
@@ -239,48 +242,77 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     engaged: bool
 
 
-_rows = msgspec.msgpack.Encoder()
-_row = msgspec.msgpack.Decoder(_Row)
+class _Ref(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row's beginning."""
+
+    ref: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_row = msgspec.msgpack.Decoder(_Row).decode
+_ref = msgspec.msgpack.Decoder(_Ref).decode
 _ERASED = Details(numbers=())
+_WAITING = _STATUS_PLACES[ContactStatus.WAITING]
+_UNTOUCHED: tuple[Any, ...] = (0, "", "", "", 0, (), {}, False)
+"""What follows `consent_until` in the row of a contact that nothing has become of yet."""
 
 
 def pack(contact: Contact) -> bytes:
-    """A contact in some eighty bytes and its details, for memory alone: equal contacts give equal bytes."""
+    """A contact in some thirty bytes, its ref and its details: equal contacts give equal bytes, which a snapshot keeps."""
     person, details = contact.person, contact.person.details or _ERASED
     noted = contact.form.details if contact.form is not None else None
-    return _rows.encode(
-        _Row(
-            rank=contact.rank,
-            status=_STATUSES.index(contact.status),
-            priority=ORDER[contact.priority],
-            subject=None if person.subject == contact.ref else person.subject,
-            numbers=details.numbers if person.details is not None else None,
-            name=details.name,
-            data=details.data,
-            agent=contact.agent,
-            fixed=contact.fixed,
-            zone=contact.zone,
-            tags=contact.tags,
-            external_id=contact.external_id,
-            consent_until=contact.consent_until,
-            due_at=contact.due_at,
-            callback=contact.callback,
-            reservation=contact.reservation,
-            disposition=contact.disposition,
-            disposed=contact.disposed,
-            attempts=contact.attempts,
-            form=noted.data if noted is not None and person.details is not None else {},
-            engaged=contact.engaged,
+    return _encode(
+        (  # a `_Row`, without making one
+            contact.ref,
+            contact.rank,
+            _STATUS_PLACES[contact.status],
+            ORDER[contact.priority],
+            None if person.subject == contact.ref else person.subject,
+            details.numbers if person.details is not None else None,
+            details.name,
+            details.data,
+            contact.agent,
+            contact.fixed,
+            contact.zone,
+            contact.tags,
+            contact.external_id,
+            contact.consent_until,
+            contact.due_at,
+            contact.callback,
+            contact.reservation,
+            contact.disposition,
+            contact.disposed,
+            contact.attempts,
+            noted.data if noted is not None and person.details is not None else {},
+            contact.engaged,
         )
     )
 
 
-def unpack(ref: str, packed: bytes) -> Contact:
-    row = _row.decode(packed)
+def pack_new(new: NewContact, rank: int) -> bytes:
+    """What `pack` makes of a contact that just came."""
+    person, details = new.person, new.person.details or _ERASED
+    return _encode(
+        (
+            *(new.ref, rank, _WAITING, ORDER[new.priority], None if person.subject == new.ref else person.subject),
+            *(details.numbers if person.details is not None else None, details.name, details.data),
+            *(new.agent, bool(new.agent), new.zone, new.tags, new.external_id, new.consent_until),
+            *_UNTOUCHED,
+        )
+    )
+
+
+def ref_of(packed: bytes) -> str:
+    """Whose row it is."""
+    return _ref(packed).ref
+
+
+def unpack(packed: bytes) -> Contact:
+    row = _row(packed)
     details = Details(numbers=row.numbers, name=row.name, data=row.data) if row.numbers is not None else None
-    subject = ref if row.subject is None else row.subject
+    subject = row.ref if row.subject is None else row.subject
     return Contact(
-        ref=ref,
+        ref=row.ref,
         person=Person(subject, details),
         rank=row.rank,
         status=_STATUSES[row.status],

@@ -74,7 +74,7 @@ def next_contact(book: Book, command: Next) -> Decided:
         raise against_rule("agent-not-available", f"agent {agent.id!r} is {agent.status}")
     contact = _chosen_for(book, agent.id, command.at)
     if contact is None:
-        return [], [], _why_none(book, agent.id)
+        return [], [], _why_none(book, agent.id, command.at)
     reserved, granted = reserve(book, contact, agent, command, ahead)
     return [reserved], [], granted
 
@@ -127,7 +127,7 @@ def _unattended(book: Book, agent: str) -> list[str]:
     ]
 
 
-def _why_none(book: Book, agent: str) -> NoContact:
+def _why_none(book: Book, agent: str, at: int) -> NoContact:
     settings, counts = book.campaign.settings, book.contacts.counts
     if not len(book.contacts):
         return NoContact(reason="none_added")
@@ -136,7 +136,7 @@ def _why_none(book: Book, agent: str) -> NoContact:
         owners.append(FREE)
     if settings.others_when_unavailable:
         owners += _unattended(book, agent)
-    due_at = book.contacts.next_due_at(owners)
+    due_at = book.contacts.next_due_at(at, owners)
     if due_at is not None:
         return NoContact(reason="not_due", next_due_at=due_at)
     if counts[ContactStatus.WAITING] or counts[ContactStatus.RETRY]:

@@ -1,23 +1,46 @@
 """All calls of a campaign. They may be millions, and nearly all have ended: those are kept packed."""
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
 import msgspec
 
 from engine.core.call import Call, CallStatus
+from engine.core.table import Index, Rows
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Call).decode
 
 
+class _Id(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row's beginning."""
+
+    id: str
+
+
+_id = msgspec.msgpack.Decoder(_Id).decode
+
+
+class StillCalls(msgspec.Struct, frozen=True, array_like=True):
+    """A ledger at one moment: pages of rows and buckets of the index, as `table` has them, and the calls that had not ended."""
+
+    rows: list[bytes]
+    index: list[bytes]
+    live: list[Call]
+
+
 class Ledger(Mapping[str, Call]):
     """Calls by id, in the order in which they were asked for."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, Call | bytes] = {}
+    def __init__(self, still: StillCalls | None = None) -> None:
+        """`still`: a ledger that was so; its parts are this one's from now on."""
+        self._rows = Rows(still.rows if still is not None else None)
+        self._index = Index(buckets=still.index if still is not None else None)
+        self._live: dict[str, tuple[int, Call]] = {}
+        """Those that haven't ended, with their rows: there only their ids stand yet."""
         self._seen: Call | None = None
         """The last one that was packed or unpacked: who looks at a call does so several times."""
+        for call in still.live if still is not None else ():
+            self.put(call)
 
     def __getitem__(self, name: str) -> Call:
         found = self.found(name)
@@ -26,49 +49,46 @@ class Ledger(Mapping[str, Call]):
         return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self.rows
+        return isinstance(name, str) and (name in self._live or name in self._index)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
+        return (_id(row).id for _, row in self._rows.read())
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
     def found(self, name: str) -> Call | None:
         """As `get`, which asks by way of an exception."""
-        row = self.rows.get(name)
-        if not isinstance(row, bytes):
-            return row
+        live = self._live.get(name)
+        if live is not None:
+            return live[1]
         seen = self._seen
-        if seen is None or seen.id != name:
-            seen = self._seen = unpack(name, row)
-        return seen
+        if seen is not None and seen.id == name:
+            return seen
+        row = self._index.number(name)
+        if row is None:
+            return None
+        self._seen = _decode(self._rows[row])
+        return self._seen
 
     def put(self, call: Call) -> None:
         """Add a call, or what became of it."""
+        live = self._live.get(call.id)
+        row = live[0] if live is not None else self._index.number(call.id)
+        if row is None:
+            row = self._rows.append(_encode(_Id(call.id)))
+            self._index.add_number(call.id, row)
         if call.status is CallStatus.ENDED:
-            self.rows[call.id], self._seen = pack(call), call
+            self._rows[row], self._seen = _encode(call), call
+            self._live.pop(call.id, None)
         else:
-            self.rows[call.id] = call
+            self._live[call.id] = row, call
 
     def page(self, start: int, end: int) -> list[Call]:
-        """Those from one place to before another. They are found from the nearer end, by a walk in C: some milliseconds for a
-        million calls."""
-        count = len(self.rows)
-        if start < count - end:
-            return [self[name] for name in islice(self.rows, start, end)]
-        names = islice(reversed(self.rows), count - end, count - start)
-        return [self[name] for name in reversed(list(names))]
+        """Those from one place to before another."""
+        rows = (row for _, row in self._rows.read(start, end))
+        return [live[1] if (live := self._live.get(_id(row).id)) is not None else _decode(row) for row in rows]
 
-    def clear(self) -> None:
-        self.rows.clear()
-        self._seen = None
-
-
-def pack(call: Call) -> bytes:
-    """A call in some hundred and fifty bytes, without its id: equal calls give equal bytes."""
-    return _encode(msgspec.structs.replace(call, id=""))
-
-
-def unpack(name: str, packed: bytes) -> Call:
-    return msgspec.structs.replace(_decode(packed), id=name)
+    def still(self) -> StillCalls:
+        """As it is now: quick, for nothing is unpacked."""
+        return StillCalls(self._rows.still(), self._index.buckets.copy(), [call for _, call in self._live.values()])

@@ -36,7 +36,7 @@ def add(book: Book, command: AddContacts) -> Decided:
     taken = {one.external_id: one.ref for one in command.contacts if one.external_id}
     for one in command.contacts:
         known = book.contacts.by_ref.found(one.ref)
-        elsewhere = book.contacts.by_external.get(one.external_id, one.ref) if one.external_id else one.ref
+        elsewhere = book.contacts.named(one.external_id) or one.ref
         if elsewhere != one.ref or (one.external_id and taken[one.external_id] != one.ref):
             refused[one.ref] = f"another contact has the external id {one.external_id!r}"
         elif known is None:

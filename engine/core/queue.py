@@ -1,20 +1,19 @@
 """The order in which contacts are delivered.
 
 Best first: by priority, high before normal before low; among equals callbacks that are due, then retries that are due (the
-longest due first), then fresh ones in order of arrival. What isn't due yet waits aside and is promoted when it is.
+longest due first), then fresh ones in order of arrival. What isn't due yet waits in its line and is looked at when it is.
 """
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from heapq import heapify, heappop, heappush, merge
+from heapq import merge
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 BLOCK_CONTACTS = 1_024
-SPARE_PLACES = 1_024
-"""Places that no longer count may lie about in a heap: as many as count, and these."""
 
 
 class Kind(IntEnum):
@@ -30,7 +29,6 @@ class Place(NamedTuple):
     kind: Kind
     order: int
     rank: int
-    ref: str
 
     @property
     def due_at(self) -> int:
@@ -38,8 +36,28 @@ class Place(NamedTuple):
         return 0 if self.kind is Kind.FRESH else self.order
 
 
+class Member(NamedTuple):
+    """One of a queue: its place, and the number of the contact's row."""
+
+    place: Place
+    row: int
+
+
+class Columns(NamedTuple):
+    """A line as it was: the orders, ranks and rows of its members, each column an array's bytes."""
+
+    orders: bytes
+    ranks: bytes
+    rows: bytes
+
+
+Block = tuple["array[int]", "array[int]", "array[int]"]
+CODES = "qII"
+"""How the columns of a block are kept. Ranks grow by one with each contact that comes or is put back: 2 ** 32 are enough."""
+
+
 class Line:
-    """Refs in order of rank: most come at one end and go at the other, any may come and go in between.
+    """Members by order and, among equals, by rank: most come at one end and go at the other, any may come and go in between.
 
     Sixteen bytes each, in blocks short enough to be moved about.
     """
@@ -47,171 +65,171 @@ class Line:
     __slots__ = ("_blocks", "_lasts")
 
     def __init__(self) -> None:
-        self._blocks: list[tuple[array[int], list[str]]] = []
-        self._lasts: list[int] = []
-        """The last rank of each block."""
+        self._blocks: list[Block] = []
+        self._lasts: list[tuple[int, int]] = []
+        """Order and rank of the last of each block."""
 
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        for ranks, refs in self._blocks:
-            yield from zip(ranks, refs, strict=True)
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        for block in self._blocks:
+            yield from zip(*block, strict=True)
 
-    def __reversed__(self) -> Iterator[tuple[int, str]]:
-        for ranks, refs in reversed(self._blocks):
-            yield from zip(reversed(ranks), reversed(refs), strict=True)
+    def __reversed__(self) -> Iterator[tuple[int, int, int]]:
+        for block in reversed(self._blocks):
+            yield from zip(*map(reversed, block), strict=True)
 
-    def columns(self) -> tuple["array[int]", list[str]]:
-        """All ranks and their refs as they are now: copied in C."""
-        ranks, refs = array("q"), list[str]()
-        for some_ranks, some_refs in self._blocks:
-            ranks += some_ranks
-            refs += some_refs
-        return ranks, refs
+    def columns(self) -> Columns:
+        """All members as they are now: copied in C."""
+        return Columns(*(b"".join([block[column].tobytes() for block in self._blocks]) for column in range(3)))
 
     @classmethod
-    def of(cls, ranks: "array[int]", refs: list[str]) -> "Line":
+    def of(cls, columns: Columns) -> "Line":
         """The line that has these columns."""
-        line = cls()
-        for start in range(0, len(ranks), BLOCK_CONTACTS):
-            line._blocks.append((ranks[start : start + BLOCK_CONTACTS], refs[start : start + BLOCK_CONTACTS]))
-            line._lasts.append(line._blocks[-1][0][-1])
+        line, (orders, ranks, rows) = cls(), map(array, CODES, columns)
+        if orders:
+            line.extend(orders, ranks, rows)
         return line
 
-    def add(self, rank: int, ref: str) -> None:
-        at = bisect_left(self._lasts, rank)
+    def add(self, order: int, rank: int, row: int) -> None:
+        at = bisect_left(self._lasts, (order, rank))
         if at == len(self._blocks):
             if not at or len(self._blocks[-1][0]) >= BLOCK_CONTACTS:
-                self._blocks.append((array("q"), []))
-                self._lasts.append(rank)
+                self._blocks.append((array("q"), array("I"), array("I")))
+                self._lasts.append((order, rank))
             at = len(self._blocks) - 1
-            self._lasts[at] = rank
-        ranks, refs = self._blocks[at]
-        place = bisect_left(ranks, rank)
+            self._lasts[at] = order, rank
+        block = orders, ranks, rows = self._blocks[at]
+        place = _place(block, order, rank)
+        orders.insert(place, order)
         ranks.insert(place, rank)
-        refs.insert(place, ref)
-        if len(ranks) > BLOCK_CONTACTS:
-            half = len(ranks) // 2
-            self._blocks[at : at + 1] = [(ranks[:half], refs[:half]), (ranks[half:], refs[half:])]
-            self._lasts.insert(at, ranks[half - 1])
+        rows.insert(place, row)
+        if len(orders) > BLOCK_CONTACTS:
+            half = len(orders) // 2
+            first = orders[:half], ranks[:half], rows[:half]
+            self._blocks[at : at + 1] = [first, (orders[half:], ranks[half:], rows[half:])]
+            self._lasts.insert(at, _last(first))
 
-    def remove(self, rank: int) -> None:
-        at = bisect_left(self._lasts, rank)
-        ranks, refs = self._blocks[at]
-        place = bisect_left(ranks, rank)
-        del ranks[place], refs[place]
-        if not ranks:
+    def extend(self, orders: "array[int]", ranks: "array[int]", rows: "array[int]") -> None:
+        """Those that come behind all others, in order."""
+        if not self._blocks:
+            self._blocks.append((array("q"), array("I"), array("I")))
+            self._lasts.append((0, 0))
+        last = self._blocks[-1]
+        room = max(0, BLOCK_CONTACTS - len(last[0]))
+        for column, more in zip(last, (orders, ranks, rows), strict=True):
+            column.extend(more[:room])
+        self._lasts[-1] = _last(last)
+        for start in range(room, len(orders), BLOCK_CONTACTS):
+            end = start + BLOCK_CONTACTS
+            self._blocks.append((orders[start:end], ranks[start:end], rows[start:end]))
+            self._lasts.append(_last(self._blocks[-1]))
+
+    def remove(self, order: int, rank: int) -> None:
+        at = bisect_left(self._lasts, (order, rank))
+        block = orders, ranks, rows = self._blocks[at]
+        place = _place(block, order, rank)
+        del orders[place], ranks[place], rows[place]
+        if not orders:
             del self._blocks[at], self._lasts[at]
-        elif place == len(ranks):
-            self._lasts[at] = ranks[-1]
+        elif place == len(orders):
+            self._lasts[at] = _last(block)
+
+    def behind(self, order: int) -> int | None:
+        """The least order that is greater."""
+        at = bisect_right(self._lasts, order, key=itemgetter(0))
+        if at == len(self._blocks):
+            return None
+        orders = self._blocks[at][0]
+        return orders[bisect_right(orders, order)]
 
 
-class StillQueue(NamedTuple):
-    """A queue as it was: each line's priority, whether it is tied, its ranks and refs; and what comes back, tied or not."""
+def _place(block: Block, order: int, rank: int) -> int:
+    """Where in a block somebody stands, or would."""
+    orders, ranks, _ = block
+    first = bisect_left(orders, order)
+    if first == len(orders) or orders[first] != order:
+        return first
+    return bisect_left(ranks, rank, first, bisect_right(orders, order, first))
 
-    lines: list[tuple[int, bool, "array[int]", list[str]]]
-    coming: list[tuple[bool, list[Place]]]
+
+def _last(block: Block) -> tuple[int, int]:
+    return block[0][-1], block[1][-1]
+
+
+class StillLine(NamedTuple):
+    """One of a queue's lines as it was."""
+
+    priority: int
+    kind: int
+    tied: bool
+    columns: Columns
 
 
 class Queue:
     """The contacts of one owner. Some are tied to the owner; the loose ones may be given to another."""
 
     def __init__(self) -> None:
-        self._fresh: dict[tuple[int, bool], Line] = {}
-        """By priority, and whether they are tied."""
-        self._coming: dict[bool, dict[str, Place]] = {False: {}, True: {}}
-        """Retries and callbacks, due or not, by whether they are tied."""
-        self._due: list[Place] = []
-        self._later: list[tuple[int, Place]] = []
-        # The two heaps hold what was once true: a place counts while it stands in `_coming`.
+        self._lines: dict[tuple[int, Kind, bool], Line] = {}
+        """By priority, kind, and whether they are tied: the members of a line are delivered in its order."""
 
-    def put(self, place: Place, tied: bool) -> None:
-        if place.kind is Kind.FRESH:
-            line = self._fresh.get((place.priority, tied))
-            if line is None:
-                line = self._fresh[place.priority, tied] = Line()
-            line.add(place.rank, place.ref)
-            return
-        self._coming[tied][place.ref] = place
-        heappush(self._later, (place.due_at, place))
-        if len(self._due) + len(self._later) > SPARE_PLACES + 2 * sum(map(len, self._coming.values())):
-            self._due = []
-            self._later = [(one.due_at, one) for coming in self._coming.values() for one in coming.values()]
-            heapify(self._later)
+    def put(self, place: Place, row: int, tied: bool) -> None:
+        """`row` is the number of the contact's."""
+        priority, kind, order, rank = place
+        self._line(priority, kind, tied).add(order, rank, row)
+
+    def put_fresh(self, priority: int, tied: bool, ranks: Iterable[int], rows: Iterable[int]) -> None:
+        """New contacts in order of arrival: their ranks are higher than any before."""
+        orders = array("q", ranks)
+        self._line(priority, Kind.FRESH, tied).extend(orders, array("I", orders), array("I", rows))
+
+    def _line(self, priority: int, kind: Kind, tied: bool) -> Line:
+        line = self._lines.get((priority, kind, tied))
+        if line is None:
+            line = self._lines[priority, kind, tied] = Line()
+        return line
 
     def drop(self, place: Place, tied: bool) -> None:
         """A contact leaves the place that it was put in."""
-        if place.kind is Kind.FRESH:
-            self._fresh[place.priority, tied].remove(place.rank)
-        else:
-            del self._coming[tied][place.ref]
+        priority, kind, order, rank = place
+        self._lines[priority, kind, tied].remove(order, rank)
 
-    def still(self) -> StillQueue:
+    def still(self) -> list[StillLine]:
         """As it is now."""
-        lines = [(priority, tied, *line.columns()) for (priority, tied), line in self._fresh.items()]
-        return StillQueue(lines, [(tied, list(coming.values())) for tied, coming in self._coming.items()])
+        return [StillLine(*key, line.columns()) for key, line in self._lines.items()]
 
     @classmethod
-    def of(cls, still: StillQueue) -> "Queue":
+    def of(cls, lines: Iterable[StillLine]) -> "Queue":
         """The queue that was so."""
         queue = cls()
-        for priority, tied, ranks, refs in still.lines:
-            queue._fresh[priority, tied] = Line.of(ranks, refs)
-        for tied, places in still.coming:
-            queue._coming[tied] = {place.ref: place for place in places}
-            queue._later += [(place.due_at, place) for place in places]
-        heapify(queue._later)
+        for priority, kind, tied, columns in lines:
+            queue._lines[priority, Kind(kind), tied] = Line.of(columns)
         return queue
 
-    def first(self, at: int) -> Place | None:
+    def first(self, at: int) -> Member | None:
         """The one to deliver now, without taking it."""
-        heads = list(self._heads(1))
-        due = self._first_due(at)
-        return min(heads if due is None else [due, *heads], default=None)
+        return min(self._heads(at, 1), default=None)
 
-    def next_due_at(self) -> int | None:
+    def next_due_at(self, at: int) -> int | None:
         """When the earliest that isn't due yet will be."""
-        while self._later:
-            due_at, place = self._later[0]
-            if self._stands(place):
-                return due_at
-            heappop(self._later)
-        return None
+        coming = [line.behind(at) for (_, kind, _), line in self._lines.items() if kind is not Kind.FRESH]
+        return min((one for one in coming if one is not None), default=None)
 
-    def upcoming(self, at: int, limit: int) -> list[Place]:
+    def upcoming(self, at: int, limit: int) -> list[Member]:
         """The next ones in order of delivery, as far as they may be delivered now."""
-        due: list[Place] = []
-        while len(due) < limit and (place := self._first_due(at)) is not None:
-            heappop(self._due)
-            if not due or due[-1] != place:
-                due.append(place)
-        for place in due:
-            heappush(self._due, place)
-        return sorted([*due, *self._heads(limit)])[:limit]
+        return sorted(self._heads(at, limit))[:limit]
 
-    def loose(self, newest: bool) -> Iterator[str]:
-        """Refs that may be given to another: fresh ones in order of arrival, or against it, then those that come back."""
-        lines = [line for (_, tied), line in self._fresh.items() if not tied]
-        ways = [reversed(line) if newest else iter(line) for line in lines]
-        yield from (ref for _, ref in merge(*ways, reverse=newest))
-        coming = self._coming[False]
-        yield from reversed(coming) if newest else coming
+    def loose(self, newest: bool) -> Iterator[int]:
+        """Rows that may be given to another: fresh ones in order of arrival, or against it, then those that come back, by
+        when they are due."""
+        for is_fresh in (True, False):
+            lines = [
+                line for (_, kind, tied), line in self._lines.items() if (kind is Kind.FRESH) is is_fresh and not tied
+            ]
+            ways = [reversed(line) if newest else iter(line) for line in lines]
+            yield from (row for _, _, row in merge(*ways, reverse=newest))
 
-    def _heads(self, limit: int) -> Iterator[Place]:
-        for (priority, _), line in self._fresh.items():
-            for rank, ref in islice(line, limit):
-                yield Place(priority, Kind.FRESH, rank, rank, ref)
-
-    def _first_due(self, at: int) -> Place | None:
-        while self._later and self._later[0][0] <= at:
-            _, place = heappop(self._later)
-            if self._stands(place):
-                heappush(self._due, place)
-        while self._due:
-            if self._stands(self._due[0]) and self._due[0].due_at <= at:
-                return self._due[0]
-            place = heappop(self._due)
-            if self._stands(place):  # promoted by a clock that has gone back since
-                heappush(self._later, (place.due_at, place))
-        return None
-
-    def _stands(self, place: Place) -> bool:
-        return any(coming.get(place.ref) == place for coming in self._coming.values())
+    def _heads(self, at: int, limit: int) -> Iterator[Member]:
+        for (priority, kind, _), line in self._lines.items():
+            for order, rank, row in islice(line, limit):
+                if kind is not Kind.FRESH and order > at:
+                    break
+                yield Member(Place(priority, kind, order, rank), row)

@@ -8,56 +8,87 @@ from collections.abc import Iterable
 
 import msgspec
 
+from engine.core.table import Index
+
 DAY_MS = 86_400_000
 REMEMBERED_MS = 31 * DAY_MS
 """How long, at least, the last attempt on a line is remembered: longer than any cool-down lasts."""
 COUNTED_MS = 2 * DAY_MS
 """How long those before it are: longer than any cap looks back."""
 
-Times = tuple[int, ...]
+Times = list[int]
 """Attempts on a line, epoch ms, in the order in which they were made."""
 
 
-class Recent(msgspec.Struct, array_like=True):
-    """A line is `standing.line_of` a number."""
+class StillRecent(msgspec.Struct, frozen=True, array_like=True):
+    """What was remembered at one moment: buckets, as `table` has them."""
 
     begun_at: int = 0
-    """Of the younger generation."""
-    young: dict[str, Times] = {}
-    old: dict[str, Times] = {}
+    young: list[bytes] = []
+    old: list[bytes] = []
+
+
+class Recent:  # noqa: PLW1641 - it has no hash, as nothing that changes has
+    """A line is `standing.line_of` a number."""
+
+    def __init__(self, still: StillRecent | None = None) -> None:
+        """`still`: what was remembered; its parts are this one's from now on."""
+        self._begun_at = still.begun_at if still is not None else 0
+        """Of the younger generation."""
+        self._young = _table(still.young if still is not None else None)
+        self._old = _table(still.old if still is not None else None)
+
+    def __len__(self) -> int:
+        """How many attempts are remembered."""
+        return len(self._young) + len(self._old)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recent) and (self._begun_at, self._young, self._old) == (
+            other._begun_at,
+            other._young,
+            other._old,
+        )
 
     def add(self, line: str, at: int) -> None:
-        if at - self.begun_at >= REMEMBERED_MS:
-            self.begun_at, self.young, self.old = at, {}, self.young
-        times = self.young.get(line) or self.old.pop(line, ())
-        if times:
-            newest = max(at, *times)
-            times = tuple(one for one in times if one > newest - COUNTED_MS)
-        self.young[line] = (*times, at)
+        if at - self._begun_at >= REMEMBERED_MS:
+            self._begun_at, self._young, self._old = at, _table(), self._young
+        times = self._young.numbers(line)
+        if not times and (times := self._old.numbers(line)):
+            self._put(line, times)
+        newest = max([at, *times])
+        for one in times:
+            if one <= newest - COUNTED_MS:
+                self._young.drop_number(line, one)
+        self._young.add_number(line, at)
 
     def times(self, line: str) -> Times:
-        return self.young.get(line) or self.old.get(line, ())
+        return self._young.numbers(line) or self._old.numbers(line)
 
     def forget(self, line: str, gone: Iterable[int]) -> bool:
         """Take attempts off a line; whether none is left there, though older ones of others may have been made."""
-        left = list(self.times(line))
+        left = self.times(line)
         for at in gone:
             if at in left:
                 left.remove(at)
-        self._put(line, tuple(left))
+        self._put(line, left)
         return not left
 
     def recall(self, line: str, times: Iterable[int]) -> None:
         """The attempts on a line, in any order, instead of what was known of it."""
         known = sorted(times)
-        self._put(line, tuple(one for one in known if one > known[-1] - COUNTED_MS))
+        self._put(line, [one for one in known if one > known[-1] - COUNTED_MS])
 
-    def _put(self, line: str, times: Times) -> None:
-        self.young.pop(line, None)
-        self.old.pop(line, None)
-        if times:
-            self.young[line] = times
+    def _put(self, line: str, times: Iterable[int]) -> None:
+        for table in (self._young, self._old):
+            while table.drop(line):
+                pass
+        for at in times:
+            self._young.add_number(line, at)
 
-    def still(self) -> "Recent":
+    def still(self) -> StillRecent:
         """As it is now."""
-        return Recent(self.begun_at, self.young.copy(), self.old.copy())
+        return StillRecent(self._begun_at, self._young.buckets.copy(), self._old.buckets.copy())
+
+
+def _table(buckets: list[bytes] | None = None) -> Index:
+    return Index(8, buckets)

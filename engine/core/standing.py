@@ -114,4 +114,4 @@ class Standing:
     def _times(self, number: str) -> list[Times]:
         line = line_of(number)
         books = [*self.recent.values(), *(one for _, one in self.gone.values())]
-        return [times for one in books if (times := one.young.get(line) or one.old.get(line))]
+        return [times for one in books if (times := one.times(line))]

@@ -29,7 +29,7 @@ def digest(key: str) -> tuple[bytes, int]:
     return name, int.from_bytes(name[:HASH_BYTES], "little")
 
 
-class Table:
+class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
     """Values of a fixed number of bytes by key; a key may have several, which stay in their order.
 
     Linear hashing: a bucket is split in two as often as `FILL` entries have come, so that no moment is longer than another.

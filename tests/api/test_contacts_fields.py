@@ -96,8 +96,8 @@ async def test_a_replaced_contact_is_not_found_by_the_crms_former_id(service: Wo
     row = {"ref": "spring:1", "numbers": ["15550001"], "external_id": "old"}
     await contacts(service, row)
     assert (await contacts(service, {**row, "external_id": "new"}, query="?overwrite=true"))["replaced"] == 1
-    known = service.service.engine.campaigns["spring"].book.contacts.by_external
-    assert known == {"new": "spring:1"}
+    known = service.service.engine.campaigns["spring"].book.contacts
+    assert (known.named("new"), known.named("old")) == ("spring:1", None)
     assert (await contacts(service, {**row, "ref": "spring:2", "external_id": "old"}))["added"] == 1
 
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.agent import DefaultState, Line, Wanted
-from engine.core.book import Book, Known, Snapshot, restore
-from engine.core.call import Call, CallStatus
+from engine.core.book import Book, Snapshot, restore
+from engine.core.call import CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
 from engine.core.contact import ContactsAssigned, NewContact
@@ -44,7 +44,6 @@ from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
-from engine.core.still import Order, Page, contacts_of
 from engine.core.telephony import (
     LegAbsent,
     LegAnswered,
@@ -58,6 +57,7 @@ from engine.core.telephony import (
     OriginateFailed,
     OriginateRejected,
 )
+from engine.recovery import LONG
 
 T = TypeVar("T")
 START_AT = 1_000_000
@@ -103,22 +103,18 @@ class Said:
 
 def restored(snapshot: Snapshot) -> Book:
     """The book again, its contacts and calls from the bytes that they are kept as."""
-    order = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.contacts.order()), type=Order)
-    pages = msgspec.msgpack.decode(msgspec.msgpack.encode(list(snapshot.contacts.pages())), type=list[Page])
-    calls = dict[str, Call | bytes](snapshot.packed_calls())
-    known = msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot.known), type=Known)
-    return restore(snapshot.head, contacts_of(pages, order), calls, known)
+    parts = ((kind, getattr(snapshot, name)) for name, (kind, _) in LONG.items())
+    read: list[Any] = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=kind) for kind, part in parts]
+    return restore(Snapshot(snapshot.head, snapshot.known, *read))
 
 
 def queued(book: Book) -> dict[str, Any]:
     """Who waits in whose queue, whatever way they came there."""
     waiting = {}
     for owner, queue in book.contacts.queues.items():
-        still = queue.still()
-        lines = {(priority, tied): (ranks.tolist(), refs) for priority, tied, ranks, refs in still.lines if refs}
-        coming = {tied: sorted(places) for tied, places in still.coming if places}
-        if lines or coming:
-            waiting[owner] = (lines, coming)
+        lines = {(priority, kind, tied): columns for priority, kind, tied, columns in queue.still() if columns.rows}
+        if lines:
+            waiting[owner] = lines
     return waiting
 
 

@@ -441,8 +441,8 @@ class Walk:
             assert again.requests == book.requests
             assert again.recent == book.recent == replayed(self.logs[ref]).recent
             assert again.contacts.counts == book.contacts.counts
-            assert again.contacts.worked == book.contacts.worked
-            assert again.contacts.by_external == book.contacts.by_external
+            assert again.contacts._worked == book.contacts._worked
+            assert again.contacts._external == book.contacts._external
             assert queued(again) == queued(book) == queued(replayed(self.logs[ref]))
             assert {owner: count for owner, count in again.contacts.dealt.items() if count} == {
                 owner: count for owner, count in book.contacts.dealt.items() if count

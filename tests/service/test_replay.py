@@ -243,7 +243,7 @@ async def test_EX_04_a_snapshot_that_says_something_else_is_a_fault(tmp_path: Pa
         for one in events:
             if one is not events[1]:
                 wrong.apply(one)
-        await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, pack(store, wrong.snapshot()))
+        await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, pack(store, wrong.snapshot(), ([], [])))
 
         status, out, _ = await asked("spring")
 

@@ -102,11 +102,11 @@ class Shelf:
     async def drop_snapshots(self, log: str) -> None:
         raise NotImplementedError
 
-    def known_keys(self, subjects: Sequence[str]) -> Sequence[bytes | None]:
-        raise NotImplementedError
+    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+        return [], []
 
-    def learn_keys(self, keys: Mapping[str, bytes | None]) -> None:
-        raise NotImplementedError
+    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+        """There are none."""
 
     def encode(self, value: Any) -> bytes:
         raise NotImplementedError

@@ -393,7 +393,7 @@ def test_OM_02_an_external_id_names_one_contact() -> None:
     talk = working("a1")
     said = talk.add_as(new("k1", external_id="7"), new("k2", external_id="7"), new("k3", external_id="8"))
     assert set(said.reply.refused) == {"k1"}  # the last to claim it has it
-    assert talk.book.contacts.by_external["8"] == "k3"
+    assert talk.book.contacts.named("8") == "k3"
 
 
 def test_contacts_are_asked_for_by_nobody_once_all_are_done_and_new_ones_are_delivered() -> None:

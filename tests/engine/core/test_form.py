@@ -123,7 +123,7 @@ def test_SG_20_with_the_person_what_was_noted_down_is_erased() -> None:
     erased = msgspec.structs.replace(known, person=Person("k1", None), form=Person("k1", None))
     half = msgspec.structs.replace(known, person=Person("k1", None))
     for one in (erased, half):
-        assert answers_of(unpack("k1", pack(one)).form) == {}
+        assert answers_of(unpack(pack(one)).form) == {}
         assert b"Roma" not in pack(one)
 
 

@@ -2,52 +2,72 @@
 
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.contact import FREE, Attempt, Contact, ContactStatus, Priority, pack, unpack
+from engine.core.contact import (
+    FREE,
+    Attempt,
+    Contact,
+    ContactsAdded,
+    ContactStatus,
+    NewContact,
+    Priority,
+    pack,
+    pack_new,
+    unpack,
+)
 from engine.core.outcome import Outcome
 from engine.core.personal import Details, Person
-from engine.core.queue import BLOCK_CONTACTS, SPARE_PLACES, Kind, Line, Place, Queue
-from engine.core.roll import Contacts
+from engine.core.queue import BLOCK_CONTACTS, Kind, Line, Member, Place, Queue
+from engine.core.roll import Contacts, evolve
 
 WALKS = 5
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_a_line_is_in_order_of_rank_however_its_members_come_and_go(seed: int) -> None:
-    chance, line, model = Random(seed), Line(), dict[int, str]()
-    for rank in range(3 * BLOCK_CONTACTS):
-        line.add(2 * rank, str(rank))
-        model[2 * rank] = str(rank)
+@pytest.mark.parametrize("is_tied", [False, True], ids=["by order", "by rank among equals"])
+def test_a_line_is_in_order_however_its_members_come_and_go(seed: int, is_tied: bool) -> None:
+    def key(rank: int) -> tuple[int, int]:
+        return (rank // 3, rank) if is_tied else (rank, 0)
+
+    chance, line, model = Random(seed), Line(), dict[tuple[int, int], int]()
+    for row in range(3 * BLOCK_CONTACTS):
+        model[key(2 * row)] = row
+        line.add(*key(2 * row), row)
     for _ in range(6 * BLOCK_CONTACTS):
         if model and chance.random() < 0.6:
-            rank = (
+            gone = (
                 chance.choice((next(iter(model)), chance.choice(list(model)))) if chance.random() < 0.1 else max(model)
             )
-            line.remove(rank)
-            del model[rank]
+            line.remove(*gone)
+            del model[gone]
         else:
-            rank = chance.randrange(8 * BLOCK_CONTACTS)
-            if rank not in model:
-                line.add(rank, f"new{rank}")
-                model[rank] = f"new{rank}"
-    assert list(line) == sorted(model.items())
-    assert list(reversed(line)) == sorted(model.items(), reverse=True)
-    for rank in sorted(model):
-        line.remove(rank)
+            new = key(chance.randrange(8 * BLOCK_CONTACTS))
+            if new not in model:
+                line.add(*new, 7)
+                model[new] = 7
+    members = [(*one, row) for one, row in sorted(model.items())]
+    assert list(line) == members
+    assert list(reversed(line)) == members[::-1]
+    assert list(Line.of(line.columns())) == members
+    for order in (-1, 0, members[len(members) // 2][0], members[-1][0] - 1, members[-1][0]):
+        assert line.behind(order) == next((one for one, _, _ in members if one > order), None)
+    for one in sorted(model):
+        line.remove(*one)
     assert list(line) == []
-    line.add(7, "last")
-    assert list(line) == [(7, "last")]
+    line.add(7, 1, 3)
+    assert list(line) == [(7, 1, 3)]
 
 
 def test_members_in_the_middle_of_a_full_line_split_its_blocks() -> None:
     line = Line()
     ranks = [*range(0, 4 * BLOCK_CONTACTS, 2), *range(1, 4 * BLOCK_CONTACTS, 2)]
     for rank in ranks:
-        line.add(rank, str(rank))
-    assert [rank for rank, _ in line] == sorted(ranks)
+        line.add(rank, rank, rank)
+    assert [rank for rank, _, _ in line] == sorted(ranks)
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
@@ -56,43 +76,32 @@ def test_a_queue_delivers_what_a_sorted_list_would(seed: int) -> None:
     then first, upcoming and next_due_at are those of the model
     """
     chance, queue = Random(seed), Queue()
-    model: dict[str, tuple[Place, bool]] = {}
+    model: dict[int, tuple[Place, bool]] = {}
     at = 1_000
     for rank in range(3_000):
         at += chance.choice((0, 1, 7, -5))
-        ref = f"k{chance.randrange(chance.choice((4, 60)))}"
-        if ref in model:
-            queue.drop(*model.pop(ref))
+        row = chance.randrange(chance.choice((4, 60)))
+        if row in model:
+            queue.drop(*model.pop(row))
         if chance.random() < 0.7:
             kind = chance.choice(list(Kind))
             order = rank if kind is Kind.FRESH else at + chance.randrange(-20, 200)
-            place = Place(chance.randrange(3), kind, order, rank, ref)
-            model[ref] = place, chance.random() < 0.3
-            queue.put(*model[ref])
-        ready = sorted(place for place, _ in model.values() if place.due_at <= at)
+            place, is_tied = Place(chance.randrange(3), kind, order, rank), chance.random() < 0.3
+            model[row] = place, is_tied
+            queue.put(place, row, is_tied)
+        ready = sorted(Member(place, row) for row, (place, _) in model.items() if place.due_at <= at)
         assert queue.first(at) == (ready[0] if ready else None)
         assert queue.upcoming(at, 4) == ready[:4]
-        assert queue.first(at) == (ready[0] if ready else None)
-        if not ready:  # what is due comes before what will be, so only then anybody asks
-            assert queue.next_due_at() == min((place.due_at for place, _ in model.values()), default=None)
-        loose = [place.ref for place, tied in model.values() if not tied]
-        for newest in (False, True):
-            assert sorted(queue.loose(newest)) == sorted(loose)
-        fresh = sorted((one.rank, one.ref) for one, tied in model.values() if one.kind is Kind.FRESH and not tied)
-        assert list(queue.loose(newest=False))[: len(fresh)] == [one for _, one in fresh]
-        assert list(queue.loose(newest=True))[: len(fresh)] == [one for _, one in reversed(fresh)]
-
-
-def test_places_that_no_longer_count_do_not_pile_up() -> None:
-    queue = Queue()
-    place = Place(2, Kind.RETRY, 10_000_000, 0, "k1")
-    queue.put(place, tied=False)
-    for _ in range(20 * SPARE_PLACES):
-        queue.drop(place, tied=False)
-        place = place._replace(order=place.order - 1)
-        queue.put(place, tied=False)
-    assert len(queue._later) <= SPARE_PLACES + 3
-    assert queue.next_due_at() == place.due_at
+        assert queue.next_due_at(at) == min((one.due_at for one, _ in model.values() if one.due_at > at), default=None)
+        loose = {row: place for row, (place, is_tied) in model.items() if not is_tied}
+        fresh = sorted(loose, key=lambda row: (loose[row].due_at, loose[row].rank))
+        back = [row for row in fresh if loose[row].due_at]
+        fresh = [row for row in fresh if not loose[row].due_at]
+        assert list(queue.loose(newest=False)) == fresh + back
+        assert list(queue.loose(newest=True)) == fresh[::-1] + back[::-1]
+        if rank % 100 == 0:
+            again = Queue.of(queue.still())
+            assert again.upcoming(at, 60) == queue.upcoming(at, 60)
 
 
 TEXT = st.text(max_size=8)
@@ -128,8 +137,8 @@ PEOPLE = st.builds(
 )
 def test_a_packed_contact_comes_out_as_it_went_in(contact: Contact) -> None:
     packed = pack(contact)
-    assert unpack(contact.ref, packed) == contact
-    assert pack(unpack(contact.ref, packed)) == packed
+    assert unpack(packed) == contact
+    assert pack(unpack(packed)) == packed
 
 
 def test_contacts_are_read_by_ref_in_order_of_arrival() -> None:
@@ -154,7 +163,7 @@ def test_contacts_are_read_by_ref_in_order_of_arrival() -> None:
 
 
 def test_a_contact_is_read_as_it_is_now_however_many_are_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.core.roll.MAX_UNPACKED", 3)
+    monkeypatch.setattr("engine.core.roll.MAX_IN_HAND", 3)
     contacts = Contacts()
     for rank in range(5):
         contacts.put(Contact(ref=f"k{rank}", person=Person(f"k{rank}", Details(numbers=("5",))), rank=rank))
@@ -162,9 +171,10 @@ def test_a_contact_is_read_as_it_is_now_however_many_are_in_hand(monkeypatch: py
         for ref in list(contacts.by_ref):
             contacts.change(ref, disposed=times)
             assert contacts.by_ref[ref].disposed == times
-            assert len(contacts.by_ref._unpacked) <= 3
-        for ref, contact in contacts.by_ref.items():
-            assert contact == unpack(ref, contacts.by_ref.rows[ref])
+            assert len(contacts.by_ref._in_hand) <= 3
+        still = Contacts.of(contacts.still())
+        assert list(still.by_ref.items()) == list(contacts.by_ref.items())
+        assert {one.disposed for page in contacts.by_ref.walk(2) for one in page} == {times}
 
 
 def test_contacts_are_found_by_number_however_it_is_written() -> None:
@@ -180,3 +190,53 @@ def test_contacts_are_found_by_number_however_it_is_written() -> None:
     for written in ("+34680000001", "34680000001"):
         pages = list(contacts.by_ref.walk(3, written))
         assert [[one.ref for one in page] for page in pages] == [["k1", "k2"], []]
+
+
+@pytest.mark.parametrize("seed", range(WALKS))
+def test_contacts_that_come_by_thousands_stand_as_if_each_had_been_put(seed: int) -> None:
+    """given new contacts of all kinds in events of all sizes, and some of them moved between two events,
+    then rows, counts, ids and queues are those of contacts that were put one by one
+    """
+    chance, together, singly = Random(seed), Contacts(), Contacts()
+    for size in (1, 3, BLOCK_CONTACTS, 2 * BLOCK_CONTACTS + 7, 5):
+        first = together.next_rank
+        new = tuple(_some_new(chance, f"k{first + place}") for place in range(size))
+        evolve(together, ContactsAdded(at=1, rank=first, contacts=new, by="m"))
+        for rank, one in enumerate(new, first):
+            singly.put(unpack(pack_new(one, rank)))
+            assert pack(singly.by_ref[one.ref]) == pack_new(one, rank)
+        singly.next_rank = first + size
+        for one in chance.sample(new, min(size, 50)):
+            for contacts in (together, singly):
+                contacts.change(one.ref, status=ContactStatus.CANCELLED)
+        assert _told(together) == _told(singly)
+
+
+def test_a_log_that_adds_a_contact_again_is_believed() -> None:
+    contacts, details = Contacts(), Details(numbers=("5",))
+    for rank, name in ((1, "Ann"), (2, "Bo")):
+        person = Person("k1", msgspec.structs.replace(details, name=name))
+        evolve(contacts, ContactsAdded(at=1, rank=rank, contacts=(NewContact("k1", person),), by="m"))
+    first = contacts.first(0, FREE)
+    assert first is not None
+    assert (first.person.details, first.rank) == (Details(numbers=("5",), name="Bo"), 2)
+    assert contacts.counts[ContactStatus.WAITING] == contacts.dealt[FREE] == len(contacts) == 1
+
+
+def _some_new(chance: Random, ref: str) -> NewContact:
+    details = Details(numbers=(f"+57{chance.randrange(10**9)}",), name=chance.choice(("", "Zoë")), data={"city": "x"})
+    return NewContact(
+        ref,
+        Person(chance.choice((ref, "another")), chance.choice((None, details))),
+        chance.choice(tuple(Priority)),
+        agent=chance.choice(("", "", "anna", "bo")),
+        zone=chance.choice(("", "America/Bogota")),
+        tags=chance.choice(((), ("vip",))),
+        external_id=chance.choice(("", f"crm{ref}")),
+        consent_until=chance.choice((0, 5)),
+    )
+
+
+def _told(contacts: Contacts) -> tuple[object, ...]:
+    still = contacts.still()
+    return still.rows, contacts._external, still.counts, still.dealt, still.next_rank, still.queues

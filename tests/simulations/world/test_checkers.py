@@ -18,14 +18,14 @@ from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, disposing, gate, roll
 from engine.core.agent import PhoneCalled
-from engine.core.book import Book, Head, Known, restore
-from engine.core.call import Call, CallRequested, CallRinging
+from engine.core.book import Book, Snapshot, restore
+from engine.core.call import CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
 from engine.core.campaign import decide as campaign_decides
 from engine.core.claims import Claims
 from engine.core.contact import Contact, ContactStatus
 from engine.core.interaction import ExternalUrl
-from engine.core.recent import Recent
+from engine.core.recent import StillRecent
 from engine.core.reservation import ContactDisposed
 from engine.core.roll import Contacts
 from engine.core.standing import Standing
@@ -60,7 +60,7 @@ def held_contacts_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
     first = Contacts.first
 
     def forgetful(self: Contacts, at: int, owner: str = "") -> Contact | None:
-        held = (self.by_ref[ref] for ref in self.by_ref.rows)
+        held = (self.by_ref[ref] for ref in self.by_ref)
         return next((one for one in held if one.status is ContactStatus.HELD), None) or first(self, at, owner)
 
     patch.setattr(Contacts, "first", forgetful)
@@ -107,8 +107,8 @@ def stopped_is_said_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 
-    def forgetful(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
-        book = restore(head, contacts, calls, known)
+    def forgetful(snapshot: Snapshot) -> Book:
+        book = restore(snapshot)
         for call in list(book.calls.values()):
             book.calls.put(msgspec.structs.replace(call, channel=""))
         return book
@@ -118,8 +118,8 @@ def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 
 def a_snapshot_forgets_attempts(patch: pytest.MonkeyPatch) -> None:
 
-    def forgetful(head: Head, contacts: Contacts, calls: dict[str, Call | bytes], known: Known) -> Book:
-        return restore(head, contacts, calls, msgspec.structs.replace(known, recent=Recent()))
+    def forgetful(snapshot: Snapshot) -> Book:
+        return restore(snapshot._replace(recent=StillRecent()))
 
     patch.setattr("engine.recovery.restore", forgetful)
 
