@@ -22,7 +22,7 @@ from engine.core.measure import Measures
 from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, WrongVersion
 from eventstore.codec import Codec
 from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment, SegmentStore
-from eventstore.versions import keep, kept
+from eventstore.versions import Versions, keep, kept
 
 MAX_GROUP_EVENTS = 5_000
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -127,7 +127,7 @@ class Log:
         self._store, self._codec, self._ttl_ms = store, codec, ttl_ms
         self._seq, self._pos, self._hash = head.seq, head.pos, head.hash
         self._next_pos = head.pos + 1
-        self._versions: dict[str, int] = {}
+        self._versions = Versions()
         self._queued: deque[Group] = deque()
         self._queued_bytes = 0
         self._lost: Exception | None = None
@@ -176,7 +176,7 @@ class Log:
             more = len(page) == PAGE_SEGMENTS
 
     async def keep_versions(self) -> None:
-        pos, known = self._next_pos - 1, self._versions.copy()
+        pos, known = self._next_pos - 1, self._versions.still()
         while self._pos < pos:  # they are of what was accepted: not to be kept before it is durable
             if self._lost is not None:
                 return

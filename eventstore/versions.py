@@ -1,55 +1,109 @@
-"""The versions of a log's streams as they were at a position, kept so that the next owner reads what came behind, and no more.
+"""The versions of a log's streams, of which there are millions; and those kept as they were at a position, so that the next
+owner reads what came behind, and no more.
 
-A snapshot like others, in pages: to pack one holds up all threads for a moment.
+A snapshot like others, in parts: to pack one holds up all threads for a moment.
 """
 
 import asyncio
-from collections.abc import Mapping
-from itertools import islice
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import structlog
 
+from engine.core.table import Index
 from engine.ports import DamagedSnapshot
 from eventstore import snapshot
 from eventstore.store import SegmentStore
 
-VERSIONS = "versions.v1"
-"""The snapshot's name, and of the part that tells how many streams there are."""
-PAGE_STREAMS = 20_000
+VERSIONS = "versions.v2"
+"""The snapshot's name, and of the part that tells what the others hold."""
+MOVED = "moved"
+MOVED_STREAMS = 4_096
+PART_BUCKETS = 8_192
 
 log = structlog.get_logger(__name__)
-_page = msgspec.msgpack.Decoder(dict[str, int])
+_buckets = msgspec.msgpack.Decoder(list[bytes])
 
 
-async def kept(store: SegmentStore, name: str, end: int) -> tuple[int, dict[str, int]]:
+class Versions:
+    """The version of each stream. Those that moved last are looked up again and again, so they stand by name."""
+
+    __slots__ = ("_moved", "_table")
+
+    def __init__(self, table: Index | None = None, moved: Mapping[str, int] | None = None) -> None:
+        self._table = Index() if table is None else table
+        self._moved = OrderedDict(moved or {})
+        """The last to move is the last; of these the table may have older versions."""
+
+    def get(self, stream: str, default: int) -> int:
+        version = self._moved.get(stream)
+        if version is None:
+            version = self._table.number(stream)
+        return default if version is None else version
+
+    def update(self, versions: Mapping[str, int]) -> None:
+        moved = self._moved
+        for stream, version in versions.items():
+            moved[stream] = version
+            moved.move_to_end(stream)
+            if len(moved) > MOVED_STREAMS:
+                self._table.put_number(*moved.popitem(last=False))
+
+    def still(self) -> "Still":
+        """As they are now."""
+        return Still(self._table.buckets.copy(), dict(self._moved), len(self._table))
+
+
+class Still(msgspec.Struct, frozen=True):
+    """`count` of them are in the buckets."""
+
+    buckets: list[bytes]
+    moved: dict[str, int]
+    count: int
+
+    def parts(self) -> Iterator[tuple[str, bytes]]:
+        head = _Head(len(self.buckets), self.count, len(self.moved))
+        yield VERSIONS, msgspec.msgpack.encode(head)
+        yield MOVED, msgspec.msgpack.encode(self.moved)
+        for number in range(math.ceil(len(self.buckets) / PART_BUCKETS)):
+            yield str(number), msgspec.msgpack.encode(self.buckets[number * PART_BUCKETS : (number + 1) * PART_BUCKETS])
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    buckets: int
+    count: int
+    moved: int
+
+
+async def kept(store: SegmentStore, name: str, end: int) -> tuple[int, Versions]:
     """With the position that they are of. Such as can't be used, or are of more than the log's `end`, cost time, no more."""
     try:
         saved = await snapshot.saved(store, VERSIONS, name)
         if saved is None:
-            return 0, {}
+            return 0, Versions()
         pos, parts = saved
         if pos > end:
             raise DamagedSnapshot(f"they are of position {pos}, and the log ends at {end}")
         return pos, await asyncio.to_thread(_unpacked, parts)
     except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
         log.warning("versions that were kept are of no use", log=name, error=str(error))
-        return 0, {}
+        return 0, Versions()
 
 
-async def keep(store: SegmentStore, name: str, pos: int, versions: Mapping[str, int]) -> None:
-    parts = {VERSIONS: msgspec.msgpack.encode(len(versions))}
-    rest = iter(versions.items())
-    while page := dict(islice(rest, PAGE_STREAMS)):
-        parts[str(len(parts))] = await asyncio.to_thread(msgspec.msgpack.encode, page)
+async def keep(store: SegmentStore, name: str, pos: int, versions: Still) -> None:
+    parts = await asyncio.to_thread(lambda: dict(versions.parts()))
     await snapshot.save(store, VERSIONS, name, pos, parts)
 
 
-def _unpacked(parts: Mapping[str, bytes]) -> dict[str, int]:
-    versions: dict[str, int] = {}
-    for name in parts:
-        if name != VERSIONS:
-            versions.update(_page.decode(parts[name]))
-    if len(versions) != msgspec.msgpack.decode(parts[VERSIONS]):
-        raise DamagedSnapshot("a part is missing")
-    return versions
+def _unpacked(parts: Mapping[str, bytes]) -> Versions:
+    head = msgspec.msgpack.decode(parts[VERSIONS], type=_Head)
+    moved = msgspec.msgpack.decode(parts[MOVED], type=dict[str, int])
+    buckets: list[bytes] = []
+    for number in range(math.ceil(head.buckets / PART_BUCKETS)):
+        buckets += _buckets.decode(parts[str(number)])
+    table = Index(buckets=buckets)
+    if (len(buckets), len(table), len(moved)) != (head.buckets, head.count, head.moved):
+        raise DamagedSnapshot("they aren't as many as they were")
+    return Versions(table, moved)
