@@ -29,7 +29,7 @@ PART_BLOCKS = 4_096
 """Pages or buckets in one: to pack it holds up all threads for some milliseconds."""
 
 Keys = tuple[list[bytes], list[str]]
-"""Of a log's subjects, as the store gives and takes them: buckets of a table, and whose were erased."""
+"""Of the log, as `EventStore.still_keys` has them: who writes of somebody again must seal under the same one."""
 
 log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -77,28 +77,23 @@ async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
     pos, parts = saved
     try:
         head = await store.decode(parts[HEAD], Head)
-        snapshot = await asyncio.to_thread(_opened, parts, head)  # other campaigns may be at work
-        blocks, erased = await asyncio.to_thread(_keys, parts)
+        return await asyncio.to_thread(_restored, store, name, head, parts), pos  # other campaigns may be at work
     except (KeyError, msgspec.ValidationError) as error:
         raise DamagedSnapshot(str(error)) from error
-    store.adopt_keys(name, blocks, erased)
-    return restore(snapshot), pos
 
 
-def _opened(parts: Mapping[str, bytes], head: Head) -> Snapshot:
+def _restored(store: EventStore, name: str, head: Head, parts: Mapping[str, bytes]) -> Book:
     known = msgspec.msgpack.decode(parts[KNOWN], type=Known)
-    return Snapshot(head, known, *(_long(parts, name) for name in LONG))
+    book = restore(Snapshot(head, known, *(_long(parts, one) for one in LONG)))
+    count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
+    store.adopt_keys(name, _joined(parts, KEYS, count), erased)
+    return book
 
 
 def _long(parts: Mapping[str, bytes], name: str) -> Any:
     kind, fields = LONG[name]
     still, counts = msgspec.msgpack.decode(parts[name], type=tuple[kind, dict[str, int]])  # type: ignore[valid-type] # as LONG has it
     return msgspec.structs.replace(still, **{one: _joined(parts, f"{name}.{one}", counts[one]) for one in fields})
-
-
-def _keys(parts: Mapping[str, bytes]) -> Keys:
-    count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
-    return _joined(parts, KEYS, count), erased
 
 
 def _joined(parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
@@ -111,7 +106,7 @@ def _joined(parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
 
 
 def pack(store: EventStore, snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
-    """A snapshot as it is kept, with the keys of its log as `still_keys` gave them. From any thread."""
+    """A snapshot as it is kept. From any thread."""
     buckets, erased = keys
     parts = {HEAD: store.encode(snapshot.head), KNOWN: _encode(snapshot.known)}
     parts |= {KEYS: _encode((len(buckets), erased)), **_parted(KEYS, buckets)}

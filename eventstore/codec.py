@@ -8,7 +8,7 @@ new tag; an upcaster, pure, turns the old form into the new one when it is read.
 import base64
 import binascii
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
 from engine.ports import Recorded, Unreadable
+from eventstore.keys import Keys
 from eventstore.packing import DamagedSegment, Packing
 
 NONCE_BYTES = 12
-KEY_BYTES = 32
+ANY_LOG = ""
+"""Where a value of a snapshot looks for keys."""
 
 T = TypeVar("T")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -54,56 +56,6 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     version: int
 
 
-class Keys:
-    """Keys by subject: None for one that was erased.
-
-    None is ever forgotten while the process lives: a subject whose key isn't here has none anywhere, and gets one. A new
-    key goes into the store with every segment that uses it until one of them is durable: several logs share these keys,
-    and which of them commits first is not known.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, bytes | None] = {}
-        self._unsaved: dict[str, bytes] = {}
-
-    def missing(self, subjects: Iterable[str]) -> list[str]:
-        return [one for one in subjects if one not in self._known]
-
-    def learn(self, subjects: Iterable[str], found: Mapping[str, bytes]) -> None:
-        """What the store said of some subjects: a key, or that there is none any more."""
-        for one in subjects:
-            self._known.setdefault(one, found.get(one))
-
-    def take(self, keys: Mapping[str, bytes | None]) -> None:
-        """As `learn`, of all these at once: who was erased since stays so."""
-        self._known |= {**keys, **{one: self._known[one] for one in keys.keys() & self._known.keys()}}
-
-    def forget(self, subject: str) -> None:
-        self._known[subject] = None
-        self._unsaved.pop(subject, None)
-
-    def opening(self, subject: str) -> bytes | None:
-        return self._known.get(subject)
-
-    def sealing(self, subject: str) -> bytes | None:
-        """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
-        if subject not in self._known:
-            self._unsaved[subject] = self._known[subject] = os.urandom(KEY_BYTES)
-        return self._known[subject]
-
-    def unsaved(self, subjects: Iterable[str]) -> dict[str, bytes]:
-        """Of these subjects' keys those that aren't known to be durable."""
-        return {one: self._unsaved[one] for one in subjects if one in self._unsaved}
-
-    def wanted(self, keys: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Those to write now: not the key of somebody who was erased since."""
-        return {one: key for one, key in keys.items() if self._known[one] == key}
-
-    def saved(self, subjects: Iterable[str]) -> None:
-        for one in subjects:
-            self._unsaved.pop(one, None)
-
-
 class Codec:
     """Encodes and decodes segments of events of one union of tagged structs."""
 
@@ -117,15 +69,18 @@ class Codec:
         self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
         self._events = events
         self._sealed: list[str] = []
+        self._writing = self._reading = ""
+        """The logs whose events are being encoded and decoded."""
         self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
         self._packing = Packing()
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
-    def encode(self, recorded: Sequence[Recorded]) -> tuple[bytes, dict[str, bytes]]:
+    def encode(self, recorded: Sequence[Recorded], log: str) -> tuple[bytes, dict[str, bytes]]:
         """Lines, not compressed, and the keys that must be durable with them. Raises UnencodableEvent."""
         self._sealed.clear()
+        self._writing = log
         try:
             lines = self._encoder.encode_lines([(one.stream, one.version, one.event) for one in recorded])
         except Exception as error:  # of many types: what can't be encoded is told in many ways
@@ -158,6 +113,7 @@ class Codec:
         """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal,
         DamagedSegment."""
         found: list[Recorded] = []
+        self._reading = log
         for offset, raw in enumerate(lines.splitlines()):
             try:
                 line = self._line(raw, log, first_pos + offset)
@@ -190,14 +146,14 @@ class Codec:
         return self._values.encode(value)
 
     def decode_value(self, data: bytes, type_: Any) -> Any:
-        return msgspec.json.decode(data, type=type_, dec_hook=self._open)
+        return msgspec.json.decode(data, type=type_, dec_hook=self._open_known)
 
     # -- personal data ------------------------------------------------------------------------------------------------
 
     def _seal(self, value: Any) -> Any:
         if not isinstance(value, Person):
             raise NotImplementedError(type(value).__name__)  # msgspec's contract for a type that a hook doesn't know
-        key = self.keys.sealing(value.subject) if value.details is not None else None
+        key = self.keys.sealing(self._writing, value.subject) if value.details is not None else None
         if key is not None:
             self._sealed.append(value.subject)
         return self._box(value, key)
@@ -205,7 +161,7 @@ class Codec:
     def _box_known(self, value: Any) -> Any:
         if not isinstance(value, Person):
             raise NotImplementedError(type(value).__name__)  # as above
-        return self._box(value, self.keys.opening(value.subject))
+        return self._box(value, self.keys.opening(ANY_LOG, value.subject))
 
     def _box(self, value: Person, key: bytes | None) -> dict[str, str]:
         if key is None or value.details is None:
@@ -215,11 +171,17 @@ class Codec:
         return {_SUBJECT: value.subject, "box": binascii.b2a_base64(nonce + box, newline=False).decode()}
 
     def _open(self, type_: Any, value: Any) -> Any:
+        return self._opened(type_, value, self._reading)
+
+    def _open_known(self, type_: Any, value: Any) -> Any:
+        return self._opened(type_, value, ANY_LOG)
+
+    def _opened(self, type_: Any, value: Any, log: str) -> Any:
         if type_ is not Person:
             raise NotImplementedError(type_)
         match value:
             case {"sealed_for": str(subject), "box": str(sealed)}:
-                key = self.keys.opening(subject)
+                key = self.keys.opening(log, subject)
             case _:
                 raise BrokenSeal("sealed personal data has lost its subject or its box")
         if key is None or not sealed:

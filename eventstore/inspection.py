@@ -88,7 +88,7 @@ async def _verify_events(
 ) -> None:
     try:
         lines = codec.unpack(segment.codec, segment.data)
-        await learn_keys(store, codec, lines)
+        await learn_keys(store, codec, report.log, lines)
         events = codec.decode(lines, report.log, segment.pos)
     except StoreUnavailable:
         raise

@@ -18,7 +18,7 @@ from eventstore import inspection
 from eventstore import snapshot as snapshots
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
-from eventstore.codec import Codec
+from eventstore.codec import ANY_LOG, Codec
 from eventstore.inspection import Report
 from eventstore.log import Loan, Log, learn_keys, read
 from eventstore.memory import MemoryStore
@@ -133,22 +133,16 @@ class Store:
         await self.segments.drop_snapshots(log)
 
     def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
-        known = self.codec.keys._known
-        import msgspec
-
-        return [msgspec.msgpack.encode({k: v for k, v in known.items() if v})], [k for k, v in known.items() if not v]
+        return self.codec.keys.still(log)
 
     def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
-        import msgspec
-
-        self.codec.keys.take(msgspec.msgpack.decode(buckets[0]))
-        self.codec.keys.take(dict.fromkeys(erased))
+        self.codec.keys.adopt(log, buckets, erased)
 
     def encode(self, value: Any) -> bytes:
         return self.codec.encode_value(value)
 
     async def decode(self, data: bytes, type_: Any) -> Any:
-        await learn_keys(self.segments, self.codec, data)
+        await learn_keys(self.segments, self.codec, ANY_LOG, data)
         return self.codec.decode_value(data, type_)
 
     async def answer(self, owner: str, key: str) -> KeptAnswer | None:

@@ -215,7 +215,7 @@ class Log:
             return ()
         if self._next_pos - self._pos - 1 + len(recorded) > MAX_QUEUED_EVENTS:
             raise StoreUnavailable(f"{MAX_QUEUED_EVENTS} events are waiting to be written")
-        lines, keys = self._codec.encode(recorded)
+        lines, keys = self._codec.encode(recorded, self.name)
         if self._queued_bytes + len(lines) > MAX_QUEUED_BYTES and self._queued_bytes:
             raise StoreUnavailable(f"{MAX_QUEUED_BYTES} bytes are waiting to be written")
         self._versions.update(versions)  # from here on it is accepted
@@ -266,7 +266,7 @@ class Log:
         try:
             recorded, versions = self._number(beside.appends)
             group = Group(self._next_pos)
-            group.add(recorded, *self._codec.encode(recorded))
+            group.add(recorded, *self._codec.encode(recorded, self.name))
         except BaseException:
             beside.done(False)
             raise
@@ -318,7 +318,9 @@ class Log:
             if loan is not None:
                 loan.returned(lost=None if isinstance(error, Fenced) else error)
             raise
-        self._codec.keys.saved(keys)
+        self._codec.keys.saved(self.name, group.keys)
+        if loan is not None:
+            self._codec.keys.saved(loan.placed.log, loan.keys)
         self._measures.flushes.add(time.perf_counter() - began)
         self._measures.group_events.add(group.events)
         self._advance(segment)
@@ -444,7 +446,7 @@ async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> 
         page = await store.segments(name, after, PAGE_SEGMENTS)
         for segment in page:
             lines = codec.unpack(segment.codec, segment.data)
-            await learn_keys(store, codec, lines)
+            await learn_keys(store, codec, name, lines)
             recorded = codec.decode(lines, name, segment.pos)
             yield recorded[max(0, after + 1 - segment.pos) :]
             after = segment.pos + segment.n - 1
@@ -452,11 +454,11 @@ async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> 
             return
 
 
-async def learn_keys(store: SegmentStore, codec: Codec, lines: bytes) -> None:
-    """Fetch the keys that the lines' personal data need and that aren't known yet."""
-    subjects = codec.keys.missing(codec.subjects(lines))
+async def learn_keys(store: SegmentStore, codec: Codec, name: str, lines: bytes) -> None:
+    """Fetch the keys that the personal data in a log's lines need and that aren't known of it yet."""
+    subjects = codec.keys.missing(name, codec.subjects(lines))
     if subjects:
-        codec.keys.learn(subjects, await store.keys(subjects))
+        codec.keys.learn(name, subjects, await store.keys(subjects))
 
 
 def chained(before: bytes, data: bytes) -> bytes:

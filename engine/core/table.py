@@ -111,6 +111,13 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         for entry in other:
             self._add(int.from_bytes(entry[:HASH_BYTES], "little"), entry)
 
+    def adopt(self, other: "Table") -> None:
+        """Of another one what has a key that this one doesn't have."""
+        for entry in other:
+            number = int.from_bytes(entry[:HASH_BYTES], "little")
+            if self._find(self.buckets[self._at(number)], entry[:DIGEST_BYTES]) < 0:
+                self._add(number, entry)
+
     def still(self) -> "Table":
         """As it is now."""
         return Table(self._size - DIGEST_BYTES, self.buckets.copy())

@@ -295,7 +295,7 @@ class World:
         if log == FEED_LOG:  # an order of references to the others, of which nothing is judged
             return
         lines = self._codec.unpack(segment.codec, segment.data)
-        await learn_keys(self.store.inner, self._codec, lines)
+        await learn_keys(self.store.inner, self._codec, log, lines)
         for one in self._codec.decode(lines, log, segment.pos):
             self.logged.setdefault(log, []).append(one.event)
             self.checkers.see(Durable(log, one.pos, one.event, self.loop.time()))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.token import Role
+from engine.app import log_of
 from tests.api.asking import Answer, ask, contacts, problem, token_of
 from tests.world import World
 
@@ -136,7 +137,7 @@ async def test_SG_20_what_was_noted_down_is_sealed_in_the_log(service: World) ->
     running = service.service.engine.campaigns["spring"]
     events = [one async for batch in running.actor.log.read() for one in batch]
     (disposed,) = [one for one in events if type(one.event).__name__ == "ContactDisposed"]
-    lines, _ = service.service.store.codec.encode([disposed])
+    lines, _ = service.service.store.codec.encode([disposed], log_of("spring"))
     assert b'"form":{"sealed_for":"spring:1"' in lines
     assert b"Casteldelfino" not in lines
     contact = running.book.contacts.by_ref["spring:1"]

@@ -29,7 +29,7 @@ GOLDEN_KEYS = {
 
 
 def stored(codec: Codec, *events: Any) -> bytes:
-    return codec.encode([Recorded(pos, "s", pos, event) for pos, event in enumerate(events, 1)])[0]
+    return codec.encode([Recorded(pos, "s", pos, event) for pos, event in enumerate(events, 1)], "log")[0]
 
 
 # -- golden lines: never edited, only added to ------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def tag_of(line: str) -> str:
 @pytest.fixture
 def codec() -> Codec:
     codec = Codec(LogEvent)
-    codec.keys.learn(GOLDEN_KEYS, GOLDEN_KEYS)
+    codec.keys.learn("golden", GOLDEN_KEYS, GOLDEN_KEYS)
     return codec
 
 
@@ -78,7 +78,7 @@ def test_what_was_once_stored_still_reads_and_says_the_same(
     if "sealed_for" in line:
         box = line.partition('"box":"')[2].partition('"')[0]
         monkeypatch.setattr(os, "urandom", lambda n: base64.b64decode(box)[:n])  # the nonce that it was sealed with
-    again, keys = codec.encode(events)
+    again, keys = codec.encode(events, "golden")
     assert holds(json.loads(again), json.loads(line))
     assert keys == {}  # sealed with the key that was learned, not a new one
 
@@ -160,11 +160,11 @@ def test_personal_data_is_not_in_what_is_stored_and_every_seal_is_another() -> N
 def test_a_new_key_is_asked_to_be_saved_until_it_is() -> None:
     codec = Codec(TestEvent)
     recorded = [Recorded(1, "s", 1, met("ann", "Ann"))]
-    _, keys = codec.encode(recorded)
+    _, keys = codec.encode(recorded, "log")
     assert list(keys) == ["ann"]
-    assert codec.encode(recorded)[1] == keys
-    codec.keys.saved(keys)
-    assert codec.encode(recorded)[1] == {}
+    assert codec.encode(recorded, "log")[1] == keys
+    codec.keys.saved("log", keys)
+    assert codec.encode(recorded, "log")[1] == {}
 
 
 def tampered(line: bytes) -> bytes:
@@ -188,7 +188,7 @@ def tampered(line: bytes) -> bytes:
 def test_a_box_that_was_tampered_with_is_named_not_guessed(damage: Any) -> None:
     codec = Codec(TestEvent)
     line = stored(codec, met("ann", "Ann")).strip()
-    codec.keys.learn(["bob"], {"bob": bytes(32)})
+    codec.keys.learn("log", ["bob"], {"bob": bytes(32)})
     with pytest.raises(BrokenSeal, match=r"log 'log', position 9: the personal data of '(ann|bob)'"):
         codec.decode(damage(line), "log", 9)
 
@@ -196,11 +196,11 @@ def test_a_box_that_was_tampered_with_is_named_not_guessed(damage: Any) -> None:
 def test_another_key_is_a_broken_seal_and_an_erased_one_is_an_erased_person() -> None:
     lines = stored(Codec(TestEvent), met("ann", "Ann"))
     other = Codec(TestEvent)
-    other.keys.learn(["ann"], {"ann": bytes(32)})
+    other.keys.learn("log", ["ann"], {"ann": bytes(32)})
     with pytest.raises(BrokenSeal, match="'ann'"):
         other.decode(lines, "log", 1)
     erased = Codec(TestEvent)
-    erased.keys.learn(["ann"], {})
+    erased.keys.learn("log", ["ann"], {})
     event = erased.decode(lines, "log", 1)[0].event
     assert isinstance(event, Met)
     assert event.person == Person("ann", None)

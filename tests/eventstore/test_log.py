@@ -132,7 +132,7 @@ async def test_to_own_a_log_opens_no_event() -> None:
     codec = Codec(Counted)
     again = await Log.own(store, codec, "a", "me", TTL_MS)
     assert (again.version(strange), again.version("s"), again.version("t")) == (3, 3, 0)
-    assert codec.keys.missing(["ann", "ben"]) == ["ann", "ben"]
+    assert codec.keys.missing("a", ["ann", "ben"]) == ["ann", "ben"]
     await again.close()
 
 
@@ -236,7 +236,7 @@ async def test_a_group_ends_at_its_number_of_events_and_never_inside_an_append(m
 async def test_a_group_ends_at_its_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     codec = Codec(TestEvent)
-    size = len(codec.encode([Recorded(1, "s0", 1, Counted(n=1))])[0])
+    size = len(codec.encode([Recorded(1, "s0", 1, Counted(n=1))], "a")[0])
     monkeypatch.setattr(logs, "MAX_GROUP_BYTES", 3 * size)
     log = await Log.own(store, codec, "a", "me", TTL_MS)
     await asyncio.gather(*(log.append([one(f"s{n}", 0, 1)]) for n in range(7)))

@@ -32,6 +32,6 @@ def test_the_dictionary_is_the_one_that_segments_were_packed_with() -> None:
 def test_a_small_group_of_what_agents_at_work_write_down_takes_few_bytes_an_event(size: int, most: int) -> None:
     codec, events = Codec(object), work(2_000)
     recorded = [Recorded(pos, stream_of(event), pos, event) for pos, event in enumerate(events, 1)]
-    groups = [codec.encode(recorded[first : first + size])[0] for first in range(0, len(recorded), size)]
+    groups = [codec.encode(recorded[first : first + size], "log")[0] for first in range(0, len(recorded), size)]
 
     assert sum(len(codec.pack(lines)[1]) for lines in groups) / len(events) < most

@@ -21,7 +21,7 @@ EVENTS = [
     Recorded(2, "s", 2, met("c-1", "Zoë")),
     Recorded(3, "t", 1, Counted(n=-1, at=2**53)),
 ]
-LINES = CODEC.encode(EVENTS)[0]
+LINES = CODEC.encode(EVENTS, "log")[0]
 SMALL = CODEC.pack(LINES)
 LARGE = ZSTD, zstandard.ZstdCompressor(level=1, write_checksum=True).compress(LINES)
 """As a group beyond `SMALL_BYTES` is packed, and any was before there was a dictionary."""
@@ -98,7 +98,7 @@ def test_arbitrary_bytes_under_any_packing_are_read_or_refused_by_name(packing: 
 def test_what_is_packed_comes_back_as_it_was(n: int, stream: str) -> None:
     events = [Recorded(1, stream, 1, Counted(n=n))]
 
-    assert everything_read(CODEC, *CODEC.pack(CODEC.encode(events)[0])) == events
+    assert everything_read(CODEC, *CODEC.pack(CODEC.encode(events, "log")[0])) == events
 
 
 def test_damage_is_told_with_log_and_position() -> None:

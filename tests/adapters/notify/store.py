@@ -103,10 +103,10 @@ class Shelf:
         raise NotImplementedError
 
     def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
-        return [], []
+        raise NotImplementedError
 
     def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
-        """There are none."""
+        raise NotImplementedError
 
     def encode(self, value: Any) -> bytes:
         raise NotImplementedError

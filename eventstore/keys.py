@@ -1,0 +1,140 @@
+"""The keys of personal data, by subject: a table for each log, which its snapshot writes down and a start takes as it is.
+
+A subject belongs to one log: a contact's ref is used by one campaign, and what else there is has a name of its own. Should
+two logs know one all the same, they seal under one key, and each has it in its table.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
+
+from engine.core.table import Table
+
+KEY_BYTES = 32
+MERGED_BUCKETS = 16
+"""Of another table at a time: whoever needs a key meanwhile waits so long."""
+
+
+class Keys:
+    """Of those who were erased it is known that they have none. From any thread.
+
+    None is ever forgotten while the process lives: a subject whose key isn't here has none anywhere, and gets one. A new
+    key goes into the store with every segment that uses it until one of them is durable: which of several logs commits first
+    is not known. Only then it comes into a table, whose snapshot says of a key that it needn't be written again.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Table] = {}
+        """By log. Values that belong to none that is told have one of their own, named ""."""
+        self._unsaved: dict[str, bytes] = {}
+        """Of all logs: not known to be durable."""
+        self._erased: dict[str, str] = {}
+        """Each with the log that knew it, "" where none did, or several."""
+        self._lock = Lock()
+        """A table that is being changed lacks for moments what it has."""
+
+    # -- one log's ----------------------------------------------------------------------------------------------------
+
+    def missing(self, log: str, subjects: Iterable[str]) -> list[str]:
+        """Those of whom the log's table knows nothing, whatever others do: the store is to be asked."""
+        with self._lock:
+            table = self._of(log)
+            return [one for one in subjects if one not in table and one not in self._erased]
+
+    def learn(self, log: str, subjects: Iterable[str], found: Mapping[str, bytes]) -> None:
+        """What the store said of some subjects: a key, or that there is none any more."""
+        with self._lock:
+            table = self._of(log)
+            for one in subjects:
+                if one in found:
+                    self._know(table, one, found[one])
+                elif self._known(table, one) is None:
+                    self._erased.setdefault(one, log)
+
+    def opening(self, log: str, subject: str) -> bytes | None:
+        with self._lock:
+            return self._known(self._of(log), subject)
+
+    def sealing(self, log: str, subject: str) -> bytes | None:
+        """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
+        with self._lock:
+            table = self._of(log)
+            key = table.get(subject)
+            if key is None and subject not in self._erased:
+                key = self._elsewhere(table, subject)
+                if key is None:
+                    key = self._unsaved[subject] = os.urandom(KEY_BYTES)
+                elif subject not in self._unsaved:
+                    table.add(subject, key)
+            return key
+
+    def saved(self, log: str, keys: Mapping[str, bytes]) -> None:
+        """They are durable, and the log has used them."""
+        with self._lock:
+            table = self._of(log)
+            for one, key in keys.items():
+                self._know(table, one, key)
+
+    def still(self, log: str) -> tuple[list[bytes], list[str]]:
+        """The buckets of the log's durable keys as they are now, and who was erased."""
+        with self._lock:
+            erased = [one for one, knew in self._erased.items() if knew in (log, "")]
+            return self._of(log).buckets.copy(), erased
+
+    def adopt(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+        """As a snapshot has them. Whatever is known of a subject already stays: who was erased since has no key."""
+        with self._lock:
+            table = self._of(log)
+            if not table:
+                self._tables[log] = table = Table(KEY_BYTES, buckets)
+                buckets = []
+        for start in range(0, len(buckets), MERGED_BUCKETS):
+            with self._lock:
+                table.adopt(Table(KEY_BYTES, buckets[start : start + MERGED_BUCKETS]))
+        with self._lock:
+            for one in self._erased:
+                table.drop(one)
+            for one in erased:
+                if self._known(table, one) is None:
+                    self._erased.setdefault(one, log)
+
+    # -- all logs' ----------------------------------------------------------------------------------------------------
+
+    def unsaved(self, subjects: Iterable[str]) -> dict[str, bytes]:
+        """Of these subjects' keys those that aren't known to be durable."""
+        return {one: self._unsaved[one] for one in subjects if one in self._unsaved}
+
+    def wanted(self, keys: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Those to write now: not the key of somebody who was erased since."""
+        return {one: key for one, key in keys.items() if one not in self._erased}
+
+    def forget(self, subject: str) -> None:
+        with self._lock:
+            self._unsaved.pop(subject, None)
+            knew = [log for log, table in self._tables.items() if table.drop(subject)]
+            self._erased.setdefault(subject, knew[0] if len(knew) == 1 else "")
+
+    def _of(self, log: str) -> Table:
+        table = self._tables.get(log)
+        if table is None:
+            table = self._tables[log] = Table(KEY_BYTES)
+        return table
+
+    def _known(self, table: Table, subject: str) -> bytes | None:
+        return table.get(subject) or self._elsewhere(table, subject)
+
+    def _elsewhere(self, table: Table, subject: str) -> bytes | None:
+        """What another log knows: a second key for a subject would leave unreadable what is sealed under the first."""
+        if subject in self._erased:
+            return None
+        key = self._unsaved.get(subject)
+        if key is None:
+            others = (one.get(subject) for one in self._tables.values() if one and one is not table)
+            key = next((found for found in others if found is not None), None)
+        return key
+
+    def _know(self, table: Table, subject: str, key: bytes) -> None:
+        """A key that is durable."""
+        self._unsaved.pop(subject, None)
+        if subject not in self._erased and subject not in table:
+            table.add(subject, key)
