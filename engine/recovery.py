@@ -3,6 +3,8 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +27,8 @@ LONG: dict[str, tuple[type[StillContacts | StillCalls | StillRecent], tuple[str,
     "recent": (StillRecent, ("young", "old")),
 }
 """Parts of a snapshot that are large, and which of their fields are: these are kept in parts of their own."""
+OPENERS = 2
+"""Threads that open a snapshot's parts, which is arithmetic for the greater part and lets others run."""
 PART_BLOCKS = 4_096
 """Pages or buckets in one: to pack it holds up all threads for some milliseconds."""
 
@@ -84,22 +88,23 @@ async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
 
 def _restored(store: EventStore, name: str, head: Head, parts: Mapping[str, bytes]) -> Book:
     known = msgspec.msgpack.decode(parts[KNOWN], type=Known)
-    book = restore(Snapshot(head, known, *(_long(parts, one) for one in LONG)))
-    count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
-    store.adopt_keys(name, _joined(parts, KEYS, count), erased)
+    with ThreadPoolExecutor(OPENERS) as openers:
+        book = restore(Snapshot(head, known, *(_long(openers, parts, one) for one in LONG)))
+        count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
+        store.adopt_keys(name, _joined(openers, parts, KEYS, count), erased)
     return book
 
 
-def _long(parts: Mapping[str, bytes], name: str) -> Any:
+def _long(openers: Executor, parts: Mapping[str, bytes], name: str) -> Any:
     kind, fields = LONG[name]
     still, counts = msgspec.msgpack.decode(parts[name], type=tuple[kind, dict[str, int]])  # type: ignore[valid-type] # as LONG has it
-    return msgspec.structs.replace(still, **{one: _joined(parts, f"{name}.{one}", counts[one]) for one in fields})
+    blocks = {one: _joined(openers, parts, f"{name}.{one}", counts[one]) for one in fields}
+    return msgspec.structs.replace(still, **blocks)
 
 
-def _joined(parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
-    blocks: list[bytes] = []
-    for number in range(math.ceil(count / PART_BLOCKS)):
-        blocks += _blocks(parts[f"{name}/{number}"])
+def _joined(openers: Executor, parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
+    named = [f"{name}/{number}" for number in range(math.ceil(count / PART_BLOCKS))]
+    blocks = list(chain.from_iterable(openers.map(lambda one: _blocks(parts[one]), named)))
     if len(blocks) != count:
         raise DamagedSnapshot(f"{name} has {len(blocks)} blocks of {count}")
     return blocks

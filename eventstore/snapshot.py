@@ -60,12 +60,11 @@ def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
 class Parts(Mapping[str, bytes]):
     """Sealed parts, each opened when it is asked for: a large snapshot is never in memory whole.
 
-    Raises DamagedSnapshot for one that isn't as it was written.
+    From any thread, and by several at a time. Raises DamagedSnapshot for one that isn't as it was written.
     """
 
     def __init__(self, sealed: Mapping[str, bytes], key: bytes) -> None:
         self._sealed, self._cipher = sealed, AESGCM(key)
-        self._decompressor = zstandard.ZstdDecompressor()
 
     def __getitem__(self, name: str) -> bytes:
         sealed = memoryview(self._sealed[name])
@@ -73,7 +72,7 @@ class Parts(Mapping[str, bytes]):
             data = self._cipher.decrypt(bytes(sealed[:NONCE_BYTES]), sealed[NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError) as error:
             raise DamagedSnapshot(name) from error
-        return self._decompressor.decompress(data)
+        return zstandard.ZstdDecompressor().decompress(data)  # one for all would be no two threads' at a time
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sealed)
