@@ -22,7 +22,7 @@ from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
 from engine.core.campaign import Clean, Create, Delete, Status
 from engine.core.claims import Claims
-from engine.core.directory import Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
+from engine.core.directory import ContactRefsUsed, Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.measure import Measures
 from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
@@ -56,6 +56,7 @@ from engine.ports import (
     Zones,
 )
 from engine.recovery import SNAPSHOT, Keys, attempts_since, contacts_in, pack, read_book
+from engine.refs import RefsKeeper, kept_refs
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -82,6 +83,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_events: int = 100_000
     snapshot_every_contacts: float = 0.5
     """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
+    keep_every_refs: int = 10_000
+    """Of contacts, and no sooner than a tenth of all are new."""
     trunk_lines: dict[str, int] = {}
     """The trunks there are, in order, each with its most calls at a time over all campaigns; 0 is no limit."""
 
@@ -227,10 +230,13 @@ class Engine:
     async def _open_directory(self) -> None:
         opened = await self._own(DIRECTORY)
         try:
+            refs_pos, self.directory.contacts = await kept_refs(self.store, opened)
+            keeper = RefsKeeper(self.store, self.directory, self.limits.keep_every_refs, self._spawn)
             with _uncollected():
                 async for batch in opened.read():
                     for one in batch:
-                        self.directory.apply(one.event)
+                        if one.pos > refs_pos or type(one.event) is not ContactRefsUsed:
+                            self.directory.apply(one.event)
         except BaseException:
             await opened.close()
             raise
@@ -241,11 +247,11 @@ class Engine:
                 self.directory.apply(event)
             return events, [], reply
 
-        self._directory_actor = Actor(
+        actor = self._directory_actor = Actor(
             opened,
             decide,
             directories.stream_of,
-            lambda *_: None,
+            lambda *_: keeper.look(actor),
             self._committed,
             self.limits.mailbox_messages,
             self.measures,

@@ -1,6 +1,6 @@
 """Rows of a checked file against the campaign as it is: new, known, to be replaced, or wrong after all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from engine.core.book import Book
 from engine.core.contact import Contact, ContactStatus, NewContact, Priority
 from engine.core.importing import ImportMode
 from engine.core.personal import Details, Person
+from engine.core.used import UsedRefs
 
 REPLACING = (ImportMode.OVERWRITE, ImportMode.FULL_SYNC)
 REMOVING = (ImportMode.CLOSE_OPEN, ImportMode.FULL_SYNC)
@@ -28,7 +29,7 @@ class Verdict(msgspec.Struct):
 
 def judge(
     book: Book,
-    used: Mapping[str, str],
+    used: UsedRefs,
     campaign: str,
     mode: ImportMode,
     tags: TagsMode,

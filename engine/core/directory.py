@@ -32,6 +32,7 @@ from engine.core.revocation import (
     TokenRevoked,
 )
 from engine.core.standing import SUPPRESSED, Standing, line_of
+from engine.core.used import UsedRefs
 from engine.core.webhook import (
     PutWebhook,
     RemoveWebhook,
@@ -189,7 +190,7 @@ class Directory:
         self.retired: dict[str, int] = {}
         """When those that are deleted were."""
         self.archives = Archives()
-        self.contacts: dict[str, str] = {}
+        self.contacts = UsedRefs()
         """The campaign that first used a contact ref."""
         self.webhooks: dict[str, WebhookPut] = {}
         self.revoked = Revocations()
@@ -221,7 +222,7 @@ class Directory:
             case CampaignExported() | CampaignArchived() | CampaignRestored():
                 self.archives.apply(event)
             case ContactRefsUsed():
-                self.contacts.update(dict.fromkeys(event.refs, event.campaign))
+                self.contacts.use(event.refs, event.campaign)
             case WebhookPut():
                 self.webhooks[event.id] = event
             case WebhookRemoved():

@@ -5,7 +5,7 @@ copied, written down and read back as they are. To look one up takes a microseco
 but a dictionary takes a hundred bytes an entry, and a second to fill with a million.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2s
 
@@ -82,6 +82,24 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         """One more."""
         name, number = digest(key)
         self._add(number, name + value)
+
+    def add_new(self, keys: Iterable[str], value: bytes) -> None:
+        """To those that have none: many at once, so nothing is called that could be done here."""
+        buckets, size = self.buckets, self._size
+        for key in keys:
+            name = blake2s(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+            number = int.from_bytes(name[:HASH_BYTES], "little")
+            at = number & self._mask
+            if at >= len(buckets):
+                at = number & (self._mask >> 1)
+            bucket = buckets[at]
+            start = bucket.find(name)
+            if start >= 0 and (start % size == 0 or self._find(bucket, name, start) >= 0):
+                continue
+            buckets[at] = bucket + name + value
+            self.count += 1
+            if self.count > FILL * len(buckets):
+                self._split()
 
     def put(self, key: str, value: bytes) -> None:
         """Instead of the first one, if there is any."""

@@ -157,9 +157,11 @@ def _person(ref: str, place: int) -> NewContact:
 
 def _sizes(engine: Engine) -> dict[str, int]:
     """What others than the book keep of every contact: tables and keys; the refs themselves are counted as the book's."""
-    buckets, _ = engine.store.still_keys(log_of(REF))
-    key_bytes = sum(sys.getsizeof(one) + 15 & ~15 for one in buckets)
-    return {"directory": sys.getsizeof(engine.directory.contacts), "keys": sys.getsizeof(buckets) + key_bytes}
+    tables = {"directory": engine.directory.contacts.still().buckets, "keys": engine.store.still_keys(log_of(REF))[0]}
+    return {
+        name: sys.getsizeof(buckets) + sum(sys.getsizeof(one) + 15 & ~15 for one in buckets)
+        for name, buckets in tables.items()
+    }
 
 
 async def _staff(engine: Engine, ref: str, agents: int, start: int = 0) -> None:

@@ -36,6 +36,7 @@ from engine.core.reservation import ContactDisposed, ContactReserved, Reservatio
 from engine.core.telephony import LegReady, OriginateAgent, OriginateContact, PbxUp, TelephonyEffect
 from engine.ports import ANY, Append, EventLog, MayAct, Sink, always
 from engine.recovery import SNAPSHOT, pack
+from engine.refs import SMALL_SHARE, keep_refs
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, Store, open_store
 
@@ -129,7 +130,11 @@ async def _build(url: str, contacts: int, events: int, tail: int) -> None:
         await engine.stop()
         book, directory = engine.campaigns[REF].book, engine.directory
         opened = await store.open_log(DIRECTORY)
-        await _write(opened, directory, _refs(contacts), directory_stream_of)
+        used = _refs(contacts)
+        kept = round(contacts / CHUNK_CONTACTS * (1 - SMALL_SHARE))  # as the service has them after a while
+        await _write(opened, directory, islice(used, kept), directory_stream_of)
+        await keep_refs(store, opened, directory.contacts)
+        await _write(opened, directory, used, directory_stream_of)
         await opened.close()
         opened = await store.open_log(log_of(REF))
         await _write(opened, book, _imported(contacts), stream_of, 1)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from engine.core.table import DIGEST_BYTES, FILL, PAGE_ROWS, Index, Rows, Table, digest
 
 KEYS = st.integers(0, 40).map(lambda number: f"campaign/{number}")
-ACTS = st.lists(st.tuples(st.sampled_from(["add", "put", "drop", "drop one"]), KEYS, st.integers(0, 9)), max_size=300)
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["add", "add new", "put", "drop", "drop one"]), KEYS, st.integers(0, 9)), max_size=300
+)
 
 
 @given(ACTS)
@@ -21,6 +23,9 @@ def test_a_table_has_what_was_put_there_in_order(acts: list[tuple[str, str, int]
             case "add":
                 index.add_number(key, number)
                 held.append(number)
+            case "add new":
+                index.add_new([key, key], number.to_bytes(4, "little"))
+                held += [] if held else [number]
             case "put":
                 index.put_number(key, number)
                 held[:1] = [number]
@@ -38,6 +43,11 @@ def test_a_table_has_what_was_put_there_in_order(acts: list[tuple[str, str, int]
     again = Index(buckets=index.buckets.copy())
     assert again == index == index.still()
     assert {key: again.numbers(key) for key in model} == model
+    adopting = Index()
+    adopting.add_number("campaign/1", 77)
+    adopting.adopt(index)
+    mine = {key: held[:1] for key, held in model.items()} | {"campaign/1": [77]}
+    assert {key: adopting.numbers(key) for key in mine} == mine
 
 
 def test_a_large_table_grows_bucket_by_bucket_and_is_the_same_from_its_buckets() -> None:
