@@ -53,6 +53,7 @@ from engine.ports import (
     Recorded,
     StoreUnavailable,
     Telephony,
+    Unopened,
     Zones,
 )
 from engine.recovery import SNAPSHOT, Keys, attempts_since, contacts_in, pack, read_book
@@ -233,9 +234,9 @@ class Engine:
             refs_pos, self.directory.contacts = await kept_refs(self.store, opened)
             keeper = RefsKeeper(self.store, self.directory, self.limits.keep_every_refs, self._spawn)
             with _uncollected():
-                async for batch in opened.read():
+                async for batch in opened.read(unopened=Unopened(ContactRefsUsed, refs_pos)):
                     for one in batch:
-                        if one.pos > refs_pos or type(one.event) is not ContactRefsUsed:
+                        if one.event is not None:
                             self.directory.apply(one.event)
         except BaseException:
             await opened.close()

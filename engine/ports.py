@@ -86,6 +86,13 @@ class Beside(NamedTuple):
     done: Callable[[bool], None]
 
 
+class Unopened(NamedTuple):
+    """Events that a reader has no need of: those of this type, up to a position."""
+
+    type: type
+    to: int
+
+
 class EventLog(Protocol):
     """One log, owned by this process under a lease. Order is total and gapless."""
 
@@ -129,8 +136,11 @@ class EventLog(Protocol):
         """
         ...
 
-    def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
-        """Durable events behind a position, oldest first, in batches, up to the head at the time of asking."""
+    def read(self, after: int = 0, unopened: Unopened | None = None) -> AsyncIterator[Sequence[Recorded]]:
+        """Durable events behind a position, oldest first, in batches, up to the head at the time of asking.
+
+        The event of what may stay unopened is None, mostly: to make it out of bytes is most of what reading costs.
+        """
         ...
 
     async def close(self) -> None:

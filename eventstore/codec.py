@@ -9,14 +9,14 @@ import base64
 import binascii
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.personal import Details, Person
-from engine.ports import Recorded, Unreadable
+from engine.ports import Recorded, Unopened, Unreadable
 from eventstore.keys import Keys
 from eventstore.packing import DamagedSegment, Packing
 
@@ -54,6 +54,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
     stream: str
     version: int
+    event: ClassVar[None] = None
 
 
 class Codec:
@@ -109,14 +110,21 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DamagedSegment(f"a line without stream and version: {error}") from error
 
-    def decode(self, lines: bytes, log: str, first_pos: int) -> list[Recorded]:
+    def decode(self, lines: bytes, log: str, first_pos: int, unopened: Unopened | None = None) -> list[Recorded]:
         """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal,
         DamagedSegment."""
         found: list[Recorded] = []
         self._reading = log
+        begins, last = (_begins(unopened.type), unopened.to - first_pos) if unopened is not None else (b"", -1)
         for offset, raw in enumerate(lines.splitlines()):
             try:
-                line = self._line(raw, log, first_pos + offset)
+                line: Line[Any] | Place
+                if offset <= last and raw.startswith(
+                    begins, raw.find(_EVENT)
+                ):  # within a string its quotes were escaped
+                    line = self._places.decode(raw)
+                else:
+                    line = self._line(raw, log, first_pos + offset)
             except BrokenSeal as error:
                 raise BrokenSeal(f"log {log!r}, position {first_pos + offset}: {error}") from error
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -198,5 +206,11 @@ def _named(recorded: Sequence[Recorded]) -> str:
     return ", ".join(sorted({repr(one.stream) for one in recorded}))
 
 
+def _begins(type_: type[Any]) -> bytes:
+    """How an event of a type begins in a line."""
+    return _EVENT + str(type_.__struct_config__.tag).encode() + b'"'
+
+
+_EVENT = b'{"type":"'
 _SUBJECT = "sealed_for"
 _MARK = b'"sealed_for":"'

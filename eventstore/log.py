@@ -19,7 +19,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from engine.core.measure import Measures
-from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, Beside, Fenced, Recorded, StoreUnavailable, Unopened, WrongVersion
 from eventstore.codec import Codec
 from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment, SegmentStore
 from eventstore.versions import Versions, keep, kept
@@ -436,18 +436,20 @@ class Log:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
-        return read(self._store, self._codec, self.name, after)
+    def read(self, after: int = 0, unopened: Unopened | None = None) -> AsyncIterator[Sequence[Recorded]]:
+        return read(self._store, self._codec, self.name, after, unopened)
 
 
-async def read(store: SegmentStore, codec: Codec, name: str, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+async def read(
+    store: SegmentStore, codec: Codec, name: str, after: int = 0, unopened: Unopened | None = None
+) -> AsyncIterator[Sequence[Recorded]]:
     """Events behind a position, in batches of a segment, to the head."""
     while True:
         page = await store.segments(name, after, PAGE_SEGMENTS)
         for segment in page:
             lines = codec.unpack(segment.codec, segment.data)
             await learn_keys(store, codec, name, lines)
-            recorded = codec.decode(lines, name, segment.pos)
+            recorded = codec.decode(lines, name, segment.pos, unopened)
             yield recorded[max(0, after + 1 - segment.pos) :]
             after = segment.pos + segment.n - 1
         if len(page) < PAGE_SEGMENTS:

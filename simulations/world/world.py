@@ -70,7 +70,7 @@ MOST_BOOTS = 1_000
 """Without one that ends well: then the engine is broken, and no fault of the world."""
 RESTART_S = 2
 """What a supervisor waits before it starts a process again."""
-SNAPSHOT_EVERY_EVENTS = 250
+SNAPSHOT_EVERY_EVENTS, KEEP_EVERY_REFS = 250, 20
 """Often enough that those who are started again begin from one."""
 
 
@@ -192,6 +192,7 @@ class World:
             limits = Limits(
                 max_calls_in_setup=self.scenario.rules.in_setup,
                 snapshot_every_events=SNAPSHOT_EVERY_EVENTS,
+                keep_every_refs=KEEP_EVERY_REFS,
             )
             self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
             self.notifier = self._notifier(store, self.engine)

@@ -14,7 +14,7 @@ from engine.core.effect import Effect
 from engine.core.measure import Measures
 from engine.core.refusal import Fault, Refused, against_rule
 from engine.core.telephony import HangUp
-from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, WrongVersion
+from engine.ports import ANY, Append, Fenced, Recorded, StoreUnavailable, Unopened, WrongVersion
 
 
 class ScriptedLog:
@@ -58,7 +58,7 @@ class ScriptedLog:
                 written.append(last)
         return written
 
-    async def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+    async def read(self, after: int = 0, unopened: Unopened | None = None) -> AsyncIterator[Sequence[Recorded]]:
         yield self.recorded[after:]
 
     async def close(self) -> None:

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from engine.core.personal import Details, Person
-from engine.ports import Append, Recorded
+from engine.ports import Append, Recorded, Unopened
 from engine.service import LogEvent
-from eventstore import BrokenSeal, Codec, UnencodableEvent, UnknownEvent, open_store
+from eventstore import BrokenSeal, Codec, DamagedSegment, UnencodableEvent, UnknownEvent, open_store
 from eventstore.codec import NONCE_BYTES
 from eventstore.packing import PLAIN
 from tests.eventstore.events import Counted, Met, TestEvent, met
@@ -143,6 +143,21 @@ def test_what_cannot_be_stored_is_refused_without_repeating_it(event: Any) -> No
     with pytest.raises(UnencodableEvent, match="'s'") as refused:
         stored(Codec(TestEvent), event)
     assert "123" not in str(refused.value)  # the number of whom it is about
+
+
+def test_events_that_a_reader_has_no_need_of_come_without_what_they_say() -> None:
+    codec, strange = Codec(TestEvent), 'c {"type":"test.counted.v1"'
+    counted, person = Counted(n=1), met("ann", '{"type":"test.counted.v1"')
+    events = [counted, person, counted, counted]
+    recorded = [Recorded(pos, strange, pos, event) for pos, event in enumerate(events, 11)]
+    lines, _ = codec.encode(recorded, "log")
+    for to, expected in ((10, events), (11, [None, *events[1:]]), (13, [None, person, None, counted])):
+        found = codec.decode(lines, "log", 11, Unopened(Counted, to))
+        assert [one.event for one in found] == expected
+        assert [(one.pos, one.stream, one.version) for one in found] == [(pos, strange, pos) for pos in range(11, 15)]
+    assert [one.event for one in codec.decode(lines, "log", 11, Unopened(Met, 14))] == [counted, None, counted, counted]
+    with pytest.raises(DamagedSegment, match="position 11"):
+        codec.decode(lines.splitlines()[0][:-1], "log", 11, Unopened(Counted, 20))
 
 
 # -- personal data ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import FeedEvent
-from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable
+from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable, Unopened
 
 
 class ShelfLog:
@@ -45,7 +45,7 @@ class ShelfLog:
         await asyncio.sleep(0)
         return written
 
-    def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+    def read(self, after: int = 0, unopened: Unopened | None = None) -> AsyncIterator[Sequence[Recorded]]:
         return self._store.read(self.name, after)
 
     async def close(self) -> None:
