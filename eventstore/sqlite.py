@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -200,7 +201,7 @@ class SqliteStore:
                 return False
             if beside is not None:
                 _append(connection, beside)
-            connection.executemany("insert or ignore into es_key values (?, ?)", keys.items())
+            _keep_keys(connection, list(keys.items()))
             return True
 
         return await self._together(work)
@@ -409,6 +410,13 @@ def _append(connection: sqlite3.Connection, placed: Placed) -> bool:
         _row(log, one),
     )
     return True
+
+
+def _keep_keys(connection: sqlite3.Connection, keys: Sequence[tuple[str, bytes]]) -> None:
+    """Many by one statement: behind each the thread waits for the interpreter, up to 5 ms where the loop is busy."""
+    for some in batches(keys, MAX_VARIABLES // 2):
+        marks = ", ".join(["(?, ?)"] * len(some))
+        connection.execute(f"insert or ignore into es_key values {marks}", [*chain.from_iterable(some)])  # noqa: S608 - marks only
 
 
 def _row(log: str, one: Segment) -> tuple[str | int | bytes, ...]:

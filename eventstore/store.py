@@ -1,11 +1,13 @@
 """The dumb conditional store below the log: leases, segments, and small tables. Order and versions are the owner's."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from engine.ports import KeptAnswer, StoreUnavailable
+
+T = TypeVar("T")
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -131,6 +133,6 @@ class SegmentStore(Protocol):
     async def close(self) -> None: ...
 
 
-def batches(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+def batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -274,6 +274,17 @@ async def test_two_logs_are_written_by_one_commit_or_neither_is(opener: Opener, 
     assert await store.segments.keys(["ann"]) == ({} if lost else {"ann": b"key"})
 
 
+async def test_a_segment_brings_as_many_keys_as_it_needs_and_those_that_are_there_stay(opener: Opener) -> None:
+    store = await opener()
+    log = await store.open_log("a")
+    wanted: dict[str, bytes] = {}
+    for seq, count in enumerate((1, 249, 250, 251, 1_001), 1):
+        keys = {f"ann{n}": f"{seq} {n}".encode() for n in range(count)}
+        assert await store.segments.append("a", Segment(seq, seq, 1, log.epoch, 0, 0, b"h", b"[]"), keys)
+        wanted = keys | wanted
+    assert await store.segments.keys(list(wanted)) == wanted
+
+
 async def test_what_accompanies_other_logs_is_durable_when_they_are(opener: Opener) -> None:
     store = await opener()
     clerk = Clerk()
