@@ -408,12 +408,17 @@ class Engine:
 
     async def add_contacts(self, ref: str, command: AddContacts) -> tuple[Added, dict[str, str]]:
         """Add contacts whose refs are free; returns (what became of them, for each clashing ref its first campaign)."""
-        self.campaign(ref)
         refs = tuple(one.ref for one in command.contacts)
-        clashes: dict[str, str] = await self.direct(directories.UseContactRefs(at=command.at, campaign=ref, refs=refs))
+        clashes = await self.use_refs(directories.UseContactRefs(at=command.at, campaign=ref, refs=refs))
         free = tuple(one for one in command.contacts if one.ref not in clashes)
         added: Added = await self.submit(ref, msgspec.structs.replace(command, contacts=free)) if free else Added()
         return added, clashes
+
+    async def use_refs(self, command: directories.UseContactRefs) -> dict[str, str]:
+        """Keep contact refs for a campaign; returns for each clashing one its first campaign. Raises Refused."""
+        self.campaign(command.campaign)
+        clashes: dict[str, str] = await self.direct(command)
+        return clashes
 
     async def register_agent(self, command: directories.RegisterAgent) -> None:
         """Register or change an agent; allocations follow the new phone. Refused while the old phone is in use."""

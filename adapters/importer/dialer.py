@@ -8,8 +8,8 @@ import structlog
 
 from adapters.importer.limits import RETRY_AFTER_S
 from engine.core.book import Book
-from engine.core.directory import Directory
-from engine.core.message import AddContacts, Added, Command
+from engine.core.directory import Directory, UseContactRefs
+from engine.core.message import Command
 from engine.core.refusal import Fault, Refused
 from engine.ports import Chance, Clock
 
@@ -22,8 +22,8 @@ class Engine(Protocol):
     clock: Clock
     chance: Chance
 
-    async def add_contacts(self, ref: str, command: AddContacts) -> tuple[Added, dict[str, str]]:
-        """As the engine's: what became of them, and the first campaign of each clashing ref."""
+    async def use_refs(self, command: UseContactRefs) -> dict[str, str]:
+        """As the engine's: the first campaign of each clashing ref."""
         ...
 
     async def submit(self, ref: str, command: Command) -> Any: ...

@@ -11,7 +11,7 @@ from adapters.importer.limits import COMMAND_ROWS, MAX_LISTED_ERRORS, SHOWN_ERRO
 from adapters.importer.record import Forecast, Request
 from adapters.importer.spool import CHUNKS, COMPARED, FORECAST, atomically, csv_lines
 from adapters.importer.storing import spared_refs, unnamed
-from adapters.importer.verdict import REMOVING, judge
+from adapters.importer.verdict import REMOVING, are_new, judge
 from engine.core.book import Book
 
 
@@ -22,6 +22,9 @@ async def foretell(folder: Path, request: Request, findings: Findings, engine: E
     with (folder / COMPARED).open("w", encoding="utf-8", newline="") as listed:
         rest = chunks(folder / CHUNKS)
         while (chunk := await asyncio.to_thread(next, rest, None)) is not None:
+            if are_new(_book(book_of, request.campaign), engine.directory.contacts, chunk):
+                counts["new"] += len(chunk.refs)
+                continue
             rows = list(zip(chunk.numbers, await asyncio.to_thread(chunk.rows), strict=True))
             for start in range(0, len(rows), COMMAND_ROWS):
                 book, used = _book(book_of, request.campaign), engine.directory.contacts

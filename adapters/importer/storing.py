@@ -5,7 +5,6 @@ new; so whoever comes after a crash in the middle counts what is there already a
 """
 
 import asyncio
-import gc
 import os
 import time
 from collections import deque
@@ -17,13 +16,23 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from adapters.importer.dialer import BookOf, Engine, Gone, insist
-from adapters.importer.job import Findings, Row, RowError, chunks
+from adapters.importer.job import Chunk, Findings, Row, RowError, chunks
 from adapters.importer.limits import COMMAND_ROWS, COMMANDS_AT_ONCE, MAX_LISTED_ERRORS, PAUSE_SHARE, SHOWN_ERRORS
 from adapters.importer.record import Pending, Progress, Record
 from adapters.importer.spool import CHUNKS, PROGRESS, REMOVALS, SPARED, STORED, atomically, csv_lines
-from adapters.importer.verdict import REMOVING, REPLACING, Verdict, contact_of, judge
+from adapters.importer.verdict import (
+    REMOVING,
+    REPLACING,
+    Placed,
+    Verdict,
+    are_new,
+    contact_of,
+    judge,
+    used_elsewhere,
+)
 from engine.core.book import Book
 from engine.core.contact import OPEN, ContactStatus
+from engine.core.directory import UseContactRefs
 from engine.core.importing import ImportMode
 from engine.core.message import AddContacts, Added, CancelContacts, FinishImport, StartImport
 
@@ -36,9 +45,9 @@ REASONS = {ImportMode.CLOSE_OPEN: "closed by an import", ImportMode.FULL_SYNC: "
 class _Adding(NamedTuple):
     """A command under way, with its rows."""
 
-    part: Sequence[tuple[int, Row]]
+    part: Sequence[Placed]
     began_s: float
-    reply: asyncio.Task[tuple[Added, dict[str, str]]]
+    reply: asyncio.Task[Added]
 
 
 class Storing:
@@ -120,25 +129,27 @@ class Storing:
 
     async def _store(self, resumed: bool) -> None:
         rest = chunks(self._folder / CHUNKS, skip=self.progress.chunks)
-        while not self._ending() and (chunk := await asyncio.to_thread(next, rest, None)) is not None:
-            rows = list(zip(chunk.numbers, await asyncio.to_thread(chunk.rows), strict=True))
+        while not self._ending() and (read := await asyncio.to_thread(_read, rest)) is not None:
+            chunk, rows = read
             before = self.progress.pending if resumed else None
             resumed = False
-            errors = await (self._store_chunk(rows) if before is None else self._store_again(rows, before))
+            errors = await (self._store_chunk(chunk, rows) if before is None else self._store_again(rows, before))
             await self._list(errors)
             self.progress.chunks += 1
             self.progress.pending = None
-            _settle()
         await self._note()
 
-    async def _store_chunk(self, rows: Sequence[tuple[int, Row]]) -> list[RowError]:
-        verdict = await self._judged(rows)
+    async def _store_chunk(self, chunk: Chunk, rows: Sequence[Placed]) -> list[RowError]:
+        if are_new(self._book(), self._engine.directory.contacts, chunk):
+            verdict = Verdict(new={row.ref: row for _, row in rows})
+        else:
+            verdict = await self._judged(rows)
         self.progress.pending = Pending(new=frozenset(verdict.new), replaced=frozenset(verdict.replaced))
         await self._note()
         self.progress.known += verdict.known
         return verdict.wrong + await self._submit(rows, verdict.new, verdict.replaced)
 
-    async def _store_again(self, rows: Sequence[tuple[int, Row]], before: Pending) -> list[RowError]:
+    async def _store_again(self, rows: Sequence[Placed], before: Pending) -> list[RowError]:
         """The chunk that was in hand when the last run ended: some of it is stored."""
         ours = before.new | before.replaced
         verdict = await self._judged([one for one in rows if one[1].ref not in ours])
@@ -151,7 +162,7 @@ class Storing:
         new = {row.ref: row for _, row in rows if row.ref in before.new - landed_new}
         return verdict.wrong + again.wrong + await self._submit(rows, new, again.replaced)
 
-    async def _judged(self, rows: Sequence[tuple[int, Row]]) -> Verdict:
+    async def _judged(self, rows: Sequence[Placed]) -> Verdict:
         request, whole = self._request, Verdict()
         for part in _parts(rows, COMMAND_ROWS):
             used = self._engine.directory.contacts
@@ -163,16 +174,14 @@ class Storing:
             await asyncio.sleep(0)
         return whole
 
-    async def _submit(
-        self, rows: Sequence[tuple[int, Row]], new: dict[str, Row], replaced: dict[str, Row]
-    ) -> list[RowError]:
+    async def _submit(self, rows: Sequence[Placed], new: dict[str, Row], replaced: dict[str, Row]) -> list[RowError]:
         """Store these in the order of the file, and count what became of them; returns those that were refused."""
-        errors: list[RowError] = []
         wanted = new | replaced
         ordered = [(place, wanted[row.ref]) for place, row in rows if row.ref in wanted]
+        free, errors = await self._claimed(ordered)
         under_way: deque[_Adding] = deque()
         try:
-            for part in _parts(ordered, COMMAND_ROWS):
+            for part in _parts(free, COMMAND_ROWS):
                 if len(under_way) == COMMANDS_AT_ONCE:
                     errors += await self._counted(under_way.popleft())
                 under_way.append(self._adding(part))
@@ -184,34 +193,42 @@ class Storing:
             await asyncio.gather(*(one.reply for one in under_way), return_exceptions=True)
         return errors
 
-    def _adding(self, part: Sequence[tuple[int, Row]]) -> "_Adding":
+    async def _claimed(self, rows: Sequence[Placed]) -> tuple[Sequence[Placed], list[RowError]]:
+        """Those whose refs no other campaign used first, and errors of the others."""
+        if not rows:
+            return rows, []
+        refs = UseContactRefs(
+            at=self._engine.clock.now_ms(), campaign=self._request.campaign, refs=tuple(row.ref for _, row in rows)
+        )
+        clashes = await self._insist(partial(self._engine.use_refs, refs))
+        if not clashes:
+            return rows, []
+        free = [one for one in rows if one[1].ref not in clashes]
+        return free, [used_elsewhere(place, row, clashes[row.ref]) for place, row in rows if row.ref in clashes]
+
+    def _adding(self, part: Sequence[Placed]) -> "_Adding":
         command = AddContacts(
             at=self._engine.clock.now_ms(),
             by=self._by,
             contacts=tuple(contact_of(row) for _, row in part),
             overwrite=self._request.mode in REPLACING,
         )
-        add = partial(self._engine.add_contacts, self._request.campaign, command)
+        add = partial(self._engine.submit, self._request.campaign, command)
         return _Adding(
             part, time.monotonic(), asyncio.create_task(self._insist(add), name=f"import {self._record.id} adds")
         )
 
     async def _counted(self, adding: "_Adding") -> list[RowError]:
         """What became of a command; returns its rows that were refused."""
-        errors: list[RowError] = []
-        reply, clashes = await adding.reply
-        for place, row in adding.part:
-            ref = row.ref
-            if ref in reply.new:
-                self.progress.added += 1
-            elif ref in reply.replaced:
-                self.progress.replaced += 1
-            elif ref in clashes:
-                errors.append(RowError(place, "ref", f"campaign {clashes[ref]!r} used the contact ref {ref} first"))
-            elif ref in reply.refused:
-                errors.append(RowError(place, "ref", f"contact {ref}: {reply.refused[ref]}"))
-            else:
-                self.progress.known += 1
+        reply = await adding.reply
+        errors = [
+            RowError(place, "ref", f"contact {row.ref}: {reply.refused[row.ref]}")
+            for place, row in (adding.part if reply.refused else ())
+            if row.ref in reply.refused
+        ]
+        self.progress.added += len(reply.new)
+        self.progress.replaced += len(reply.replaced)
+        self.progress.known += len(adding.part) - len(reply.new) - len(reply.replaced) - len(errors)
         await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - adding.began_s))
         return errors
 
@@ -294,10 +311,10 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _settle() -> None:
-    """The collector needn't look at contacts again and again: with a million of them one look holds the loop a second."""
-    gc.collect(1)
-    gc.freeze()
+def _read(rest: Iterator[Chunk]) -> tuple[Chunk, Sequence[Placed]] | None:
+    """The next chunk with its rows."""
+    chunk = next(rest, None)
+    return None if chunk is None else (chunk, list(zip(chunk.numbers, chunk.rows(), strict=True)))
 
 
 def _cut(path: Path, size: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from adapters.importer.job import Row, RowError
+from adapters.importer.job import Chunk, Row, RowError
 from adapters.importer.record import TagsMode
 from engine.core.book import Book
 from engine.core.contact import Contact, ContactStatus, NewContact, Priority
@@ -18,6 +18,10 @@ PRIORITIES = {one.value: one for one in Priority}
 REPLACEABLE = (ContactStatus.WAITING, ContactStatus.RETRY)
 
 
+Placed = tuple[int, Row]
+"""A row with its number in the file."""
+
+
 class Verdict(msgspec.Struct):
     """Of some rows: those that are new, and those that replace a contact (with the tags that it keeps), by ref."""
 
@@ -27,22 +31,32 @@ class Verdict(msgspec.Struct):
     wrong: list[RowError] = []
 
 
+def are_new(book: Book, used: Mapping[str, str], chunk: Chunk) -> bool:
+    """Whether nothing of a chunk has met this campaign or another one, as is nearly always so: told without its rows."""
+    known, external_ids = book.contacts.by_ref, book.contacts.by_external
+    return (
+        used.keys().isdisjoint(chunk.refs)
+        and not any(ref in known for ref in chunk.refs)
+        and external_ids.keys().isdisjoint(chunk.external_ids.values())
+    )
+
+
 def judge(
     book: Book,
     used: UsedRefs,
     campaign: str,
     mode: ImportMode,
     tags: TagsMode,
-    rows: Sequence[tuple[int, Row]],
+    rows: Sequence[Placed],
 ) -> Verdict:
-    """`used` is the campaign that first used a contact ref; `rows` go with their numbers in the file."""
+    """`used` is the campaign that first used a contact ref."""
     verdict = Verdict()
     for place, row in rows:
         known = book.contacts.by_ref.found(row.ref)
         owner = used.get(row.ref, campaign)
         elsewhere = book.contacts.named(row.external_id) or row.ref
         if owner != campaign:
-            verdict.wrong.append(RowError(place, "ref", f"campaign {owner!r} used the contact ref {row.ref} first"))
+            verdict.wrong.append(used_elsewhere(place, row, owner))
         elif elsewhere != row.ref and (known is None or mode in REPLACING):
             reason = f"contact {elsewhere} has the external id {row.external_id!r}"
             verdict.wrong.append(RowError(place, "external_id", reason))
@@ -53,6 +67,10 @@ def judge(
         else:
             _judge_known(verdict, known, mode, tags, place, row)
     return verdict
+
+
+def used_elsewhere(place: int, row: Row, campaign: str) -> RowError:
+    return RowError(place, "ref", f"campaign {campaign!r} used the contact ref {row.ref} first")
 
 
 def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsMode, place: int, row: Row) -> None:
@@ -72,14 +90,14 @@ def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsM
 
 def contact_of(row: Row) -> NewContact:
     return NewContact(
-        ref=row.ref,
-        person=Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data)),
-        priority=PRIORITIES[row.priority],
-        agent=row.agent,
-        zone=row.zone,
-        tags=row.tags,
-        external_id=row.external_id,
-        consent_until=row.consent_until,
+        row.ref,
+        Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data)),
+        PRIORITIES[row.priority],
+        row.agent,
+        row.zone,
+        row.tags,
+        row.external_id,
+        row.consent_until,
     )
 
 
