@@ -1,10 +1,11 @@
 """What the shell asks of the outside world. Adapters and stores implement these; the simulator does too."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 
+from engine.core.personal import Person
 from engine.core.telephony import LegObservation, PbxObservation, TelephonyEffect
 from engine.core.webhook import Secrets, WebhookPut
 
@@ -145,6 +146,18 @@ class EventLog(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted, give the lease up."""
+        ...
+
+
+class Sealing(Protocol):
+    """Where many people come, who is new has their data sealed before it comes to the log, elsewhere than in our loop."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def seal(self, people: Sequence[Person]) -> None:
+        """Give each a seal, if that can be just now: without one the log seals by itself. Never raises."""
         ...
 
 

@@ -32,7 +32,7 @@ from engine.core.retention import Retention
 from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
 from engine.ports import Recorded, StoreUnavailable
-from eventstore import Codec, Store, open_store
+from eventstore import Codec, Sealing, Store, open_store
 
 LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
 """Everything that any log may hold."""
@@ -210,7 +210,7 @@ class Service:
             keep_s=imports.keep_h * 3_600,
         )
         away = (NotOwner, StoreUnavailable)
-        return Importer(Path(imports.folder), self.engine, lambda ref: self._book(log_of(ref)), limits, away)
+        return Importer(Path(imports.folder), self.engine, lambda ref: self._book(log_of(ref)), limits, away, Sealing)
 
     def _count(self, _log: str, recorded: Sequence[Recorded]) -> None:
         for one in recorded:

@@ -57,6 +57,16 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     event: ClassVar[None] = None
 
 
+def sealed(subject: str, details: Details, key: bytes) -> str:
+    """The box that only the key opens, and only as this subject's."""
+    nonce = os.urandom(NONCE_BYTES)
+    box = AESGCM(key).encrypt(nonce, _details.encode(details), subject.encode())
+    return binascii.b2a_base64(nonce + box, newline=False).decode()
+
+
+_details = msgspec.json.Encoder()
+
+
 class Codec:
     """Encodes and decodes segments of events of one union of tagged structs."""
 
@@ -72,7 +82,6 @@ class Codec:
         self._sealed: list[str] = []
         self._writing = self._reading = ""
         """The logs whose events are being encoded and decoded."""
-        self._details = msgspec.json.Encoder()
         self._open_details = msgspec.json.Decoder(Details)
         self._packing = Packing()
 
@@ -161,9 +170,14 @@ class Codec:
     def _seal(self, value: Any) -> Any:
         if not isinstance(value, Person):
             raise NotImplementedError(type(value).__name__)  # msgspec's contract for a type that a hook doesn't know
-        key = self.keys.sealing(self._writing, value.subject) if value.details is not None else None
+        if value.details is None:
+            return self._box(value, None)
+        made = value.seal
+        key = self.keys.sealing(self._writing, value.subject, made.key if made is not None else None)
         if key is not None:
             self._sealed.append(value.subject)
+        if made is not None and key == made.key:
+            return {_SUBJECT: value.subject, "box": made.box}
         return self._box(value, key)
 
     def _box_known(self, value: Any) -> Any:
@@ -174,9 +188,7 @@ class Codec:
     def _box(self, value: Person, key: bytes | None) -> dict[str, str]:
         if key is None or value.details is None:
             return {_SUBJECT: value.subject, "box": ""}
-        nonce = os.urandom(NONCE_BYTES)
-        box = AESGCM(key).encrypt(nonce, self._details.encode(value.details), value.subject.encode())
-        return {_SUBJECT: value.subject, "box": binascii.b2a_base64(nonce + box, newline=False).decode()}
+        return {_SUBJECT: value.subject, "box": sealed(value.subject, value.details, key)}
 
     def _open(self, type_: Any, value: Any) -> Any:
         return self._opened(type_, value, self._reading)

@@ -55,15 +55,17 @@ class Keys:
         with self._lock:
             return self._known(self._of(log), subject)
 
-    def sealing(self, log: str, subject: str) -> bytes | None:
-        """The key to seal with, made if there was none yet; None for an erased subject, who stays erased."""
+    def sealing(self, log: str, subject: str, made: bytes | None = None) -> bytes | None:
+        """The key to seal with; None for an erased subject, who stays erased. If there was none yet it is the one that was
+        made ahead, or a new one.
+        """
         with self._lock:
             table = self._of(log)
             key = table.get(subject)
             if key is None and subject not in self._erased:
                 key = self._elsewhere(table, subject)
                 if key is None:
-                    key = self._unsaved[subject] = os.urandom(KEY_BYTES)
+                    key = self._unsaved[subject] = made or new_key()
                 elif subject not in self._unsaved:
                     table.add(subject, key)
             return key
@@ -138,3 +140,7 @@ class Keys:
         self._unsaved.pop(subject, None)
         if subject not in self._erased and subject not in table:
             table.add(subject, key)
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)

@@ -46,6 +46,7 @@ from adapters.importer.view import line, shown
 from engine.core.importing import ImportMode
 from engine.core.message import FinishImport
 from engine.core.refusal import Fault, Refused, absent, against_rule, invalid, no_room
+from engine.ports import Sealing
 
 BLOCK_BYTES = 1024 * 1024
 FOLDER_RETRY_S = 10
@@ -56,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 
 class Importer:
-    """`away` are the errors of an engine that doesn't own a campaign at the moment."""
+    """`away` are the errors of an engine that doesn't own a campaign at the moment, `sealing` begins to seal ahead."""
 
     def __init__(
         self,
@@ -65,7 +66,9 @@ class Importer:
         book_of: BookOf,
         limits: ImportLimits,
         away: tuple[type[Exception], ...],
+        sealing: Callable[[], Sealing],
     ) -> None:
+        self._sealing = sealing
         self._folder, self._engine, self._book_of, self._limits, self._away = folder, engine, book_of, limits, away
         self._records: dict[str, Record] = {}
         self._storing: dict[str, Storing] = {}
@@ -332,7 +335,13 @@ class Importer:
         """However long there is no room for its notes: it goes on from the last one."""
         while True:
             storing = self._storing[record.id] = Storing(
-                folder, record, self._engine, self._book_of, self._away, lambda: record.id in self._unwanted
+                folder,
+                record,
+                self._engine,
+                self._book_of,
+                self._away,
+                self._sealing,
+                lambda: record.id in self._unwanted,
             )
             try:
                 return await storing.run(await self._findings(folder))

@@ -8,7 +8,8 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -28,6 +29,7 @@ from adapters.importer.verdict import (
     are_new,
     contact_of,
     judge,
+    person_of,
     used_elsewhere,
 )
 from engine.core.book import Book
@@ -35,6 +37,8 @@ from engine.core.contact import OPEN, ContactStatus
 from engine.core.directory import UseContactRefs
 from engine.core.importing import ImportMode
 from engine.core.message import AddContacts, Added, CancelContacts, FinishImport, StartImport
+from engine.core.personal import Person
+from engine.ports import Sealing
 
 T = TypeVar("T")
 LOOK_ROWS = 2_000
@@ -48,6 +52,14 @@ class _Adding(NamedTuple):
     part: Sequence[Placed]
     began_s: float
     reply: asyncio.Task[Added]
+
+
+class _Prepared(NamedTuple):
+    """A chunk with its rows, and those of their people who were sealed ahead, by ref."""
+
+    chunk: Chunk
+    rows: Sequence[Placed]
+    people: dict[str, Person]
 
 
 class Storing:
@@ -64,12 +76,15 @@ class Storing:
         engine: Engine,
         book_of: BookOf,
         away: tuple[type[Exception], ...],
+        sealing: Callable[[], Sealing],
         ending: Callable[[], bool],
     ) -> None:
         self.progress = Progress(known_before=0)
         self._folder, self._record, self._request = folder, record, record.request
         self._engine, self._book_of, self._away = engine, book_of, away
-        self._ending = ending
+        self._sealing, self._ending = sealing, ending
+        self._people: dict[str, Person] = {}
+        """Those of the chunk in hand who were sealed ahead, by ref."""
         self._by = f"{record.confirmed_by} (import {record.id})"
 
     async def run(self, findings: Findings) -> None:
@@ -128,16 +143,43 @@ class Storing:
     # -- contacts -----------------------------------------------------------------------------------------------------
 
     async def _store(self, resumed: bool) -> None:
-        rest = chunks(self._folder / CHUNKS, skip=self.progress.chunks)
-        while not self._ending() and (read := await asyncio.to_thread(_read, rest)) is not None:
-            chunk, rows = read
-            before = self.progress.pending if resumed else None
-            resumed = False
-            errors = await (self._store_chunk(chunk, rows) if before is None else self._store_again(rows, before))
-            await self._list(errors)
-            self.progress.chunks += 1
-            self.progress.pending = None
+        async with self._sealing() as seal, aclosing(self._prepared(seal)) as prepared:
+            async for chunk, rows, self._people in prepared:
+                if self._ending():
+                    break
+                before = self.progress.pending if resumed else None
+                resumed = False
+                errors = await (self._store_chunk(chunk, rows) if before is None else self._store_again(rows, before))
+                await self._list(errors)
+                self.progress.chunks += 1
+                self.progress.pending = None
         await self._note()
+
+    async def _prepared(self, sealing: Sealing) -> "AsyncGenerator[_Prepared]":
+        """The chunks that are left, each made ready while the one before is stored."""
+        rest = chunks(self._folder / CHUNKS, skip=self.progress.chunks)
+
+        def begin() -> asyncio.Task[_Prepared | None]:
+            return asyncio.create_task(self._prepare(rest, sealing), name=f"import {self._record.id} prepares")
+
+        coming = begin()
+        try:
+            while (ready := await coming) is not None:
+                coming = begin()
+                yield ready
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _prepare(self, rest: Iterator[Chunk], sealing: Sealing) -> "_Prepared | None":
+        chunk, rows = await asyncio.to_thread(_read, rest)
+        if chunk is None:
+            return None
+        if not are_new(self._book(), self._engine.directory.contacts, chunk):
+            return _Prepared(chunk, rows, {})
+        people = {row.ref: person_of(row) for _, row in rows}
+        await sealing.seal(list(people.values()))
+        return _Prepared(chunk, rows, people)
 
     async def _store_chunk(self, chunk: Chunk, rows: Sequence[Placed]) -> list[RowError]:
         if are_new(self._book(), self._engine.directory.contacts, chunk):
@@ -210,7 +252,7 @@ class Storing:
         command = AddContacts(
             at=self._engine.clock.now_ms(),
             by=self._by,
-            contacts=tuple(contact_of(row) for _, row in part),
+            contacts=tuple(contact_of(row, self._people.get(row.ref)) for _, row in part),
             overwrite=self._request.mode in REPLACING,
         )
         add = partial(self._engine.submit, self._request.campaign, command)
@@ -311,10 +353,10 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _read(rest: Iterator[Chunk]) -> tuple[Chunk, Sequence[Placed]] | None:
-    """The next chunk with its rows."""
+def _read(rest: Iterator[Chunk]) -> tuple[Chunk | None, Sequence[Placed]]:
+    """The next chunk with its rows, None behind the last."""
     chunk = next(rest, None)
-    return None if chunk is None else (chunk, list(zip(chunk.numbers, chunk.rows(), strict=True)))
+    return chunk, list(zip(chunk.numbers, chunk.rows(), strict=True)) if chunk is not None else []
 
 
 def _cut(path: Path, size: int) -> None:

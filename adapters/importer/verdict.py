@@ -31,13 +31,12 @@ class Verdict(msgspec.Struct):
     wrong: list[RowError] = []
 
 
-def are_new(book: Book, used: Mapping[str, str], chunk: Chunk) -> bool:
+def are_new(book: Book, used: UsedRefs, chunk: Chunk) -> bool:
     """Whether nothing of a chunk has met this campaign or another one, as is nearly always so: told without its rows."""
-    known, external_ids = book.contacts.by_ref, book.contacts.by_external
-    return (
-        used.keys().isdisjoint(chunk.refs)
-        and not any(ref in known for ref in chunk.refs)
-        and external_ids.keys().isdisjoint(chunk.external_ids.values())
+    known = book.contacts
+    return not (
+        any(used.get(ref, "") or ref in known.by_ref for ref in chunk.refs)
+        or any(known.named(one) is not None for one in chunk.external_ids.values())
     )
 
 
@@ -88,10 +87,15 @@ def _judge_known(verdict: Verdict, known: Contact, mode: ImportMode, tags: TagsM
         verdict.wrong.append(RowError(place, "ref", f"contact {row.ref} {why}: it can't be replaced any more"))
 
 
-def contact_of(row: Row) -> NewContact:
+def person_of(row: Row) -> Person:
+    return Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data))
+
+
+def contact_of(row: Row, person: Person | None = None) -> NewContact:
+    """`person`: of this row, where it was made before."""
     return NewContact(
         row.ref,
-        Person(row.ref, Details(numbers=row.numbers, name=row.name, data=row.data)),
+        person or person_of(row),
         PRIORITIES[row.priority],
         row.agent,
         row.zone,

@@ -5,6 +5,8 @@ belongs to its subject alone. Erasing the key erases the person from the log, it
 the decisions readable.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 
@@ -16,14 +18,22 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, str] = {}
 
 
+class Seal(NamedTuple):
+    """Details as they were sealed before they came to the codec, and the new key that they were sealed under."""
+
+    key: bytes
+    box: str
+
+
 class Person:
-    """Details of one subject (its contact ref), or None once erased."""
+    """Details of one subject (its contact ref), or None once erased. `seal`: of just these details, where they have one."""
 
-    __slots__ = ("details", "subject")
+    __slots__ = ("details", "seal", "subject")
 
-    def __init__(self, subject: str, details: Details | None) -> None:
+    def __init__(self, subject: str, details: Details | None, seal: Seal | None = None) -> None:
         self.subject = subject
         self.details = details
+        self.seal = seal
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Person) and self.subject == other.subject and self.details == other.details
