@@ -85,10 +85,11 @@ class Keys:
 
     def adopt(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
         """As a snapshot has them. Whatever is known of a subject already stays: who was erased since has no key."""
+        kept = Table(KEY_BYTES, buckets)
         with self._lock:
             table = self._of(log)
             if not table:
-                self._tables[log] = table = Table(KEY_BYTES, buckets)
+                self._tables[log] = table = kept
                 buckets = []
         for start in range(0, len(buckets), MERGED_BUCKETS):
             with self._lock:
