@@ -32,7 +32,8 @@ from engine.core.retention import Retention
 from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
 from engine.ports import Recorded, StoreUnavailable
-from eventstore import Codec, Sealing, Store, open_store
+from eventstore import Codec, Store, open_store
+from eventstore.sealing import Sealing
 
 LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
 """Everything that any log may hold."""

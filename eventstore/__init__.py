@@ -3,14 +3,12 @@
 from eventstore.codec import BrokenSeal, Codec, UnencodableEvent, UnknownEvent
 from eventstore.installation import Store, archived_in, copy, dump, open_store, restore, verify
 from eventstore.packing import DamagedSegment
-from eventstore.sealing import Sealing
 from eventstore.transfer import TransferRefused
 
 __all__ = [
     "BrokenSeal",
     "Codec",
     "DamagedSegment",
-    "Sealing",
     "Store",
     "TransferRefused",
     "UnencodableEvent",

@@ -25,8 +25,12 @@ CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
 COMMAND_ROWS = 125
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
+NEW_ROWS = 250
+"""The same where all of them are new: those cost less."""
 COMMANDS_AT_ONCE = 2
 """While one becomes durable the next is decided on."""
+SEALED_AT_ONCE = 250
+"""People who are sealed ahead: the loop is busy for about a millisecond with each list of them."""
 PAUSE_SHARE = 0.05
 """How long nothing is stored after a command, against the time that the command took."""
 RETRY_AFTER_S = 0.5

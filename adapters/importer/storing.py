@@ -18,7 +18,15 @@ import msgspec
 
 from adapters.importer.dialer import BookOf, Engine, Gone, insist
 from adapters.importer.job import Chunk, Findings, Row, RowError, chunks
-from adapters.importer.limits import COMMAND_ROWS, COMMANDS_AT_ONCE, MAX_LISTED_ERRORS, PAUSE_SHARE, SHOWN_ERRORS
+from adapters.importer.limits import (
+    COMMAND_ROWS,
+    COMMANDS_AT_ONCE,
+    MAX_LISTED_ERRORS,
+    NEW_ROWS,
+    PAUSE_SHARE,
+    SEALED_AT_ONCE,
+    SHOWN_ERRORS,
+)
 from adapters.importer.record import Pending, Progress, Record
 from adapters.importer.spool import CHUNKS, PROGRESS, REMOVALS, SPARED, STORED, atomically, csv_lines
 from adapters.importer.verdict import (
@@ -177,8 +185,11 @@ class Storing:
             return None
         if not are_new(self._book(), self._engine.directory.contacts, chunk):
             return _Prepared(chunk, rows, {})
-        people = {row.ref: person_of(row) for _, row in rows}
-        await sealing.seal(list(people.values()))
+        people: dict[str, Person] = {}
+        for part in _parts(rows, SEALED_AT_ONCE):
+            some = [person_of(row) for _, row in part]
+            await sealing.seal(some)
+            people.update((one.subject, one) for one in some)
         return _Prepared(chunk, rows, people)
 
     async def _store_chunk(self, chunk: Chunk, rows: Sequence[Placed]) -> list[RowError]:
@@ -218,12 +229,13 @@ class Storing:
 
     async def _submit(self, rows: Sequence[Placed], new: dict[str, Row], replaced: dict[str, Row]) -> list[RowError]:
         """Store these in the order of the file, and count what became of them; returns those that were refused."""
-        wanted = new | replaced
-        ordered = [(place, wanted[row.ref]) for place, row in rows if row.ref in wanted]
-        free, errors = await self._claimed(ordered)
+        if len(new) < len(rows):
+            wanted = new | replaced
+            rows = [(place, wanted[row.ref]) for place, row in rows if row.ref in wanted]
+        free, errors = await self._claimed(rows)
         under_way: deque[_Adding] = deque()
         try:
-            for part in _parts(free, COMMAND_ROWS):
+            for part in _parts(free, COMMAND_ROWS if replaced else NEW_ROWS):
                 if len(under_way) == COMMANDS_AT_ONCE:
                     errors += await self._counted(under_way.popleft())
                 under_way.append(self._adding(part))

@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from engine.core.personal import Details, Person
 from engine.ports import Recorded
-from eventstore import Codec, Sealing
+from eventstore import Codec
 from eventstore.keys import KEY_BYTES
+from eventstore.sealing import Sealing
 from tests.eventstore.events import Met, TestEvent
 
 
