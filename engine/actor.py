@@ -1,7 +1,8 @@
 """One log, one mailbox, one loop: take a batch, decide, write down, answer, act.
 
 What was decided is answered and acted on only once it is durable. While a batch is being written the next one collects,
-so the group grows by itself under load and there is no timer.
+so the group grows by itself under load. On a quiet line hardly two messages fall together, and half of them are facts that
+nobody waits for: what these come to lingers a moment, to be written with the next that somebody does wait for.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from engine.core.effect import Effect
+from engine.core.effect import Effect, can_wait
 from engine.core.measure import Measures
 from engine.core.refusal import Refused, no_room
 from engine.ports import ANY, Append, EventLog, Fenced, Recorded, StoreUnavailable
 from engine.trace import Span, SpanContext, here, spanned, under
 
 MAX_BATCH_MESSAGES = 512
+MAX_LINGERING_EVENTS = 512
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
 STORE_PATIENCE_S = 10
 """How long a command waits for a store that doesn't answer, before whoever asked is told so."""
@@ -48,7 +50,10 @@ class Letter(NamedTuple):
 
 
 class Actor:
-    """Owns what it folds: `decide(message)` changes the state and returns (events, effects, reply), or raises Refused."""
+    """Owns what it folds: `decide(message)` changes the state and returns (events, effects, reply), or raises Refused.
+
+    `linger_ms`: how long what nobody waits for may go unwritten; 0 is not at all. The state is ahead of the log for so long.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Actor:
         committed: Committed,
         mailbox_messages: int,
         measures: Measures,
+        linger_ms: int = 0,
     ) -> None:
         self.log = event_log
         self.lost: Exception | None = None
@@ -70,6 +76,15 @@ class Actor:
         self._committed = committed
         self._mailbox_messages = mailbox_messages
         self._measures = measures
+        self._linger_s = linger_ms / 1_000
+        self._events: list[Any] = []
+        """Decided and folded, and not yet being written, in their order; `_effects` are to be done behind them."""
+        self._effects: list[Effect] = []
+        self._lingering: asyncio.TimerHandle | None = None
+        self._is_over = False
+        """A linger is: what there is has to be written."""
+        self._settling = 0
+        """Who wait for everything to be durable. Nothing lingers meanwhile."""
         self._mailbox: deque[Letter] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -130,10 +145,11 @@ class Actor:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                while self._mailbox:
+                while self._mailbox or self._is_over:
                     self._idle.clear()
                     await self._turn()
-                self._idle.set()
+                if self._lingering is None:
+                    self._idle.set()
         except Exception as error:
             self._give_up(error)
             if not isinstance(error, Fenced):
@@ -145,10 +161,16 @@ class Actor:
 
     async def settled(self) -> None:
         """Everything that was posted so far is decided and durable."""
-        await asyncio.sleep(0)
-        while self._mailbox or not self._idle.is_set():
-            await self._idle.wait()
+        self._settling += 1
+        try:
             await asyncio.sleep(0)
+            while self._mailbox or not self._idle.is_set():
+                if self._lingering is not None:
+                    self._end_linger()
+                await self._idle.wait()
+                await asyncio.sleep(0)
+        finally:
+            self._settling -= 1
 
     async def _turn(self) -> None:
         batch = [self._mailbox.popleft() for _ in range(min(MAX_BATCH_MESSAGES, len(self._mailbox)))]
@@ -158,7 +180,10 @@ class Actor:
 
     async def _take(self, batch: Sequence[Letter], span: Span) -> None:
         try:
-            events, effects, answers = self._decide_on(batch)
+            answers, is_awaited = self._decide_on(batch)
+            if not is_awaited and self._may_linger():
+                return
+            events, effects = self._take_up()
             if events or effects:
                 await self._make_durable(batch, events, bool(effects), span)
         except BaseException as error:
@@ -174,6 +199,26 @@ class Actor:
             else:
                 answer.set_result(reply)
         self._perform(effects, self.log.position)
+
+    def _may_linger(self) -> bool:
+        """Whether what was decided waits for company, from now on if it didn't before."""
+        if not self._linger_s or self._is_over or self._settling or len(self._events) >= MAX_LINGERING_EVENTS:
+            return False
+        if self._lingering is None and (self._events or self._effects):
+            self._lingering = asyncio.get_running_loop().call_later(self._linger_s, self._end_linger)
+        return True
+
+    def _end_linger(self) -> None:
+        self._is_over = True
+        self._arrived.set()
+
+    def _take_up(self) -> tuple[list[Any], list[Effect]]:
+        """Everything that was decided and isn't written, what lingered first."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+        self._lingering, self._is_over = None, False
+        events, effects, self._events, self._effects = self._events, self._effects, [], []
+        return events, effects
 
     async def _make_durable(self, batch: Sequence[Letter], events: list[Any], has_effects: bool, span: Span) -> None:
         """Returns when the events are written, and where there are effects the log is still ours. Raises Fenced."""
@@ -202,11 +247,13 @@ class Actor:
                 answer.set_exception(StoreAway(self.away))
         self._mailbox = deque(one for one in self._mailbox if one.answer is None)
 
-    def _decide_on(self, batch: Sequence[Letter]) -> tuple[list[Any], list[Effect], Answers]:
-        """Everything the batch comes to. What isn't a refusal and escapes is a fault of ours: it ends the actor."""
-        events: list[Any] = []
-        effects: list[Effect] = []
+    def _decide_on(self, batch: Sequence[Letter]) -> tuple[Answers, bool]:
+        """The answers, and whether somebody waits for what the batch comes to: for one of them, or for an effect.
+
+        What isn't a refusal and escapes is a fault of ours: it ends the actor.
+        """
         answers: Answers = []
+        is_awaited = False
         for message, answer, _ in batch:
             try:
                 decided, wanted, reply = self._decide(message)
@@ -215,11 +262,12 @@ class Actor:
                     raise AssertionError(f"an observation was refused: {message!r}") from refusal
                 answers.append((answer, None, refusal))
                 continue
-            events.extend(decided)
-            effects.extend(wanted)
+            self._events.extend(decided)
+            self._effects.extend(wanted)
+            is_awaited = is_awaited or not all(map(can_wait, wanted))
             if answer is not None:
                 answers.append((answer, reply, None))
-        return events, effects, answers
+        return answers, is_awaited or bool(answers)
 
     async def _write(self, events: list[Any]) -> Sequence[Recorded]:
         """Append, however long the store is away: what is decided can't be undecided. Raises Fenced."""
@@ -243,6 +291,7 @@ class Actor:
 
     def _give_up(self, error: Exception) -> None:
         self.lost = error
+        self._take_up()  # as it would be lost with the process: recovery finds out again
         while self._mailbox:
             answer = self._mailbox.popleft().answer
             if answer is not None and not answer.done():

@@ -81,6 +81,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     mailbox_messages: int = 10_000
     announce_timeout_ms: int = 250
     """How long a bridge waits, at most, for the call-connected notification to be on its way."""
+    linger_ms: int = 10
+    """How long, at most, what nobody waits for goes unwritten, so as to share a commit; 0 is not at all."""
     snapshot_every_events: int = 100_000
     snapshot_every_contacts: float = 0.5
     """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
@@ -292,7 +294,17 @@ class Engine:
                 running.contacts_since += contacts_in(one.event)
             self._committed(name, recorded)
 
-        actor = Actor(opened, decide, stream_of, perform, committed, self.limits.mailbox_messages, self.measures)
+        limits = self.limits
+        actor = Actor(
+            opened,
+            decide,
+            stream_of,
+            perform,
+            committed,
+            limits.mailbox_messages,
+            self.measures,
+            limits.linger_ms,
+        )
         running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos, contacts_since)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
         self.campaigns[ref] = running

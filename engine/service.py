@@ -88,6 +88,7 @@ class Service:
                 trunk_lines={one: settings.dialing.trunk_lines.get(one, 0) for one in settings.dialing.trunks},
                 mailbox_messages=settings.engine.mailbox_size,
                 snapshot_every_events=settings.engine.snapshot_every_events,
+                linger_ms=settings.engine.linger_ms,
             ),
             PhoneZones(),
             self.measures,

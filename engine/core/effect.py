@@ -52,3 +52,8 @@ class CancelTimer(msgspec.Struct, frozen=True):
 
 
 Effect = TelephonyEffect | SetTimer | CancelTimer | Suppress
+
+
+def can_wait(effect: Effect) -> bool:
+    """Whether nobody notices when it is done a moment later: a timer that rings though it shouldn't rings in vain."""
+    return type(effect) is CancelTimer
