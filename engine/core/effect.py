@@ -55,5 +55,9 @@ Effect = TelephonyEffect | SetTimer | CancelTimer | Suppress
 
 
 def can_wait(effect: Effect) -> bool:
-    """Whether nobody notices when it is done a moment later: a timer that rings though it shouldn't rings in vain."""
+    """Whether nobody notices when it is done a moment later. A timer rings when it is due, whenever it was set, and in vain
+    where it should have been taken back; only the next step of dealing is due already.
+    """
+    if type(effect) is SetTimer:
+        return type(effect.alarm) is not DealContacts
     return type(effect) is CancelTimer

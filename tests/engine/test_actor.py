@@ -1,6 +1,7 @@
 """One mailbox, one loop: nothing is answered or done before it is durable, and nothing decided is lost."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 import engine.actor
-from engine.actor import MAX_BATCH_MESSAGES, Actor, NotOwner, StoreAway
-from engine.core.effect import Effect
+from engine.actor import MAX_BATCH_MESSAGES, MAX_LINGERING_EVENTS, Actor, NotOwner, StoreAway
+from engine.core.effect import CancelTimer, Effect
 from engine.core.measure import Measures
 from engine.core.refusal import Fault, Refused, against_rule
 from engine.core.telephony import HangUp
@@ -66,14 +67,20 @@ class ScriptedLog:
 
 
 class Shop:
-    """An actor over a state that only counts: "stream:word" is recorded in the stream, "no" is refused, "fault" breaks."""
+    """An actor over a state that only counts: "stream:word" is recorded in the stream, "no" is refused, "fault" breaks.
 
-    def __init__(self, mailbox_messages: int = 10_000) -> None:
+    A word asks for a hang-up, "word~" for nothing, "word-" for a timer to be taken back.
+    """
+
+    def __init__(self, mailbox_messages: int = 10_000, linger_ms: int = 0) -> None:
         self.log = ScriptedLog()
         self.folded: list[str] = []
         self.performed: list[tuple[str, int]] = []
+        self.taken_back: list[str] = []
         self.told: list[str] = []
-        self.actor = Actor(self.log, self.decide, stream_of, self.perform, self.committed, mailbox_messages, Measures())
+        self.actor = Actor(
+            self.log, self.decide, stream_of, self.perform, self.committed, mailbox_messages, Measures(), linger_ms
+        )
 
     def decide(self, message: str) -> tuple[Sequence[Any], Sequence[Effect], Any]:
         if message == "no":
@@ -82,10 +89,16 @@ class Shop:
             raise ZeroDivisionError
         events = message.split()
         self.folded += events
-        return events, [HangUp(leg=one) for one in events], len(self.folded)
+        return events, [one for event in events for one in effects_of(event)], len(self.folded)
 
     def perform(self, effects: Sequence[Effect], pos: int) -> None:
+        assert self.written == self.folded  # or a snapshot would say more than the log at its position
         self.performed += [(one.leg, pos) for one in effects if isinstance(one, HangUp)]
+        self.taken_back += [one.key for one in effects if isinstance(one, CancelTimer)]
+
+    @property
+    def written(self) -> list[str]:
+        return [one.event for one in self.log.recorded]
 
     def committed(self, name: str, recorded: Sequence[Recorded]) -> None:
         self.told += [one.event for one in recorded]
@@ -95,9 +108,15 @@ def stream_of(event: str) -> str:
     return event.partition(":")[0]
 
 
+def effects_of(event: str) -> list[Effect]:
+    if event.endswith("~"):
+        return []
+    return [CancelTimer(key=event) if event.endswith("-") else HangUp(leg=event)]
+
+
 @asynccontextmanager
-async def open_shop(mailbox_messages: int = 10_000) -> AsyncIterator[Shop]:
-    shop = Shop(mailbox_messages)
+async def open_shop(mailbox_messages: int = 10_000, linger_ms: int = 0) -> AsyncIterator[Shop]:
+    shop = Shop(mailbox_messages, linger_ms)
     task = asyncio.ensure_future(shop.actor.run())
     try:
         yield shop
@@ -342,3 +361,157 @@ async def test_settled_means_decided_and_durable() -> None:
         shop.log.let.set()
         await settled
         assert shop.told == ["a:1"]
+
+
+# -- lingering ----------------------------------------------------------------------------------------------------------
+
+LONG_MS = 60_000
+
+
+async def test_what_nobody_waits_for_is_written_with_the_next_that_somebody_waits_for_in_the_order_decided() -> None:
+    async with open_shop(linger_ms=LONG_MS) as shop:
+        for fact in ("a:1~", "b:1~", "a:2-"):
+            shop.actor.post(fact)
+            await some_turns()
+        assert (shop.folded, shop.written, shop.told, shop.taken_back) == (["a:1~", "b:1~", "a:2-"], [], [], [])
+
+        assert await shop.actor.submit("a:3") == 4
+
+        assert shop.written == shop.told == ["a:1~", "b:1~", "a:2-", "a:3"]
+        assert len(shop.log.appends) == 1
+        assert (shop.taken_back, shop.performed) == (["a:2-"], [("a:3", 4)])
+
+
+async def test_nothing_lingers_longer_than_it_may() -> None:
+    async with open_shop(linger_ms=20) as shop:
+        shop.actor.post("a:1~")
+        await some_turns()
+        assert shop.written == []
+        await until(lambda: shop.told == ["a:1~"])
+        shop.actor.post("a:2~")
+        await until(lambda: shop.told == ["a:1~", "a:2~"])
+        await shop.actor.settled()
+        assert len(shop.log.appends) == 2
+
+
+async def test_without_a_linger_everything_is_written_at_once() -> None:
+    async with open_shop() as shop:
+        shop.actor.post("a:1~")
+        await some_turns()
+        assert shop.told == ["a:1~"]
+
+
+@pytest.mark.parametrize("command", ["", "no", "a:2~"])
+async def test_EX_02_an_answer_of_whatever_kind_waits_for_what_lingers(command: str) -> None:
+    """It was read from a state that has it."""
+    async with open_shop(linger_ms=LONG_MS) as shop:
+        shop.actor.post("a:1~")
+        await some_turns()
+        shop.log.let.clear()
+        asked = asyncio.ensure_future(shop.actor.submit(command))
+        await some_turns()
+        assert not asked.done()
+        shop.log.let.set()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert shop.written == ["a:1~", *(["a:2~"] if command == "a:2~" else [])]
+
+
+async def test_EX_02_nothing_is_done_before_what_lingered_is_durable() -> None:
+    async with open_shop(linger_ms=LONG_MS) as shop:
+        shop.log.let.clear()
+        shop.actor.post("a:1~")
+        await some_turns()
+        shop.actor.post("a:2")
+        await some_turns()
+        assert (shop.folded, shop.performed) == (["a:1~", "a:2"], [])
+        shop.log.let.set()
+        await until(lambda: shop.performed == [("a:2", 2)])
+
+
+async def test_no_more_lingers_than_a_bound() -> None:
+    async with open_shop(linger_ms=LONG_MS) as shop:
+        for place in range(MAX_LINGERING_EVENTS):
+            shop.actor.post(f"a:{place}~")
+            await asyncio.sleep(0)
+        await until(lambda: len(shop.written) == MAX_LINGERING_EVENTS)
+
+
+async def test_settled_waits_for_no_linger_and_lets_none_begin() -> None:
+    async with open_shop(linger_ms=LONG_MS) as shop:
+        shop.actor.post("a:1~")
+        await some_turns()
+        async with asyncio.timeout(1):
+            await shop.actor.settled()
+        assert shop.told == ["a:1~"]
+
+        shop.log.let.clear()
+        shop.actor.post("a:2~")
+        settled = asyncio.ensure_future(shop.actor.settled())
+        await some_turns()
+        shop.actor.post("a:3~")
+        await some_turns()
+        assert not settled.done()
+        shop.log.let.set()
+        async with asyncio.timeout(1):
+            await settled
+        assert shop.told == ["a:1~", "a:2~", "a:3~"]
+
+
+async def test_what_lingers_while_the_log_is_lost_is_let_go_and_nobody_waits_for_it() -> None:
+    shop = Shop(linger_ms=1)
+    shop.log.failures.append(Fenced())
+    loop = asyncio.ensure_future(shop.actor.run())
+    shop.actor.post("a:1~")
+    await loop
+    assert isinstance(shop.actor.lost, Fenced)
+    await shop.actor.settled()
+    assert (shop.written, shop.told) == ([], [])
+
+
+async def test_what_lingered_outlasts_a_store_that_is_away() -> None:
+    async with open_shop(linger_ms=5) as shop:
+        shop.log.failures.extend([StoreUnavailable("away"), StoreUnavailable("still away")])
+        shop.actor.post("a:1~")
+        await until(lambda: not shop.log.failures)
+        shop.actor.post("a:2~")
+        assert await shop.actor.submit("a:3") == 3
+        assert shop.written == ["a:1~", "a:2~", "a:3"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_EX_02_killed_at_any_moment_the_log_has_a_beginning_of_what_was_decided_and_all_that_was_acted_on(
+    seed: int,
+) -> None:
+    """Whatever comes in whatever order, to a log that is slow and away at times."""
+    chance = random.Random(seed)
+    shop = Shop(linger_ms=chance.choice([0, 1, 3]))
+    loop = asyncio.ensure_future(shop.actor.run())
+    asked: list[asyncio.Future[Any]] = []
+    for place in range(chance.randrange(10, 80)):
+        match chance.randrange(8):
+            case 0:
+                asked.append(asyncio.ensure_future(shop.actor.submit(f"a:{place}")))
+            case 1:
+                asked.append(asyncio.ensure_future(shop.actor.submit("no")))
+            case 2:
+                shop.actor.post(f"b:{place} c:{place}~")
+            case 3:
+                shop.log.failures.append(StoreUnavailable("away"))
+            case 4:
+                shop.log.let.clear()
+            case 5:
+                shop.log.let.set()
+            case _:
+                shop.actor.post(f"a:{place}{chance.choice('~-')}")
+        await asyncio.sleep(chance.choice([0, 0, 0.0005, 0.002]))
+        acted_on = [leg for leg, _ in shop.performed] + shop.taken_back
+        assert set(acted_on) <= set(shop.written)
+
+    loop.cancel()
+    shop.log.let.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    await asyncio.gather(loop, return_exceptions=True)
+
+    assert shop.written == shop.folded[: len(shop.written)]
+    assert shop.told == shop.written
+    assert max((one for one in answers if isinstance(one, int)), default=0) <= len(shop.written)
