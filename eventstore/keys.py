@@ -1,7 +1,7 @@
 """The keys of personal data, by subject: a table for each log, which its snapshot writes down and a start takes as it is.
 
 A subject belongs to one log: a contact's ref is used by one campaign, and what else there is has a name of its own. Should
-two logs know one all the same, they seal under one key, and each has it in its table.
+logs of two kinds know one all the same, they seal under one key, and each has it in its table.
 """
 
 import os
@@ -24,8 +24,8 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self._tables: dict[str, Table] = {}
-        """By log. Values that belong to none that is told have one of their own, named ""."""
+        self._tables: dict[str, dict[str, Table]] = {}
+        """By kind of log, what stands before the slash of its name, and by log. What belongs to none has one named ""."""
         self._unsaved: dict[str, bytes] = {}
         """Of all logs: not known to be durable."""
         self._erased: dict[str, str] = {}
@@ -48,12 +48,12 @@ class Keys:
             for one in subjects:
                 if one in found:
                     self._know(table, one, found[one])
-                elif self._known(table, one) is None:
+                elif self._known(log, one) is None:
                     self._erased.setdefault(one, log)
 
     def opening(self, log: str, subject: str) -> bytes | None:
         with self._lock:
-            return self._known(self._of(log), subject)
+            return self._known(log, subject)
 
     def sealing(self, log: str, subject: str, made: bytes | None = None) -> bytes | None:
         """The key to seal with; None for an erased subject, who stays erased. If there was none yet it is the one that was
@@ -63,7 +63,7 @@ class Keys:
             table = self._of(log)
             key = table.get(subject)
             if key is None and subject not in self._erased:
-                key = self._elsewhere(table, subject)
+                key = self._elsewhere(log, subject)
                 if key is None:
                     key = self._unsaved[subject] = made or new_key()
                 elif subject not in self._unsaved:
@@ -89,7 +89,7 @@ class Keys:
         with self._lock:
             table = self._of(log)
             if not table:
-                self._tables[log] = table = kept
+                self._of_kind(log)[log] = table = kept
                 buckets = []
         for start in range(0, len(buckets), MERGED_BUCKETS):
             with self._lock:
@@ -98,7 +98,7 @@ class Keys:
             for one in self._erased:
                 table.drop(one)
             for one in erased:
-                if self._known(table, one) is None:
+                if self._known(log, one) is None:
                     self._erased.setdefault(one, log)
 
     # -- all logs' ----------------------------------------------------------------------------------------------------
@@ -114,26 +114,33 @@ class Keys:
     def forget(self, subject: str) -> None:
         with self._lock:
             self._unsaved.pop(subject, None)
-            knew = [log for log, table in self._tables.items() if table.drop(subject)]
+            knew = [log for tables in self._tables.values() for log, table in tables.items() if table.drop(subject)]
             self._erased.setdefault(subject, knew[0] if len(knew) == 1 else "")
 
     def _of(self, log: str) -> Table:
-        table = self._tables.get(log)
+        tables = self._of_kind(log)
+        table = tables.get(log)
         if table is None:
-            table = self._tables[log] = Table(KEY_BYTES)
+            table = tables[log] = Table(KEY_BYTES)
         return table
 
-    def _known(self, table: Table, subject: str) -> bytes | None:
-        return table.get(subject) or self._elsewhere(table, subject)
+    def _of_kind(self, log: str) -> dict[str, Table]:
+        return self._tables.setdefault(log.partition("/")[0], {})
 
-    def _elsewhere(self, table: Table, subject: str) -> bytes | None:
-        """What another log knows: a second key for a subject would leave unreadable what is sealed under the first."""
+    def _known(self, log: str, subject: str) -> bytes | None:
+        return self._of(log).get(subject) or self._elsewhere(log, subject)
+
+    def _elsewhere(self, log: str, subject: str) -> bytes | None:
+        """What another log knows: a second key for a subject would leave unreadable what is sealed under the first. Logs of a
+        kind, the campaigns', have none in common: the directory sees to it, and they may be hundreds.
+        """
         if subject in self._erased:
             return None
         key = self._unsaved.get(subject)
         if key is None:
-            others = (one.get(subject) for one in self._tables.values() if one and one is not table)
-            key = next((found for found in others if found is not None), None)
+            kind = log.partition("/")[0]
+            others = (one for name, tables in self._tables.items() if name != kind for one in tables.values() if one)
+            key = next((found for one in others if (found := one.get(subject)) is not None), None)
         return key
 
     def _know(self, table: Table, subject: str, key: bytes) -> None:
