@@ -43,7 +43,7 @@ class BrokenSeal(Unreadable):
     """
 
 
-class Line(msgspec.Struct, Generic[T], frozen=True, array_like=True):
+class Line(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
     stream: str
     version: int
     event: T
@@ -122,15 +122,28 @@ class Codec:
     def decode(self, lines: bytes, log: str, first_pos: int, unopened: Unopened | None = None) -> list[Recorded]:
         """Events of a segment; keys of all its subjects must have been learned. Raises UnknownEvent, BrokenSeal,
         DamagedSegment."""
-        found: list[Recorded] = []
         self._reading = log
-        begins, last = (_begins(unopened.type), unopened.to - first_pos) if unopened is not None else (b"", -1)
+        if unopened is not None and first_pos <= unopened.to:
+            return self._decode_singly(lines, log, first_pos, _begins(unopened.type), unopened.to)
+        try:
+            read = self._decoder.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, BrokenSeal):
+            return self._decode_singly(lines, log, first_pos)
+        return [Recorded(pos, line.stream, line.version, line.event) for pos, line in enumerate(read, first_pos)]
+
+    def _decode_singly(
+        self, lines: bytes, log: str, first_pos: int, unopened: bytes = b"", unopened_to: int = 0
+    ) -> list[Recorded]:
+        """Where one can't be read as it is, for it may be an old one, or it is told which; and where some needn't be read:
+        those up to a position whose event begins so.
+        """
+        found: list[Recorded] = []
         for offset, raw in enumerate(lines.splitlines()):
             try:
                 line: Line[Any] | Place
-                if offset <= last and raw.startswith(
-                    begins, raw.find(_EVENT)
-                ):  # within a string its quotes were escaped
+                if first_pos + offset <= unopened_to and raw.startswith(
+                    unopened, raw.find(_EVENT)
+                ):  # in a string: escaped
                     line = self._places.decode(raw)
                 else:
                     line = self._line(raw, log, first_pos + offset)

@@ -79,7 +79,7 @@ order by pos limit $3
 LOGS = "select log from es_log where log not in (select log from es_dropped) order by log"
 DELETE = """
 delete from es_segment where log = $1
-and seq in (select seq from es_segment where log = $1 order by seq limit $2)
+and pos in (select pos from es_segment where log = $1 order by pos limit $2)
 """
 UNDROP = """
 insert into es_log as here values ($1, $2, '', now(), $3, $4, $5)

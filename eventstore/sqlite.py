@@ -236,8 +236,8 @@ class SqliteStore:
                 connection.execute("insert or ignore into es_dropped values (?, ?)", (log, pos))
                 _drop(connection, "log = ?", (log,))
                 connection.execute(
-                    "delete from es_segment where log = ?1 and seq in"
-                    " (select seq from es_segment where log = ?1 order by seq limit ?2)",
+                    "delete from es_segment where log = ?1 and pos in"
+                    " (select pos from es_segment where log = ?1 order by pos limit ?2)",
                     (log, segments),
                 )
                 left = connection.execute("select 1 from es_segment where log = ? limit 1", (log,)).fetchone()

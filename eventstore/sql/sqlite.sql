@@ -53,3 +53,23 @@ create table es_answer(
 ) without rowid;
 create index es_answer_at on es_answer(owner, at);
 -- migration 4: small groups are packed with a dictionary, which an older program doesn't know
+-- migration 5: by position alone, which is all that anybody looks for: a second key cost each commit a page
+create table es_segment_by_pos(
+    log text not null,
+    seq integer not null,
+    pos integer not null, -- of its first event
+    n integer not null,
+    epoch integer not null,
+    at integer not null, -- epoch ms, for people
+    codec integer not null, -- 0 plain lines of JSON, else packed: eventstore/packing.py
+    hash blob not null,
+    data blob not null,
+    primary key(log, pos)
+);
+insert into es_segment_by_pos select * from es_segment order by rowid;
+drop table es_segment;
+alter table es_segment_by_pos rename to es_segment;
+create trigger es_segment_no_update before update on es_segment begin select raise(abort, 'the log is append-only'); end;
+create trigger es_segment_no_delete before delete on es_segment
+when not exists (select 1 from es_dropped where log = old.log)
+begin select raise(abort, 'the log is append-only'); end;
