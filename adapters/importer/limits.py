@@ -29,6 +29,8 @@ NEW_ROWS = 250
 """The same where all of them are new: those cost less."""
 COMMANDS_AT_ONCE = 2
 """While one becomes durable the next is decided on."""
+SEALED_FROM_ROWS = 10_000
+"""From here on an import's people are sealed ahead: below it the process that does so takes longer to start."""
 SEALED_AT_ONCE = 250
 """People who are sealed ahead: the loop is busy for about a millisecond with each list of them."""
 PAUSE_SHARE = 0.05

@@ -9,7 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from adapters.importer.limits import (
     NEW_ROWS,
     PAUSE_SHARE,
     SEALED_AT_ONCE,
+    SEALED_FROM_ROWS,
     SHOWN_ERRORS,
 )
 from adapters.importer.record import Pending, Progress, Record
@@ -99,7 +100,7 @@ class Storing:
         """To the end. Raises Gone where the campaign is."""
         resumed = await self._begin(findings)
         if not self.progress.finishing:
-            await self._store(resumed)
+            await self._store(resumed, findings.good)
             if self._request.mode in REMOVING and not self._ending():
                 await self._remove()
             self.progress.finishing = True
@@ -150,8 +151,9 @@ class Storing:
 
     # -- contacts -----------------------------------------------------------------------------------------------------
 
-    async def _store(self, resumed: bool) -> None:
-        async with self._sealing() as seal, aclosing(self._prepared(seal)) as prepared:
+    async def _store(self, resumed: bool, good: int) -> None:
+        ahead = self._sealing() if good >= SEALED_FROM_ROWS else nullcontext()
+        async with ahead as sealing, aclosing(self._prepared(sealing)) as prepared:
             async for chunk, rows, self._people in prepared:
                 if self._ending():
                     break
@@ -163,7 +165,7 @@ class Storing:
                 self.progress.pending = None
         await self._note()
 
-    async def _prepared(self, sealing: Sealing) -> "AsyncGenerator[_Prepared]":
+    async def _prepared(self, sealing: Sealing | None) -> "AsyncGenerator[_Prepared]":
         """The chunks that are left, each made ready while the one before is stored."""
         rest = chunks(self._folder / CHUNKS, skip=self.progress.chunks)
 
@@ -179,11 +181,11 @@ class Storing:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    async def _prepare(self, rest: Iterator[Chunk], sealing: Sealing) -> "_Prepared | None":
+    async def _prepare(self, rest: Iterator[Chunk], sealing: Sealing | None) -> "_Prepared | None":
         chunk, rows = await asyncio.to_thread(_read, rest)
         if chunk is None:
             return None
-        if not are_new(self._book(), self._engine.directory.contacts, chunk):
+        if sealing is None or not are_new(self._book(), self._engine.directory.contacts, chunk):
             return _Prepared(chunk, rows, {})
         people: dict[str, Person] = {}
         for part in _parts(rows, SEALED_AT_ONCE):

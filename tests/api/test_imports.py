@@ -4,15 +4,17 @@ exactly what was foretold."""
 import asyncio
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from adapters.importer.limits import CHUNK_ROWS
 from api.token import Role
-from engine.core.contact import Contact
+from engine.core.contact import Contact, ContactsAdded
 from engine.core.importing import ImportFinished, ImportStarted
-from engine.core.personal import Details
+from engine.core.personal import Details, Person
+from eventstore.sealing import Sealing
 from simulations.pbx import SimulatedPbx
 from tests.adapters.importer.files import (
     CHECKED,
@@ -89,6 +91,40 @@ async def test_a_right_file_needs_no_acceptance(spring: World) -> None:
     again = await confirm(spring, shown["id"])  # the answer was lost: the same import
     assert (again.status, again.body["state"]) == (202, "done")
     assert len(people(spring)) == 2
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_people_of_a_long_file_who_were_sealed_ahead_are_in_the_log_as_any_others(
+    spring: World, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    """given three chunks, one of them with a contact that is known, and a process that seals ahead or has died,
+    then the log tells everybody's data
+    """
+    sealed: list[bool] = []
+
+    class Watched(Sealing):
+        async def seal(self, people: Sequence[Person]) -> None:
+            if dies and sealed and self._process is not None and self._process.returncode is None:
+                self._process.kill()
+                await self._process.wait()
+            await super().seal(people)
+            sealed.extend(one.seal is not None for one in people)
+
+    monkeypatch.setattr("adapters.importer.storing.SEALED_FROM_ROWS", 1)
+    monkeypatch.setattr(spring.service.importer, "_sealing", Watched)
+    await stored(spring, csv_of(HEADER, ("spring:1500", N[0], "Eva")))
+    sealed.clear()
+    content = csv_of(HEADER, *((f"spring:{n}", f"+57310{n:07}", f"Ana {n}") for n in range(3 * CHUNK_ROWS)))
+    over = await stored(spring, content)
+    assert over["result"] == {"added": 2_999, "known": 1, "replaced": 0, "rejected": 0, "cancelled": 0}
+    assert sealed == ([True] * 250 + [False] * 1_750 if dies else [True] * 2_000)
+    store = spring.service.engine.store
+    added = [one.event for batch in [b async for b in store.read("campaign/spring")] for one in batch]
+    told = {new.ref: new.person.details for one in added if isinstance(one, ContactsAdded) for new in one.contacts}
+    assert len(told) == 3_000
+    assert {ref: one.person.details for ref, one in people(spring).items()} == told
+    assert told["spring:2999"] == Details(numbers=("+573100002999",), name="Ana 2999")
+    assert told["spring:1500"] == Details(numbers=(N[0],), name="Eva")
 
 
 async def test_an_unreadable_file_cannot_be_confirmed(spring: World) -> None:
