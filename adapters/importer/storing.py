@@ -5,6 +5,7 @@ new; so whoever comes after a crash in the middle counts what is there already a
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from adapters.importer.limits import (
     PAUSE_SHARE,
     SEALED_AT_ONCE,
     SEALED_FROM_ROWS,
+    SETTLED_CHUNKS,
     SHOWN_ERRORS,
 )
 from adapters.importer.record import Pending, Progress, Record
@@ -163,6 +165,8 @@ class Storing:
                 await self._list(errors)
                 self.progress.chunks += 1
                 self.progress.pending = None
+                if self.progress.chunks % SETTLED_CHUNKS == 0:
+                    _settle()
         await self._note()
 
     async def _prepared(self, sealing: Sealing | None) -> "AsyncGenerator[_Prepared]":
@@ -371,6 +375,12 @@ def _read(rest: Iterator[Chunk]) -> tuple[Chunk | None, Sequence[Placed]]:
     """The next chunk with its rows, None behind the last."""
     chunk = next(rest, None)
     return chunk, list(zip(chunk.numbers, chunk.rows(), strict=True)) if chunk is not None else []
+
+
+def _settle() -> None:
+    """The collector needn't look at queues again and again: with a million contacts in them one look takes 20 ms."""
+    gc.collect(1)
+    gc.freeze()
 
 
 def _cut(path: Path, size: int) -> None:
