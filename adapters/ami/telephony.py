@@ -16,6 +16,7 @@ import structlog
 from adapters.ami import action
 from adapters.ami.action import Action, FieldRefused
 from adapters.ami.client import AmiClient, AmiLoginRefused, NotConnected, Unanswered
+from adapters.ami.homecoming import Homecoming
 from adapters.ami.outbox import Originate, Outbox, Urgent
 from adapters.ami.resync import Resync, ResyncFailed, is_restarted
 from adapters.ami.settings import IN_FLIGHT_MAX_ACTIONS, AmiSettings
@@ -71,6 +72,7 @@ class AmiTelephony:
         self._tracker = LegTracker()
         self._outbox = Outbox(settings.max_originates_per_second, settings.max_pending_actions)
         self._settlement = Settlement(settings.cel_path, self._tracker, self._emit, now_ms)
+        self._homecoming = Homecoming(self._tracker, self._queue)
         self._client: AmiClient | None = None
         self._resync: Resync | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -107,6 +109,8 @@ class AmiTelephony:
             case HangUp() if self._withdraw(effect.leg):
                 pass
             case _ if self._is_up:
+                if isinstance(effect, HangUp):
+                    self._homecoming.withdraw(effect.leg)
                 self._queue(effect)
             case _:
                 log.info("ami.dropped_while_down", effect=type(effect).__name__, leg=effect.leg)
@@ -205,6 +209,7 @@ class AmiTelephony:
             self._lost_at_s = asyncio.get_running_loop().time()
         self._is_up = False
         self._settlement.clear()
+        self._homecoming.clear()
         self._doomed.clear()
         self._asked_early.clear()
         if self._pump_timer is not None:
@@ -243,6 +248,8 @@ class AmiTelephony:
             elif isinstance(observation, LegEnded):
                 self._doomed.discard(observation.leg)
                 self._settlement.ended(observation.leg)
+                self._homecoming.withdraw(observation.leg)
+        self._homecoming.look(message.get("uniqueid", ""))
 
     def _emit(self, observation: LegObservation | PbxObservation) -> None:
         if self._sink is None:
@@ -352,6 +359,8 @@ class AmiTelephony:
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
                 self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result="not answered"))
+            case BridgeLegs() if self._homecoming.awaits(effect):
+                pass
             case BridgeLegs():
                 setvar, redirect = action.bridge(effect)
                 self._ask(

@@ -54,11 +54,12 @@ HOLDING = "holding_bridge"
 
 
 class _Leg:
-    __slots__ = ("answered", "bridge", "bridged", "channel", "created", "far_end", "ready", "ringing")
+    __slots__ = ("answered", "away", "bridge", "bridged", "channel", "created", "far_end", "ready", "ringing")
 
     def __init__(self) -> None:
         self.channel = ""
         self.bridge = ""
+        self.away = False
         self.created = self.ringing = self.answered = self.ready = self.bridged = self.far_end = False
 
 
@@ -88,6 +89,7 @@ class LegTracker:
         known.answered |= seen.state is LegState.UP
         known.ready |= seen.ready
         known.bridged |= seen.bridged
+        known.away |= seen.bridged
 
     def forget(self, leg: str) -> None:
         known = self._legs.pop(leg, None)
@@ -95,9 +97,11 @@ class LegTracker:
             self._leave(leg, known)
 
     def keep_only(self, legs: frozenset[str]) -> None:
-        """After two reconnects without a word of a leg nobody will speak of it again."""
+        """After two reconnects without a word of a leg nobody will speak of it again. Nor of who came home meanwhile."""
         for leg in self.legs() - legs:
             self.forget(leg)
+        for known in self._legs.values():
+            known.away = False
 
     def legs(self) -> frozenset[str]:
         return frozenset(self._legs)
@@ -107,6 +111,17 @@ class LegTracker:
 
     def is_answered(self, leg: str) -> bool:
         return leg in self._legs and self._legs[leg].answered
+
+    def is_away(self, leg: str) -> bool:
+        """An agent's leg that is known to be on its way to the holding bridge, for the first time or from a contact.
+
+        In there it can be joined to a contact. Elsewhere Bridge refuses it, or pulls it out of its dialplan for good.
+        """
+        return leg in self._legs and self._legs[leg].away
+
+    def came_home(self, leg: str) -> None:
+        if leg in self._legs:
+            self._legs[leg].away = False
 
     def see(self, message: Message, at: int) -> tuple[LegObservation, ...]:
         """What one event means. `at` in epoch ms, when it was heard."""
@@ -185,6 +200,7 @@ class LegTracker:
                 channel = message.get("channel", "")
                 answered = self._up(leg, at, channel)
                 known.ready = True
+                known.away = message.get("context") == AGENT_CONTEXT
                 return (*answered, LegReady(leg=leg, at=at, channel=channel))
             case "RingfoldBridge":
                 result = message.get("result", "")
@@ -198,9 +214,12 @@ class LegTracker:
                 return ()
 
     def _bridge_enter(self, message: Message, at: int) -> tuple[LegObservation, ...]:
-        if message.get("bridgetechnology") == HOLDING:
-            return ()
         leg, bridge = message.get("uniqueid", ""), message.get("bridgeuniqueid", "")
+        if message.get("bridgetechnology") == HOLDING:
+            self.came_home(leg)
+            return ()
+        if leg in self._legs:
+            self._legs[leg].away = True
         is_contact = leg in self._legs and message.get("context") == BRIDGE_CONTEXT
         if _number(message.get("bridgenumchannels")) < 2:
             if is_contact:

@@ -1,4 +1,4 @@
-"""Bridges: the holding bridge in which agents wait, and the two-party bridge of a conversation."""
+"""Bridges: the holding bridge in which an agent waits, and the two-party bridge of a conversation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class Record(Protocol):
     def __call__(self, leg: Leg, event: str, /, **extra: str | int) -> None: ...
 
 
-HOLDING = (b"base", b"holding_bridge", b"BridgeWait", b"ringfold")
 CONVERSATION = (b"basic", b"simple_bridge", b"<unknown>", b"<unknown>")
+
+
+def holding(name: str) -> tuple[bytes, bytes, bytes, bytes]:
+    return b"base", b"holding_bridge", b"BridgeWait", name.encode()
 
 
 class Bridge:
@@ -33,7 +36,7 @@ class Bridge:
 
     @property
     def holding(self) -> bool:
-        return self._kind is HOLDING
+        return self._kind is not CONVERSATION
 
     def enter(self, leg: Leg) -> None:
         self.members.append(leg)

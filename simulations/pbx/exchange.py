@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from simulations.pbx.bridge import CONVERSATION, HOLDING, Bridge
+from simulations.pbx.bridge import CONVERSATION, Bridge, holding
 from simulations.pbx.cel import Cel
 from simulations.pbx.leg import Leg
 from simulations.pbx.originate import Originate
@@ -49,11 +49,13 @@ class Exchange:
         version: int,
         cel: Cel,
         monitor: Path | None = None,
+        return_ms: tuple[float, float] = (0, 0),
     ) -> None:
         self.script = script
         self.chance = random.Random(seed)
         self.publish = publish
         self.time_scale = time_scale
+        self.return_ms = return_ms
         self.tells_sip_code = version >= 22
         self.tells_cause_of_ring_out = version >= 22
         self.originates: deque[Dialled] = deque(maxlen=MAX_ORIGINATES_KEPT)
@@ -71,7 +73,6 @@ class Exchange:
         self._legs: dict[str, Leg] = {}
         self._by_name: dict[str, Leg] = {}
         self._uid_lengths: Counter[int] = Counter()
-        self._holding: Bridge | None = None
         self.started_at = self._loop.time()
 
     # -- what legs need -----------------------------------------------------------------------------------------------
@@ -82,11 +83,9 @@ class Exchange:
     def find(self, name_or_uid: str) -> Leg | None:
         return self._by_name.get(name_or_uid) or self._legs.get(name_or_uid.lower())
 
-    def holding(self) -> Bridge:
-        """The bridge in which agents wait; an emptied one is gone and the next to wait gets a new one."""
-        if self._holding is None or not self._holding.members:
-            self._holding = Bridge(self._bridge_uid(), HOLDING, self.publish, self.record)
-        return self._holding
+    def holding(self, name: str) -> Bridge:
+        """A bridge for one to wait in; left for good it is gone, and the next time there is a new one of that name."""
+        return Bridge(self._bridge_uid(), holding(name), self.publish, self.record)
 
     def new_bridge(self) -> Bridge:
         return Bridge(self._bridge_uid(), CONVERSATION, self.publish, self.record)
@@ -147,7 +146,6 @@ class Exchange:
         self._legs.clear()
         self._by_name.clear()
         self._uid_lengths.clear()
-        self._holding = None
         self._names = 0
         self.started_at = self._loop.time()
 

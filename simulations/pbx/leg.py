@@ -7,6 +7,9 @@ The dialplan is the one the product ships, step by step:
     ringfold-bridge   where RINGFOLD_RECORDING says so MixMonitor and UserEvent RingfoldRecording;
                       Bridge(AGENTCHAN), UserEvent RingfoldBridge, Hangup
 
+An agent's leg needs a moment from a contact back to its holding bridge. A Bridge in that moment is refused, or takes the leg
+out of its dialplan: then it may end with the talk.
+
 Per leg the events keep the order of the real PBX. OriginateResponse doesn't: it comes by another way, at a random point
 around the fact that it tells.
 """
@@ -34,6 +37,7 @@ class House(Protocol):
     """What a leg needs of the PBX it lives in."""
 
     chance: random.Random
+    return_ms: tuple[float, float]
     publish: Publish
     tells_sip_code: bool
     tells_cause_of_ring_out: bool
@@ -42,7 +46,7 @@ class House(Protocol):
     def later(self, delay_ms: float, act: Callable[[], None]) -> asyncio.TimerHandle: ...
     def record(self, leg: Leg, event: str, /, **extra: str | int) -> None: ...
     def find(self, name_or_uid: str) -> Leg | None: ...
-    def holding(self) -> Bridge: ...
+    def holding(self, name: str) -> Bridge: ...
     def new_bridge(self) -> Bridge: ...
     def gone(self, leg: Leg) -> None: ...
 
@@ -58,6 +62,7 @@ class Leg(Channel):
         "alive",
         "bridge",
         "hangup_source",
+        "is_returning",
         "resume",
         "runs_dialplan",
     )
@@ -75,6 +80,7 @@ class Leg(Channel):
         self.bridge: Bridge | None = None
         self.resume: Callable[[], None] | None = None
         self.runs_dialplan = False
+        self.is_returning = False
 
     # -- dialling -----------------------------------------------------------------------------------------------------
 
@@ -194,17 +200,22 @@ class Leg(Channel):
                 self.end(0)
 
     def _wait_for_bridge(self) -> None:
-        self.step("ringfold-agent", 3, "BridgeWait", "ringfold,participant,e(silence)")
+        self.is_returning = False
+        name = f"ringfold-{self.get('CALL_UUID')}"
+        self.step("ringfold-agent", 3, "BridgeWait", f"{name},participant,e(silence)")
         self.resume = self._wait_for_bridge
-        self._house.holding().enter(self)
+        self._house.holding(name).enter(self)
 
     def _bridge_step(self) -> None:
         self._record_step()
         target = self.get("AGENTCHAN")
-        self.step("ringfold-bridge", 8, "Bridge", f"{target},x")
+        self.step("ringfold-bridge", 8, "Bridge", f"{target},F(ringfold-agent^s^top)")
         agent = self._house.find(target) if target else None
         if agent is None or agent is self or not agent.runs_dialplan:
             self._bridged_step("NONEXISTENT" if agent is not self else "LOOP")
+            return
+        if agent.is_returning and not agent.pulled_out():
+            self._bridged_step("FAILURE")
             return
         self.resume = lambda: self._bridged_step("SUCCESS")
         self.join(agent)
@@ -259,8 +270,33 @@ class Leg(Channel):
         """The other side of the conversation is gone: leave the bridge and take up the dialplan where it was."""
         if self.bridge is not None:
             self.bridge.leave(self)
-        if self.resume is not None:
+        if self.resume is None:
+            return
+        shortest, longest = self._house.return_ms
+        if longest and self.resume == self._wait_for_bridge:
+            self.is_returning = True
+            self._after(self._house.chance.uniform(shortest, longest), self.resume)
+        else:
             self.resume()
+
+    def pulled_out(self) -> bool:
+        """A Bridge met this leg between two bridges. False: it was still leaving the first, and Bridge fails.
+
+        Else the leg is out of its dialplan and needs Bridge's option F to get back into it. F may have come so early that
+        the leg took it for the end of the talk before.
+        """
+        fate = self._house.chance.randrange(3)
+        if fate == 0:
+            return False
+        self._forget_timers()
+        self.is_returning = False
+        if fate == 1:
+            self.resume = self._end_outside_dialplan
+        return True
+
+    def _end_outside_dialplan(self) -> None:
+        self.runs_dialplan = False
+        self.end(16)
 
     def bridge_by_action(self, other: Leg) -> None:
         """The Bridge action: this leg first. A contact that comes back from it goes on at its next priority."""

@@ -37,9 +37,11 @@ class Cut(msgspec.Struct):
 
 class SimulatedPbx:
     """`time_scale` multiplies every duration of calls: 0.01 makes a minute 0.6 s. `event_lag_ms` (shortest, longest) is
-    how far events lag behind responses, as on a busy PBX; not scaled. `segmented` cuts all output into small pieces.
-    `version` 16 leaves out what only 22 tells. The login's penalty and time-out are not scaled. `cel_path` is where the
-    channel event log is written, if anywhere; `monitor` the folder of recordings, without which none can be made.
+    how far events lag behind responses, as on a busy PBX; not scaled. `return_ms`, scaled, is how long an agent's leg
+    takes from a contact back to where it waits: milliseconds, under load half a second. `segmented` cuts all output
+    into small pieces. `version` 16 leaves out what only 22 tells. The login's penalty and time-out are not scaled.
+    `cel_path` is where the channel event log is written, if anywhere; `monitor` the folder of recordings, without which
+    none can be made.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SimulatedPbx:
         time_scale: float = 1.0,
         users: Sequence[User] = (User(),),
         event_lag_ms: tuple[float, float] = (0, 0),
+        return_ms: tuple[float, float] = (0, 0),
         segmented: bool = False,
         login_penalty_ms: float = 1000,
         login_timeout_ms: float = 5000,
@@ -65,7 +68,7 @@ class SimulatedPbx:
         self.monitor = monitor
         self._seed, self._time_scale, self._version = seed, time_scale, version
         self._users = {user.name: user for user in users}
-        self._lag_ms = event_lag_ms
+        self._lag_ms, self._return_ms = event_lag_ms, return_ms
         self._chance = random.Random(seed)
         self._cuts: list[Cut] = []
         self._lagging: deque[tuple[float, str, bytes]] = deque()
@@ -85,7 +88,14 @@ class SimulatedPbx:
         self._loop = asyncio.get_running_loop()
         self._cel = Cel(self.cel_path)
         self.exchange = Exchange(
-            self.script, self._seed, self._time_scale, self._publish, self._version, self._cel, self.monitor
+            self.script,
+            self._seed,
+            self._time_scale,
+            self._publish,
+            self._version,
+            self._cel,
+            self.monitor,
+            self._return_ms,
         )
         self._manager = Manager(self.exchange, self._loop.call_soon, self._publish_at_once)
         self._server = await self._loop.create_server(self.session, "127.0.0.1", port)

@@ -128,7 +128,7 @@ class World:
         self.receiver = Receiver(notifications, self._taken, loop.time, Random(f"{seed}/receiver"))
         self.crm_end = Receiver(interactions, self._noted, loop.time, Random(f"{seed}/crm"))
         self.people = People(scenario.callees, scenario.agents, seed, loop.time)
-        self.pbx = SimulatedPbx(self.people, seed=seed, event_lag_ms=(0, 40))
+        self.pbx = SimulatedPbx(self.people, seed=seed, event_lag_ms=(0, 40), return_ms=(0, 500))
 
     # -- what the engine and the agents need of it ---------------------------------------------------------------------
 

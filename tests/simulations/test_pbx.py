@@ -238,6 +238,40 @@ async def test_lagging_events_let_originate_response_overtake_newchannel() -> No
     await pbx.stop()
 
 
+async def fate_between_two_contacts(ami: Ami, number: int) -> tuple[str, bool]:
+    """Of the second contact (what the bridge said, if it failed) and of the agent's leg (whether it was lost)."""
+    agent, first, second = (f"{kind}{number:031x}" for kind in "abc")
+    channel = await agent_waits(ami, leg=agent)
+    for contact in (first, second):
+        await contact_answers(ami, leg=contact)
+    await bridge(ami, channel, first)
+    await ami.event("BridgeEnter", first)
+    await hang_up(ami, first)
+    await bridge(ami, channel, second)
+    await ami.until(lambda m: m.leg == second and m["Event"] in {"BridgeEnter", "Hangup"})
+    results = [m["Result"] for m in ami.messages if m.leg == second and m["UserEvent"] == "RingfoldBridge"]
+    if not results:
+        await hang_up(ami, second)
+    lost = asyncio.create_task(ami.event("Hangup", agent))
+    home = asyncio.create_task(returned(ami, leg=agent))
+    _, others = await asyncio.wait({lost, home}, return_when="FIRST_COMPLETED")
+    for other in others:
+        other.cancel()
+    return "".join(results), lost not in others
+
+
+async def test_a_bridge_that_meets_the_agents_leg_between_two_bridges_fails_or_may_cost_the_leg() -> None:
+    # given agents whose legs take a while from a contact back to where they wait, and contacts who follow at once
+    pbx = SimulatedPbx(time_scale=TIME_SCALE / 10, return_ms=(2_500, 2_500))
+    await pbx.start()
+    ami = await login(pbx)
+    fates = [await fate_between_two_contacts(ami, number) for number in range(20)]
+    # then some are refused, some are joined, and of those some agents' legs end with the talk
+    assert set(fates) == {("FAILURE", False), ("", False), ("", True)}
+    await ami.close()
+    await pbx.stop()
+
+
 # -- what it writes down --------------------------------------------------------------------------------------------
 
 

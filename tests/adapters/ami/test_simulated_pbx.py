@@ -90,6 +90,25 @@ async def test_a_contact_who_hangs_up(house: House) -> None:
     assert house.of(LegEnded, AGENT) == []
 
 
+async def test_an_agents_leg_outlives_contacts_who_follow_at_once(house: House) -> None:
+    house.pbx.exchange.return_ms = (0, 300)
+    await house.talk("15551234")
+    ready = house.of(LegReady, AGENT)[0]
+    assert isinstance(ready, LegReady)
+    last = CONTACT
+    for number in range(12):
+        contact = f"{number:032x}"
+        house.dial("15551234", contact)
+        await house.until(LegReady, contact)
+        house.telephony.perform(HangUp(leg=last))
+        await house.until(LegEnded, last)
+        house.telephony.perform(BridgeLegs(leg=contact, agent_leg=AGENT, agent_channel=ready.channel))
+        await house.until(LegBridged, contact)
+        last = contact
+
+    assert house.names(AGENT) == ANSWERED
+
+
 async def test_an_agent_who_hangs_up(house: House) -> None:
     await house.talk("1551234", phone="agent_hangs")
     await house.until(LegEnded, CONTACT)

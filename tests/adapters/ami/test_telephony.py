@@ -14,6 +14,7 @@ from engine.core.telephony import (
     BridgeRefused,
     HangUp,
     LegAbsent,
+    LegAnswered,
     LegCreated,
     LegEnded,
     LegObservation,
@@ -463,6 +464,93 @@ async def test_a_ringing_leg_is_never_redirected(peer: Peer, telephony: AmiTelep
     await soon(lambda: engine.of(BridgeRefused))
 
     assert peer.of("Redirect") == []
+
+
+# -- an agent's leg that isn't home ---------------------------------------------------------------------------------
+
+JOIN = BridgeLegs(leg=LEG, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002")
+
+
+def entered(leg: str, technology: str, channels: int = 1) -> str:
+    lines = ("Context: ringfold-agent", f"BridgeTechnology: {technology}", "BridgeUniqueid: b1")
+    return event("BridgeEnter", leg, *lines, f"BridgeNumChannels: {channels}")
+
+
+@pytest.fixture(params=["ready", "talked"])
+async def away(request: pytest.FixtureRequest, peer: Peer, telephony: AmiTelephony, engine: Engine) -> None:
+    """The agent's leg has just been answered, or was with a contact; it isn't in the holding bridge (again) yet."""
+    ready = event("UserEvent", OTHER, "UserEvent: RingfoldReady", "Context: ringfold-agent", "ChannelState: 6")
+    peer.say(event("Newchannel", OTHER) + ready)
+    if request.param == "talked":
+        peer.say(entered(OTHER, "holding_bridge") + entered(OTHER, "simple_bridge"))
+    peer.say(event("Newchannel") + event("Newstate", LEG, "ChannelState: 6"))
+    await soon(lambda: engine.of(LegAnswered) and engine.legs()[-1].leg == LEG)
+
+
+@pytest.mark.usefixtures("away")
+async def test_a_contact_is_joined_once_the_agents_leg_is_home(peer: Peer, telephony: AmiTelephony) -> None:
+    telephony.perform(JOIN)
+    await asyncio.sleep(0.05)
+    assert peer.of("Redirect") == []
+
+    peer.say(entered(OTHER, "holding_bridge", 7))
+
+    await soon(lambda: peer.of("Redirect"))
+    assert peer.names()[-2:] == ["Setvar", "Redirect"]
+
+
+@pytest.mark.usefixtures("away")
+async def test_a_contact_waits_for_an_agents_leg_only_so_long(
+    peer: Peer, telephony: AmiTelephony, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.ami.homecoming.HOMECOMING_MAX_MS", 30)
+
+    telephony.perform(JOIN)
+
+    await soon(lambda: len(peer.of("Redirect")) == 1)
+
+
+@pytest.mark.usefixtures("away")
+async def test_a_contact_whose_agent_is_gone_is_told_so_by_the_pbx(peer: Peer, telephony: AmiTelephony) -> None:
+    telephony.perform(JOIN)
+
+    peer.say(event("Hangup", OTHER, "Cause: 16", "ChannelState: 6"))
+
+    await soon(lambda: len(peer.of("Redirect")) == 1)
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.parametrize("by_us", [True, False], ids=["hung up by us", "gone by itself"])
+async def test_a_contact_who_goes_while_waiting_is_joined_to_nobody(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, by_us: bool
+) -> None:
+    telephony.perform(JOIN)
+    if by_us:
+        telephony.perform(HangUp(leg=LEG))
+        await soon(lambda: peer.of("Hangup"))
+    else:
+        peer.say(event("Hangup", LEG, "Cause: 16", "ChannelState: 6"))
+        await soon(lambda: engine.of(LegEnded))
+
+    peer.say(entered(OTHER, "holding_bridge"))
+    await asyncio.sleep(0.05)
+
+    assert peer.of("Redirect") == []
+
+
+async def test_after_a_reconnect_nobody_is_waited_for_who_came_home_meanwhile(
+    peer: Peer, telephony: AmiTelephony, engine: Engine, away: None
+) -> None:
+    telephony.perform(JOIN)
+    listed = ("ChannelState: 6", "Context: ringfold-agent", "BridgeID: h")
+    peer.statuses = ["\r\n".join((f"Channel: {CHANNEL}", f"Uniqueid: {OTHER}", *listed))]
+    peer.drop()
+    await soon(lambda: len(engine.of(PbxUp)) == 2)
+    assert peer.of("Redirect") == []
+
+    telephony.perform(JOIN)
+
+    await soon(lambda: len(peer.of("Redirect")) == 1)
 
 
 # -- what lives -----------------------------------------------------------------------------------------------------
