@@ -141,9 +141,8 @@ class Codec:
         for offset, raw in enumerate(lines.splitlines()):
             try:
                 line: Line[Any] | Place
-                if first_pos + offset <= unopened_to and raw.startswith(
-                    unopened, raw.find(_EVENT)
-                ):  # in a string: escaped
+                # Within a string the quotes that an event begins with were escaped.
+                if first_pos + offset <= unopened_to and raw.startswith(unopened, raw.find(_EVENT)):
                     line = self._places.decode(raw)
                 else:
                     line = self._line(raw, log, first_pos + offset)
