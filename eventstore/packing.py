@@ -16,7 +16,7 @@ PLAIN, ZSTD, ZSTD_WITH_DICTIONARY = 0, 1, 2
 DICTIONARY = Path(__file__).with_name("dictionaries") / "2.zdict"
 FEW_BYTES = 8 * 1024
 """Of lines, some forty: what a turn or two of the engine decide. Somebody waits for each of these groups, and most of what one
-takes on disk is its row: a quick search packs them a tenth larger in a quarter of the time."""
+takes on disk is its row: a quick search packs them a tenth larger in a third of the time."""
 SMALL_BYTES = 32 * 1024
 """Of lines. Beyond them a dictionary gains next to nothing, and whoever writes such groups has no time to search for long."""
 

@@ -90,14 +90,15 @@ class SqliteStore:
             return
         waiting, self._small = self._small, []
         works = [work for work, _ in waiting]
-        self._writer.do(lambda: _telling(lambda: self._all_or_each(works))).add_done_callback(
-            partial(self._committed, [done for _, done in waiting])
+        self._writer.tell(
+            partial(_telling, partial(self._all_or_each, works)),
+            partial(self._committed, [done for _, done in waiting]),
         )
 
-    def _committed(self, waiting: Sequence[asyncio.Future[Any]], written: asyncio.Future[list[Any]]) -> None:
-        error = written.exception()
-        results = written.result() if error is None else [error] * len(waiting)  # told to each of them
-        for done, result in zip(waiting, results, strict=True):
+    def _committed(
+        self, waiting: Sequence[asyncio.Future[Any]], results: Sequence[Any], error: BaseException | None
+    ) -> None:
+        for done, result in zip(waiting, results if error is None else [error] * len(waiting), strict=True):
             if done.done():  # whoever waited was cancelled; it is written all the same
                 continue
             if isinstance(result, BaseException):

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]
+Told = Callable[[Any, BaseException | None], None]
+Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, Told]
 
 
 class Worker:
@@ -23,13 +25,17 @@ class Worker:
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Behind all that was given before; it is done though nobody waits for it any more. Once stopped: RuntimeError."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        if self._is_stopped:
-            done.set_exception(RuntimeError(f"{self._thread.name} has stopped"))
-        else:
-            self._jobs.put((work, loop, done))
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.tell(work, partial(_settle, done))
         return done
+
+    def tell(self, work: Callable[[], Any], told: Told) -> None:
+        """As `do`; what came of it is told at once, where a future would tell it a turn of the loop later."""
+        loop = asyncio.get_running_loop()
+        if self._is_stopped:
+            loop.call_soon(told, None, RuntimeError(f"{self._thread.name} has stopped"))
+        else:
+            self._jobs.put((work, loop, told))
 
     def stop(self) -> None:
         """End once everything is done; waits for that."""
@@ -39,7 +45,7 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, loop, done = job
+            work, loop, told = job
             result: Any = None
             failed: BaseException | None = None
             try:
@@ -47,7 +53,7 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - whoever waits is told
                 failed = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(_settle, done, result, failed)
+                loop.call_soon_threadsafe(told, result, failed)
 
 
 def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -63,6 +63,6 @@ create index es_answer_at on es_answer(owner, at);
 -- migration 4: a group that fills no more than half a page stays whole in it; in pieces beside the table it would take half as
 -- much again
 alter table es_segment set (toast_tuple_target = 4080);
--- migration 5: by position alone, which is all that anybody looks for: a second key cost each group an entry, and its flush bytes
+-- migration 5: by position alone, which is all that anybody looks for: a second key cost each group an entry more
 alter table es_segment drop constraint es_segment_pkey;
 alter table es_segment add primary key using index es_segment_pos;

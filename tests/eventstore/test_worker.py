@@ -40,6 +40,30 @@ async def test_what_nobody_waits_for_any_more_is_done_all_the_same_before_it_end
         await worker.do(lambda: None)
 
 
+async def test_what_came_of_it_is_told_in_the_loop_with_its_result_or_its_error() -> None:
+    worker, told = Worker("test"), list[tuple[object, str, bool]]()
+    loop_thread, both = threading.get_ident(), asyncio.Event()
+
+    def tell(result: object, error: BaseException | None) -> None:
+        told.append((result, repr(error), threading.get_ident() == loop_thread))
+        if len(told) == 2:
+            both.set()
+
+    worker.tell(lambda: 7, tell)
+    worker.tell(lambda: 1 // 0, tell)
+    await both.wait()
+    worker.stop()
+    worker.tell(lambda: 7, tell)
+    await asyncio.sleep(0)
+
+    stopped = "RuntimeError('test has stopped')"
+    assert told == [
+        (7, "None", True),
+        (None, "ZeroDivisionError('integer division or modulo by zero')", True),
+        (None, stopped, True),
+    ]
+
+
 def test_a_loop_that_is_gone_ends_no_worker() -> None:
     worker, gate = Worker("test"), threading.Event()
 
