@@ -111,7 +111,7 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mailbox_size: Positive = 10_000
     """Messages waiting for one campaign; the next command is answered 503 with Retry-After."""
     linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 10
-    """How long what nobody waits for (a call rings, has ended) goes unwritten, at most, to share a commit; 0 is not at all."""
+    """How long what nobody waits for (a call rings) goes unwritten, at most, to share a commit; 0 is not at all."""
     drain_timeout_s: Positive = 30
     snapshot_every_events: Positive = 50_000
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from engine.core.effect import Effect, can_wait
+from engine.core.claims import can_wait
+from engine.core.effect import Effect
 from engine.core.measure import Measures
 from engine.core.refusal import Refused, no_room
 from engine.ports import ANY, Append, EventLog, Fenced, Recorded, StoreUnavailable
@@ -22,6 +23,8 @@ from engine.trace import Span, SpanContext, here, spanned, under
 
 MAX_BATCH_MESSAGES = 512
 MAX_LINGERING_EVENTS = 512
+NOTHING = object()
+"""A message that nothing is decided on: its answer comes behind all that was decided before."""
 STORE_RETRY_MIN_MS, STORE_RETRY_MAX_MS = 20, 1_000
 STORE_PATIENCE_S = 10
 """How long a command waits for a store that doesn't answer, before whoever asked is told so."""
@@ -138,6 +141,15 @@ class Actor:
         self._mailbox.append(Letter(command, answer, here()))
         self._arrived.set()
         return await answer
+
+    async def caught_up(self) -> None:
+        """Everything that was decided so far is durable, however much comes meanwhile. Raises NotOwner, StoreAway."""
+        if self.lost is not None:
+            raise NotOwner(str(self.lost)) from self.lost
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._mailbox.append(Letter(NOTHING, answer))
+        self._arrived.set()
+        await answer
 
     async def run(self) -> None:
         """Until cancelled, or the log is lost to another owner."""
@@ -256,7 +268,7 @@ class Actor:
         is_awaited = False
         for message, answer, _ in batch:
             try:
-                decided, wanted, reply = self._decide(message)
+                decided, wanted, reply = self._decide(message) if message is not NOTHING else ((), (), None)
             except Refused as refusal:
                 if answer is None:
                     raise AssertionError(f"an observation was refused: {message!r}") from refusal
@@ -264,7 +276,7 @@ class Actor:
                 continue
             self._events.extend(decided)
             self._effects.extend(wanted)
-            is_awaited = is_awaited or not all(map(can_wait, wanted))
+            is_awaited = is_awaited or not can_wait(decided, wanted)
             if answer is not None:
                 answers.append((answer, reply, None))
         return answers, is_awaited or bool(answers)

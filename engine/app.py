@@ -20,12 +20,12 @@ from engine.actor import Actor, NotOwner, StoreAway
 from engine.core import directory as directories
 from engine.core.agent import Presence
 from engine.core.book import Book, Event, Snapshot, stream_of
-from engine.core.campaign import Clean, Create, Delete, Status
+from engine.core.campaign import Clean, Create, Delete, Start, Status
 from engine.core.claims import Claims
 from engine.core.directory import ContactRefsUsed, Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.measure import Measures
-from engine.core.message import AddContacts, Added, Allocate, ClickToCall, Command, Dial, Message, Resync
+from engine.core.message import AddContacts, Added, Allocate, AskAgent, ClickToCall, Command, Dial, Message, Resync
 from engine.core.process import step
 from engine.core.reaction import resume
 from engine.core.recent import DAY_MS
@@ -205,11 +205,11 @@ class Engine:
         """Let go of everything; live legs stay up for whoever comes next."""
         self.draining = True
         await self._telephony.stop()
-        self._timers.cancel_all()
         tasks = [*self._side, *(one.task for one in self.campaigns.values())]
         for one in self.campaigns.values():
             if one.actor.lost is None:
                 await one.actor.settled()
+        self._timers.cancel_all()  # behind what settling still set
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -387,6 +387,8 @@ class Engine:
         if self.draining and isinstance(command, Dial | ClickToCall):
             raise no_room("draining", "the dialer is shutting down and takes no new calls")
         running = self.campaign(ref)
+        if isinstance(command, Start | Allocate | AskAgent):
+            await self._let_go(ref, list(running.book.agents) if isinstance(command, Start) else [command.agent])
         if isinstance(command, Dial | ClickToCall):
             command = self._with_clocks(running.book, command)
         reply = await running.actor.submit(command)
@@ -396,6 +398,14 @@ class Engine:
         if gone and self.campaigns.get(ref) is running:
             await self._retire(ref)  # durable by now; once, though several may have asked
         return reply
+
+    async def _let_go(self, ref: str, agents: Sequence[str]) -> None:
+        """What other campaigns give up is free once it is durable; their books, which whoever asks may have looked at, show it
+        a moment before."""
+        others = {other for agent in agents for other in self.claims.agents.get(agent, ()) if other != ref}
+        for running in [self.campaigns[one] for one in others if one in self.campaigns]:
+            with contextlib.suppress(NotOwner):  # then the claim stands
+                await running.actor.caught_up()
 
     def _with_clocks(self, book: Book, command: Dial | ClickToCall) -> Dial | ClickToCall:
         """What time it is where the contact may be: the core has no clocks."""

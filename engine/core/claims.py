@@ -6,8 +6,10 @@ them. A claim is made when it is decided and let go only when that is durable: w
 given to somebody else before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from engine.core import effect
 from engine.core.agent import AgentAbsent, AgentArriving, Line, PhoneCalled, PhoneDown
 from engine.core.book import Book, Event
 from engine.core.call import (
@@ -18,12 +20,20 @@ from engine.core.call import (
     CallRequested,
     CallStatus,
 )
+from engine.core.effect import Effect
 from engine.core.reservation import ContactDisposed
 from engine.core.standing import Standing, line_of, list_chosen
 
 TAKING = frozenset({CallAwaitingAgent, CallRequested, PhoneCalled, AgentArriving, ContactDisposed})
 RELEASING = frozenset({CallConnected, CallEnded, PhoneDown, AgentAbsent})
 """Told apart by a look-up first: most events claim nothing, and to ask a match for each type takes microseconds."""
+
+
+def can_wait(events: Sequence[Any], effects: Sequence[Effect]) -> bool:
+    """Whether nobody notices when this becomes durable a moment later. What is given up can be had by others once it is: they
+    see it in the book at once, and would be refused.
+    """
+    return all(map(effect.can_wait, effects)) and not any(type(event) in RELEASING for event in events)
 
 
 class Claims:

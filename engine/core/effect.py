@@ -55,7 +55,7 @@ Effect = TelephonyEffect | SetTimer | CancelTimer | Suppress
 
 
 def can_wait(effect: Effect) -> bool:
-    """Whether nobody notices when it is done a moment later. A timer rings when it is due, whenever it was set, and in vain
+    """Whether it may as well be done a moment later. A timer rings when it is due, whenever it was set, and in vain
     where it should have been taken back; only the next step of dealing is due already.
     """
     if type(effect) is SetTimer:

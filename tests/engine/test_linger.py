@@ -55,13 +55,18 @@ async def test_EX_02_a_call_whose_ringing_was_not_written_is_found_again_after_a
         assert await written(again) == again.book().canonical()
 
 
-async def test_EX_02_a_call_whose_end_was_not_written_is_asked_after() -> None:
+async def test_what_is_given_up_is_written_at_once_so_that_others_can_have_what_they_see_is_free() -> None:
+    shell, call = await _lingering()
+    ended = LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
+    shell.engine.hear(ended)
+    await until(lambda: "a1" not in shell.engine.claims.busy)
+    assert (await replay(shell.store.read(log_of("c1")))).calls[call].outcome is Outcome.BUSY
+    await shell.engine.stop()
+
+
+async def test_EX_02_a_call_of_which_something_was_not_written_is_asked_after() -> None:
     shell, call = await _lingering()
     agent = shell.book().agents["a1"].leg
-    shell.engine.hear(
-        LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
-    )
-    await asyncio.sleep(0.01)
 
     again = shell.again()
     async with started(again, again.seen(agent)):
@@ -113,7 +118,9 @@ async def test_a_snapshot_says_what_the_log_says_at_its_position_and_no_more() -
             await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=call))
             hear_ringing(shell, call)
             shell.engine.hear(
-                LegEnded(leg=call, at=1, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
+                LegEnded(
+                    leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True
+                )
             )
             await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
             saved = await kept(shell.store, log_of("c1"))

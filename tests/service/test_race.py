@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from engine.app import log_of
+from engine.core.agent import Presence
 from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved
 from tests.service.test_preview import act
 from tests.world import World
@@ -61,3 +62,24 @@ async def never_held_twice(world: World, ref: str) -> None:
                 hand[one.event.contact] = one.event.agent
             elif isinstance(one.event, ContactReleased | ContactDisposed):
                 assert hand.pop(one.event.contact) == one.event.agent
+
+
+async def test_TF_24_who_stops_a_campaign_and_starts_the_next_as_soon_as_it_is_shown_has_its_agents(
+    service: World,
+) -> None:
+    """Polling, as no client should: the book shows that the agents have left a moment before that is durable."""
+    refs = ["spring", "summer"]
+    for ref in refs:
+        await service.campaign(ref, [["15550001"]], agents=("agent1",))
+    await service.run("spring")
+    for _ in range(2 * ROUNDS):
+        await service.ask(refs[0], "stopped")
+        while (await service.manager.call("GET", f"/v1/campaigns/{refs[0]}"))["state"] != "stopped":
+            await asyncio.sleep(0)
+        refs.reverse()
+        await service.ask(refs[0], "running")
+        agents = service.service.engine.campaigns[refs[0]].book.agents
+        async with asyncio.timeout(10):
+            while agents["agent1"].presence is not Presence.PRESENT:
+                assert agents["agent1"].reason == ""
+                await asyncio.sleep(0)
