@@ -31,6 +31,7 @@ from engine.core.reaction import resume
 from engine.core.recent import DAY_MS
 from engine.core.refusal import Fault, Refused, absent, against_rule, no_room
 from engine.core.standing import list_chosen
+from engine.core.table import digest
 from engine.core.telephony import (
     BridgeLegs,
     HangUp,
@@ -475,6 +476,7 @@ class Engine:
         running.task.cancel()
         await asyncio.gather(running.task, return_exceptions=True)
         await running.actor.log.close()
+        self.store.drop_keys(log_of(ref))
 
     # -- observations and effects -------------------------------------------------------------------------------------
 
@@ -630,6 +632,7 @@ class Engine:
 
     async def drop_snapshots(self, ref: str) -> None:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
+        digest.cache_clear()
         running = self.campaigns.get(ref)
         self._erased[ref] = running.actor.log.position if running is not None else EVERYTHING
         if running is not None:

@@ -212,6 +212,10 @@ class EventStore(Protocol):
         """
         ...
 
+    def drop_keys(self, log: str) -> None:
+        """A log is closed for good."""
+        ...
+
     def encode(self, value: Any) -> bytes:
         """Any msgspec value as bytes, with personal data sealed under the keys of those it is about."""
         ...

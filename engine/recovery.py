@@ -1,7 +1,6 @@
 """A campaign's book read back from its log: from the newest snapshot on, or from the first event."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
@@ -16,28 +15,26 @@ from engine.core.contact import ContactsAdded, ContactsReplaced
 from engine.core.ledger import StillCalls
 from engine.core.recent import StillRecent
 from engine.core.roll import StillContacts
+from engine.core.table import blocks_of, parts_of
 from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
 
 SNAPSHOT = "book.v6"
 """Name and form of the snapshots; another form gets another name."""
 HEAD, KNOWN, KEYS = "head", "known", "keys"
 LONG: dict[str, tuple[type[StillContacts | StillCalls | StillRecent], tuple[str, ...]]] = {
-    "contacts": (StillContacts, ("rows", "index", "external", "worked")),
+    "contacts": (StillContacts, ("rows", "index", "external", "worked", "lines")),
     "calls": (StillCalls, ("rows", "index")),
     "recent": (StillRecent, ("young", "old")),
 }
 """Parts of a snapshot that are large, and which of their fields are: these are kept in parts of their own."""
 OPENERS = 2
 """Threads that open a snapshot's parts, which is arithmetic for the greater part and lets others run."""
-PART_BLOCKS = 4_096
-"""Pages or buckets in one: to pack it holds up all threads for some milliseconds."""
 
 Keys = tuple[list[bytes], list[str]]
 """Of the log, as `EventStore.still_keys` has them: who writes of somebody again must seal under the same one."""
 
 log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
-_blocks = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class Read(NamedTuple):
@@ -50,7 +47,7 @@ class Read(NamedTuple):
 
 async def read_book(store: EventStore, opened: EventLog) -> Read:
     """The book of a log: the newest snapshot and what came after."""
-    book, pos = await _newest(store, opened.name)
+    book, pos = await _newest(store, opened)
     contacts = 0
     async for batch in opened.read(pos):
         for one in batch:
@@ -64,13 +61,16 @@ def contacts_in(event: Any) -> int:
     return len(event.contacts) if isinstance(event, ContactsAdded | ContactsReplaced) else 0
 
 
-async def _newest(store: EventStore, name: str) -> tuple[Book, int]:
-    """The book of the newest snapshot. One that can't be used costs time, no more: the log has everything."""
+async def _newest(store: EventStore, opened: EventLog) -> tuple[Book, int]:
+    """The book of the newest snapshot. One that can't be used, or is of more than the log has, costs time, no more."""
     try:
-        return await kept(store, name) or (Book(), 0)
+        book, pos = await kept(store, opened.name) or (Book(), 0)
+        if pos > opened.position:
+            raise DamagedSnapshot(f"it is of position {pos}, and the log ends at {opened.position}")
     except DamagedSnapshot as error:
-        log.warning("snapshot of no use, reading the whole log", log=name, error=str(error))
+        log.warning("snapshot of no use, reading the whole log", log=opened.name, error=str(error))
         return Book(), 0
+    return book, pos
 
 
 async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
@@ -82,7 +82,7 @@ async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
     try:
         head = await store.decode(parts[HEAD], Head)
         return await asyncio.to_thread(_restored, store, name, head, parts), pos  # other campaigns may be at work
-    except (KeyError, msgspec.ValidationError) as error:
+    except (KeyError, msgspec.DecodeError) as error:
         raise DamagedSnapshot(str(error)) from error
 
 
@@ -103,31 +103,26 @@ def _long(openers: Executor, parts: Mapping[str, bytes], name: str) -> Any:
 
 
 def _joined(openers: Executor, parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
-    named = [f"{name}/{number}" for number in range(math.ceil(count / PART_BLOCKS))]
-    blocks = list(chain.from_iterable(openers.map(lambda one: _blocks(parts[one]), named)))
-    if len(blocks) != count:
-        raise DamagedSnapshot(f"{name} has {len(blocks)} blocks of {count}")
-    return blocks
+    named = [f"{name}/{number}" for number in range(count)]
+    return list(chain.from_iterable(openers.map(lambda one: blocks_of(parts[one]), named)))
 
 
 def pack(store: EventStore, snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
     """A snapshot as it is kept. From any thread."""
     buckets, erased = keys
-    parts = {HEAD: store.encode(snapshot.head), KNOWN: _encode(snapshot.known)}
-    parts |= {KEYS: _encode((len(buckets), erased)), **_parted(KEYS, buckets)}
+    long = {KEYS: parts_of(buckets)}
+    short = {
+        HEAD: store.encode(snapshot.head),
+        KNOWN: _encode(snapshot.known),
+        KEYS: _encode((len(long[KEYS]), erased)),
+    }
     for name, (_, fields) in LONG.items():
         still = getattr(snapshot, name)
-        blocks = {one: getattr(still, one) for one in fields}
-        short = msgspec.structs.replace(still, **{one: [] for one in fields})
-        parts[name] = _encode((short, {one: len(some) for one, some in blocks.items()}))
-        for one, some in blocks.items():
-            parts |= _parted(f"{name}.{one}", some)
-    return parts
-
-
-def _parted(name: str, blocks: Sequence[bytes]) -> dict[str, bytes]:
-    starts = range(0, len(blocks), PART_BLOCKS)
-    return {f"{name}/{number}": _encode(blocks[at : at + PART_BLOCKS]) for number, at in enumerate(starts)}
+        parts = {one: parts_of(getattr(still, one)) for one in fields}
+        rest = msgspec.structs.replace(still, **{one: [] for one in fields})
+        short[name] = _encode((rest, {one: len(some) for one, some in parts.items()}))
+        long |= {f"{name}.{one}": some for one, some in parts.items()}
+    return short | {f"{name}/{number}": part for name, some in long.items() for number, part in enumerate(some)}
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

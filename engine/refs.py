@@ -3,7 +3,6 @@ each. Of people there is nothing in it, and who is erased has used a ref all the
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,22 +11,21 @@ import structlog
 
 from engine.actor import Actor
 from engine.core.directory import Directory
+from engine.core.table import blocks_of, parts_of
 from engine.core.used import StillRefs, UsedRefs
 from engine.ports import DamagedSnapshot, EventLog, EventStore, StoreUnavailable
 
 REFS = "refs.v1"
 """The snapshot's name, and of the part that tells what the others hold."""
-PART_BUCKETS = 8_192
 SHARE, SMALL_SHARE = 0.1, 0.01
 REST_LOOK_S, REST_LOOKS = 1, 10
 
 log = structlog.get_logger(__name__)
-_buckets = msgspec.msgpack.Decoder(list[bytes])
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
     campaigns: list[str]
-    buckets: int
+    parts: int
     refs: int
 
 
@@ -92,19 +90,15 @@ class RefsKeeper:
 
 
 def _packed(count: int, refs: StillRefs) -> dict[str, bytes]:
-    buckets = refs.buckets
-    parts = {REFS: msgspec.msgpack.encode(_Head(refs.campaigns, len(buckets), count))}
-    for number in range(math.ceil(len(buckets) / PART_BUCKETS)):
-        parts[str(number)] = msgspec.msgpack.encode(buckets[number * PART_BUCKETS : (number + 1) * PART_BUCKETS])
-    return parts
+    parts = parts_of(refs.buckets)
+    head = msgspec.msgpack.encode(_Head(refs.campaigns, len(parts), count))
+    return {REFS: head, **{str(number): part for number, part in enumerate(parts)}}
 
 
 def _unpacked(parts: Mapping[str, bytes]) -> UsedRefs:
     head = msgspec.msgpack.decode(parts[REFS], type=_Head)
-    buckets: list[bytes] = []
-    for number in range(math.ceil(head.buckets / PART_BUCKETS)):
-        buckets += _buckets.decode(parts[str(number)])
+    buckets = [one for number in range(head.parts) for one in blocks_of(parts[str(number)])]
     refs = UsedRefs(StillRefs(head.campaigns, buckets))
-    if (len(buckets), len(refs)) != (head.buckets, head.refs):
+    if len(refs) != head.refs:
         raise DamagedSnapshot("they aren't as many as they were")
     return refs

@@ -138,6 +138,9 @@ class Store:
     def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
         self.codec.keys.adopt(log, buckets, erased)
 
+    def drop_keys(self, log: str) -> None:
+        self.codec.keys.drop(log)
+
     def encode(self, value: Any) -> bytes:
         return self.codec.encode_value(value)
 

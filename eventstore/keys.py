@@ -94,12 +94,24 @@ class Keys:
         for start in range(0, len(buckets), MERGED_BUCKETS):
             with self._lock:
                 table.adopt(Table(KEY_BYTES, buckets[start : start + MERGED_BUCKETS]))
+        kind = log.partition("/")[0]
         with self._lock:
-            for one in self._erased:
-                table.drop(one)
+            for one, knew in self._erased.items():
+                if not knew or knew == log or knew.partition("/")[0] != kind:  # of a kind none has another's
+                    table.drop(one)
+            for one in [one for one in self._unsaved if one in table]:
+                del self._unsaved[one]
             for one in erased:
-                if self._known(log, one) is None:
-                    self._erased.setdefault(one, log)
+                table.drop(one)
+                self._unsaved.pop(one, None)
+                self._erased.setdefault(one, log)
+
+    def drop(self, log: str) -> None:
+        """The log is closed for good: whoever reads it once more learns its keys again."""
+        with self._lock:
+            self._of_kind(log).pop(log, None)
+            for one in [one for one, knew in self._erased.items() if knew == log]:
+                del self._erased[one]
 
     # -- all logs' ----------------------------------------------------------------------------------------------------
 

@@ -5,14 +5,13 @@ A snapshot like others, in parts: to pack one holds up all threads for a moment.
 """
 
 import asyncio
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 import msgspec
 import structlog
 
-from engine.core.table import Index
+from engine.core.table import Index, blocks_of, parts_of
 from engine.ports import DamagedSnapshot
 from eventstore import snapshot
 from eventstore.store import SegmentStore
@@ -21,10 +20,8 @@ VERSIONS = "versions.v2"
 """The snapshot's name, and of the part that tells what the others hold."""
 MOVED = "moved"
 MOVED_STREAMS = 4_096
-PART_BUCKETS = 8_192
 
 log = structlog.get_logger(__name__)
-_buckets = msgspec.msgpack.Decoder(list[bytes])
 
 
 class Versions:
@@ -64,15 +61,14 @@ class Still(msgspec.Struct, frozen=True):
     count: int
 
     def parts(self) -> Iterator[tuple[str, bytes]]:
-        head = _Head(len(self.buckets), self.count, len(self.moved))
-        yield VERSIONS, msgspec.msgpack.encode(head)
+        parts = parts_of(self.buckets)
+        yield VERSIONS, msgspec.msgpack.encode(_Head(len(parts), self.count, len(self.moved)))
         yield MOVED, msgspec.msgpack.encode(self.moved)
-        for number in range(math.ceil(len(self.buckets) / PART_BUCKETS)):
-            yield str(number), msgspec.msgpack.encode(self.buckets[number * PART_BUCKETS : (number + 1) * PART_BUCKETS])
+        yield from ((str(number), part) for number, part in enumerate(parts))
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
-    buckets: int
+    parts: int
     count: int
     moved: int
 
@@ -100,10 +96,8 @@ async def keep(store: SegmentStore, name: str, pos: int, versions: Still) -> Non
 def _unpacked(parts: Mapping[str, bytes]) -> Versions:
     head = msgspec.msgpack.decode(parts[VERSIONS], type=_Head)
     moved = msgspec.msgpack.decode(parts[MOVED], type=dict[str, int])
-    buckets: list[bytes] = []
-    for number in range(math.ceil(head.buckets / PART_BUCKETS)):
-        buckets += _buckets.decode(parts[str(number)])
+    buckets = [one for number in range(head.parts) for one in blocks_of(parts[str(number)])]
     table = Index(buckets=buckets)
-    if (len(buckets), len(table), len(moved)) != (head.buckets, head.count, head.moved):
+    if (len(table), len(moved)) != (head.count, head.moved):
         raise DamagedSnapshot("they aren't as many as they were")
     return Versions(table, moved)

@@ -43,17 +43,8 @@ class Member(NamedTuple):
     row: int
 
 
-class Columns(NamedTuple):
-    """A line as it was: the orders, ranks and rows of its members, each column an array's bytes."""
-
-    orders: bytes
-    ranks: bytes
-    rows: bytes
-
-
 Block = tuple["array[int]", "array[int]", "array[int]"]
-CODES = "qII"
-"""How the columns of a block are kept. Ranks grow by one with each contact that comes or is put back: 2 ** 32 are enough."""
+"""Orders, ranks and rows. Ranks grow by one with each contact that comes or is put back: 2 ** 32 are enough."""
 
 
 class Line:
@@ -77,16 +68,17 @@ class Line:
         for block in reversed(self._blocks):
             yield from zip(*map(reversed, block), strict=True)
 
-    def columns(self) -> Columns:
-        """All members as they are now: copied in C."""
-        return Columns(*(b"".join([block[column].tobytes() for block in self._blocks]) for column in range(3)))
+    def still(self) -> list[bytes]:
+        """As it is now: the columns of its blocks, one block after the other."""
+        return [column.tobytes() for block in self._blocks for column in block]
 
     @classmethod
-    def of(cls, columns: Columns) -> "Line":
-        """The line that has these columns."""
-        line, (orders, ranks, rows) = cls(), map(array, CODES, columns)
-        if orders:
-            line.extend(orders, ranks, rows)
+    def of(cls, columns: Iterable[bytes]) -> "Line":
+        """The line that was so."""
+        line, rest = cls(), iter(columns)
+        for orders, ranks, rows in zip(rest, rest, rest, strict=True):
+            line._blocks.append((array("q", orders), array("I", ranks), array("I", rows)))
+            line._lasts.append(_last(line._blocks[-1]))
         return line
 
     def add(self, order: int, rank: int, row: int) -> None:
@@ -156,12 +148,13 @@ def _last(block: Block) -> tuple[int, int]:
 
 
 class StillLine(NamedTuple):
-    """One of a queue's lines as it was."""
+    """One of a queue's lines as it was, but for its blocks."""
 
     priority: int
     kind: int
     tied: bool
-    columns: Columns
+    columns: int
+    """How many there are in its blocks."""
 
 
 class Queue:
@@ -192,16 +185,17 @@ class Queue:
         priority, kind, order, rank = place
         self._lines[priority, kind, tied].remove(order, rank)
 
-    def still(self) -> list[StillLine]:
-        """As it is now."""
-        return [StillLine(*key, line.columns()) for key, line in self._lines.items()]
+    def still(self) -> list[tuple[StillLine, list[bytes]]]:
+        """As it is now: its lines, each with the columns of its blocks."""
+        lines = ((key, line.still()) for key, line in self._lines.items())
+        return [(StillLine(*key, len(columns)), columns) for key, columns in lines]
 
     @classmethod
-    def of(cls, lines: Iterable[StillLine]) -> "Queue":
-        """The queue that was so."""
+    def of(cls, lines: Iterable[StillLine], columns: Iterator[bytes]) -> "Queue":
+        """The queue that was so; as many columns as it has are taken."""
         queue = cls()
-        for priority, kind, tied, columns in lines:
-            queue._lines[priority, Kind(kind), tied] = Line.of(columns)
+        for priority, kind, tied, count in lines:
+            queue._lines[priority, Kind(kind), tied] = Line.of(islice(columns, count))
         return queue
 
     def first(self, at: int) -> Member | None:

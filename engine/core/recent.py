@@ -61,6 +61,10 @@ class Recent:  # noqa: PLW1641 - it has no hash, as nothing that changes has
                 self._young.drop_number(line, one)
         self._young.add_number(line, at)
 
+    def has(self, name: bytes, number: int) -> bool:
+        """Whether there are attempts on a line, of which that is the `table.digest`."""
+        return self._young.has(name, number) or self._old.has(name, number)
+
     def times(self, line: str) -> Times:
         return self._young.numbers(line) or self._old.numbers(line)
 

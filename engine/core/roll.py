@@ -62,7 +62,7 @@ class Roll(Mapping[str, Contact]):
         self._rows = rows or Rows()
         self._index = index or Index()
         self._in_hand: dict[str, _Held] = {}
-        """Those that were looked at last. Who is in some agent's hand changes again and again, and is packed when not."""
+        """Those that were taken up last. Who is in some agent's hand changes again and again, and is packed when not."""
 
     def __getitem__(self, ref: str) -> Contact:
         contact = self.found(ref)
@@ -87,7 +87,13 @@ class Roll(Mapping[str, Contact]):
 
     def at(self, row: int) -> Contact:
         """By the number of its row."""
-        return self[self.ref_at(row)]
+        packed = self._rows[row]
+        held = self._in_hand.get(ref_of(packed))
+        if held is not None:
+            return held.contact
+        contact = unpack(packed)
+        self._hold(_Held(row, contact, False))
+        return contact
 
     def ref_at(self, row: int) -> str:
         return ref_of(self._rows[row])
@@ -120,10 +126,10 @@ class Roll(Mapping[str, Contact]):
             if oldest.is_changed:
                 self._rows[oldest.row] = pack(oldest.contact)
 
-    def settle(self) -> None:
-        """All rows are written."""
+    def settle(self, start: int = 0, end: int | None = None) -> None:
+        """Rows from one to before another are written."""
         for ref, held in self._in_hand.items():
-            if held.is_changed:
+            if held.is_changed and start <= held.row and (end is None or held.row < end):
                 self._rows[held.row] = pack(held.contact)
                 self._in_hand[ref] = held._replace(is_changed=False)
 
@@ -139,7 +145,7 @@ class Roll(Mapping[str, Contact]):
         """
         line, start = line_of(number), 0
         while start < len(self):
-            self.settle()
+            self.settle(start, start + rows)
             digits = line.encode()
             found = [unpack(row) for _, row in self._rows.read(start, start + rows, digits) if digits in row]
             start += rows
@@ -149,7 +155,7 @@ class Roll(Mapping[str, Contact]):
         """Of so many contacts from a place on, those that are named and those in whose row `mark` stands, wherever: each
         with the place behind it. The others are not unpacked.
         """
-        self.settle()
+        self.settle(start, start + rows)
         letters = mark.encode()
         return [
             (place + 1, unpack(row))
@@ -159,7 +165,7 @@ class Roll(Mapping[str, Contact]):
 
     def page(self, start: int, limit: int) -> list[Contact]:
         """Up to `limit` contacts from a place on."""
-        self.settle()
+        self.settle(start, start + limit)
         return [unpack(row) for _, row in self._rows.read(start, start + limit)]
 
     def still(self) -> tuple[list[bytes], list[bytes]]:
@@ -169,7 +175,7 @@ class Roll(Mapping[str, Contact]):
 
 
 class StillContacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A campaign's contacts at one moment. The last four are pages and buckets, as `table` has them."""
+    """A campaign's contacts at one moment. The last ones are pages and buckets of tables, and blocks of the queues."""
 
     counts: dict[ContactStatus, int]
     dealt: dict[str, int]
@@ -181,6 +187,7 @@ class StillContacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     index: list[bytes]
     external: list[bytes]
     worked: list[bytes]
+    lines: list[bytes]
 
     def canonical(self) -> tuple[int, int, list[bytes]]:
         """What is equal for equal contacts. How they are counted, found and queued follows from it."""
@@ -321,12 +328,14 @@ class Contacts:
     def still(self) -> "StillContacts":
         """As they are now: quick, for nothing is unpacked."""
         rows, index = self.by_ref.still()
+        queues = {owner: queue.still() for owner, queue in self.queues.items()}
         return StillContacts(
             counts=dict(self.counts),
             dealt=dict(self.dealt),
             next_rank=self.next_rank,
             engaged=self.engaged,
-            queues=[(owner, queue.still()) for owner, queue in self.queues.items()],
+            queues=[(owner, [line for line, _ in lines]) for owner, lines in queues.items()],
+            lines=[block for lines in queues.values() for _, blocks in lines for block in blocks],
             rows=rows,
             index=index,
             external=self._external.buckets.copy(),
@@ -341,7 +350,8 @@ class Contacts:
         contacts.counts.update(still.counts)
         contacts.dealt.update(still.dealt)
         contacts.next_rank, contacts.engaged = still.next_rank, still.engaged
-        contacts.queues = {owner: Queue.of(lines) for owner, lines in still.queues}
+        blocks = iter(still.lines)
+        contacts.queues = {owner: Queue.of(lines, blocks) for owner, lines in still.queues}
         contacts._external, contacts._worked = Index(buckets=still.external), Index(buckets=still.worked)
         return contacts
 
@@ -409,7 +419,7 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
             )
         case ContactsAdded():
             contacts.add(event.contacts, event.rank)
-            contacts.next_rank = event.rank + len(event.contacts)
+            contacts.next_rank = max(contacts.next_rank, event.rank + len(event.contacts))
         case ContactsReplaced():
             for new in event.contacts:
                 contacts.put(_new(new, contacts.by_ref[new.ref].rank))
@@ -422,7 +432,8 @@ def evolve(contacts: Contacts, event: ContactEvent) -> None:
         case ContactErased():
             person = Person(contacts.by_ref[event.contact].person.subject, None)
             contacts.change(event.contact, person=person, form=None, external_id="")
-            contacts.by_ref.settle()  # who it was is in no row either
+            row = contacts.by_ref.row_of(event.contact)
+            contacts.by_ref.settle(row, row + 1)  # who it was is in no row either
         case ContactExhausted():
             contacts.change(event.contact, status=ContactStatus.FINAL, reservation="", due_at=0)
         case _:

@@ -7,6 +7,7 @@ ways to write the same number have in common.
 from collections.abc import Callable, Iterable
 
 from engine.core.recent import REMEMBERED_MS, Recent, Times
+from engine.core.table import digest
 
 EVERYWHERE = "global"
 SUPPRESSED = "suppressed"
@@ -113,5 +114,6 @@ class Standing:
 
     def _times(self, number: str) -> list[Times]:
         line = line_of(number)
-        books = [*self.recent.values(), *(one for _, one in self.gone.values())]
-        return [times for one in books if (times := one.times(line))]
+        name = digest(line)
+        books = (*self.recent.values(), *(one for _, one in self.gone.values()))
+        return [one.times(line) for one in books if one.has(*name)]

@@ -17,6 +17,7 @@ REMEMBERED_DIGESTS = 4_096
 FILL = 16
 """Entries of a bucket, on the average."""
 PAGE_ROWS = 32
+PART_BYTES = 4 * 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -68,6 +69,10 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         if start > 0 and start % self._size:
             start = self._find(bucket, name, start)
         return bucket[start + DIGEST_BYTES : start + self._size] if start >= 0 else None
+
+    def has(self, name: bytes, number: int) -> bool:
+        """Whether there is something of a key, of which that is the `digest`: where many tables are asked for the same."""
+        return self.count > 0 and name in self.buckets[self._at(number)]
 
     def all(self, key: str) -> list[bytes]:
         name, number = digest(key)
@@ -124,21 +129,12 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         self.count -= 1
         return True
 
-    def update(self, other: "Table") -> None:
-        """All entries of another one besides."""
-        for entry in other:
-            self._add(int.from_bytes(entry[:HASH_BYTES], "little"), entry)
-
     def adopt(self, other: "Table") -> None:
         """Of another one what has a key that this one doesn't have."""
         for entry in other:
             number = int.from_bytes(entry[:HASH_BYTES], "little")
             if self._find(self.buckets[self._at(number)], entry[:DIGEST_BYTES]) < 0:
                 self._add(number, entry)
-
-    def still(self) -> "Table":
-        """As it is now."""
-        return Table(self._size - DIGEST_BYTES, self.buckets.copy())
 
     def _at(self, number: int) -> int:
         at = number & self._mask
@@ -251,3 +247,23 @@ class Rows:
     def still(self) -> list[bytes]:
         """Pages, as they are now."""
         return [*self.pages, _encode(self._last)] if self._last else self.pages.copy()
+
+
+# -- written down -------------------------------------------------------------------------------------------------------
+
+
+def parts_of(blocks: Sequence[bytes]) -> list[bytes]:
+    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads for a millisecond or two."""
+    parts, some, size = [], list[bytes](), 0
+    for block in blocks:
+        some.append(block)
+        size += len(block)
+        if size >= PART_BYTES:
+            parts.append(_encode(some))
+            some, size = [], 0
+    return [*parts, _encode(some)] if some else parts
+
+
+def blocks_of(part: bytes) -> list[bytes]:
+    """Raises msgspec.DecodeError."""
+    return _decode(part)

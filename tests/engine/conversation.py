@@ -112,7 +112,7 @@ def queued(book: Book) -> dict[str, Any]:
     """Who waits in whose queue, whatever way they came there."""
     waiting = {}
     for owner, queue in book.contacts.queues.items():
-        lines = {(priority, kind, tied): columns for priority, kind, tied, columns in queue.still() if columns.rows}
+        lines = {key: list(line) for key, line in queue._lines.items() if list(line)}
         if lines:
             waiting[owner] = lines
     return waiting

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 import engine.app
-from engine import recovery
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
@@ -182,11 +181,11 @@ LOST = [
 ]
 
 
-@pytest.mark.parametrize("lost", [None, *LOST])
+@pytest.mark.parametrize("lost", [None, "ahead", *LOST])
 async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(
     lost: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PART_BLOCKS", 3)
+    monkeypatch.setattr("engine.core.table.PART_BYTES", 3_000)
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.running()
@@ -208,7 +207,9 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     assert saved is not None
     pos, parts = saved
     assert {*LOST} < {*parts}
-    if lost is not None:
+    if lost == "ahead":
+        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos + 100, dict(parts))
+    elif lost is not None:
         kept = {name: data for name, data in parts.items() if name != lost}
         await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)
 

@@ -18,7 +18,7 @@ ALL = {f"c{campaign}:{number}": f"c{campaign}" for campaign in (1, 2) for number
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first refs of the events of which each ref was looked at."""
-    monkeypatch.setattr(refs, "PART_BUCKETS", 4)
+    monkeypatch.setattr("engine.core.table.PART_BYTES", 500)
     monkeypatch.setattr(refs, "REST_LOOK_S", 0.001)
     monkeypatch.setattr(refs, "REST_LOOKS", 1_000_000)
     looked_at: list[str] = []

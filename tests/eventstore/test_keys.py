@@ -243,3 +243,21 @@ async def test_a_thread_that_reads_while_a_table_grows_misses_nobody() -> None:
         await asyncio.sleep(0)
     stopped = True
     assert await reading
+
+
+def test_what_a_snapshot_says_of_the_erased_and_of_the_durable_is_so() -> None:
+    keys = Keys()
+    keys.learn("a", ["ann"], {"ann": ANN})
+    made = keys.sealing("a", "ben")
+    assert made is not None
+    keys.adopt("a", known("a", ben=BEN).still("a")[0], ["ann"])
+    assert entries(keys, "a") == {"ben": BEN}
+    assert keys.unsaved(["ben"]) == {}
+    assert [keys.sealing(log, "ben") for log in "ab"] == [BEN, BEN]
+
+
+def test_the_keys_of_a_log_that_is_closed_for_good_are_let_go_of_and_learned_again() -> None:
+    keys = known("campaign/a", ann=ANN)
+    keys.learn("campaign/a", ["ben"], {})
+    keys.drop("campaign/a")
+    assert keys.missing("campaign/a", ["ann", "ben"]) == ["ann", "ben"]

@@ -16,7 +16,7 @@ UPDATES = st.lists(st.dictionaries(STREAMS, st.integers(1, 2**31), max_size=5), 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "MOVED_STREAMS", 7)
-    monkeypatch.setattr(versions, "PART_BUCKETS", 2)
+    monkeypatch.setattr("engine.core.table.PART_BYTES", 200)
 
 
 @pytest.mark.usefixtures("few")

@@ -60,7 +60,7 @@ async def test_a_damaged_snapshot_costs_time_only(tmp_path: Path, pbx: Simulated
     database = sqlite3.connect(settings.store.url.removeprefix("sqlite:///"))
     with database:
         changed = database.execute(
-            "update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'contacts/0'"
+            "update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'contacts.rows/0'"
         ).rowcount
     database.close()
     assert changed == 1

@@ -108,6 +108,9 @@ class Shelf:
     def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
         raise NotImplementedError
 
+    def drop_keys(self, log: str) -> None:
+        raise NotImplementedError
+
     def encode(self, value: Any) -> bytes:
         raise NotImplementedError
 

@@ -52,7 +52,7 @@ def test_a_line_is_in_order_however_its_members_come_and_go(seed: int, is_tied: 
     members = [(*one, row) for one, row in sorted(model.items())]
     assert list(line) == members
     assert list(reversed(line)) == members[::-1]
-    assert list(Line.of(line.columns())) == members
+    assert list(Line.of(line.still())) == members
     for order in (-1, 0, members[len(members) // 2][0], members[-1][0] - 1, members[-1][0]):
         assert line.behind(order) == next((one for one, _, _ in members if one > order), None)
     for one in sorted(model):
@@ -100,7 +100,8 @@ def test_a_queue_delivers_what_a_sorted_list_would(seed: int) -> None:
         assert list(queue.loose(newest=False)) == fresh + back
         assert list(queue.loose(newest=True)) == fresh[::-1] + back[::-1]
         if rank % 100 == 0:
-            again = Queue.of(queue.still())
+            lines = queue.still()
+            again = Queue.of([line for line, _ in lines], iter([one for _, columns in lines for one in columns]))
             assert again.upcoming(at, 60) == queue.upcoming(at, 60)
 
 
@@ -223,6 +224,17 @@ def test_a_log_that_adds_a_contact_again_is_believed() -> None:
     assert contacts.counts[ContactStatus.WAITING] == contacts.dealt[FREE] == len(contacts) == 1
 
 
+def test_a_log_whose_ranks_go_back_leaves_a_queue_in_order() -> None:
+    contacts = Contacts()
+    for rank, refs in ((1, "abc"), (2, "d"), (3, "e"), (4, "f")):
+        new = tuple(NewContact(ref, Person(ref, None)) for ref in refs)
+        evolve(contacts, ContactsAdded(at=1, rank=rank, contacts=new, by="m"))
+    assert [one.ref for one in contacts.upcoming(0, FREE, 9)][:2] == ["a", "b"]
+    contacts.change("b", status=ContactStatus.CANCELLED)
+    contacts.change("f", status=ContactStatus.CANCELLED)
+    assert contacts.next_rank == 5
+
+
 def _some_new(chance: Random, ref: str) -> NewContact:
     details = Details(numbers=(f"+57{chance.randrange(10**9)}",), name=chance.choice(("", "Zoë")), data={"city": "x"})
     return NewContact(
@@ -239,4 +251,7 @@ def _some_new(chance: Random, ref: str) -> NewContact:
 
 def _told(contacts: Contacts) -> tuple[object, ...]:
     still = contacts.still()
-    return still.rows, contacts._external, still.counts, still.dealt, still.next_rank, still.queues
+    queues = {
+        owner: {key: list(line) for key, line in queue._lines.items()} for owner, queue in contacts.queues.items()
+    }
+    return still.rows, contacts._external, still.counts, still.dealt, still.next_rank, queues

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.table import DIGEST_BYTES, FILL, PAGE_ROWS, Index, Rows, Table, digest
+from engine.core.table import DIGEST_BYTES, FILL, PAGE_ROWS, Index, Rows, Table, blocks_of, digest, parts_of
 
 KEYS = st.integers(0, 40).map(lambda number: f"campaign/{number}")
 ACTS = st.lists(
@@ -41,7 +41,7 @@ def test_a_table_has_what_was_put_there_in_order(acts: list[tuple[str, str, int]
     assert {key: index.numbers(key) for key in model} == model
     assert len(index) == sum(map(len, model.values()))
     again = Index(buckets=index.buckets.copy())
-    assert again == index == index.still()
+    assert again == index
     assert {key: again.numbers(key) for key in model} == model
     adopting = Index()
     adopting.add_number("campaign/1", 77)
@@ -74,17 +74,22 @@ def test_what_two_entries_have_in_common_with_a_key_is_no_entry() -> None:
     assert len(table) == 3
 
 
-def test_a_copy_stays_as_it_was() -> None:
-    table = Table(1)
+def test_a_table_takes_from_another_what_it_has_none_of() -> None:
+    table, other = Table(1), Table(1)
     table.put("a", b"1")
-    still = table.still()
-    table.put("a", b"2")
-    table.put("b", b"3")
-    assert (still.get("a"), still.get("b"), len(still)) == (b"1", None, 1)
-    other = Table(1)
-    other.add("c", b"4")
-    still.update(other)
-    assert (still.get("a"), still.get("c"), "c" in still, "d" in still) == (b"1", b"4", True, False)
+    other.put("a", b"2")
+    other.put("b", b"3")
+    table.adopt(other)
+    assert (table.get("a"), table.get("b"), len(table), "b" in table, "c" in table) == (b"1", b"3", 2, True, False)
+    assert [table.has(*digest(key)) for key in "abc"] == [True, True, False]
+
+
+def test_blocks_are_written_down_in_parts_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.core.table.PART_BYTES", 10)
+    blocks = [b"12345", b"67890", b"a" * 25, b"b", b""]
+    parts = parts_of(blocks)
+    assert [blocks_of(part) for part in parts] == [blocks[:2], blocks[2:3], blocks[3:]]
+    assert parts_of([]) == []
 
 
 def test_a_key_may_be_any_string() -> None:
