@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from engine.core.personal import Details, Person
 from engine.ports import Recorded
 from eventstore import Codec
 from eventstore.keys import KEY_BYTES
-from eventstore.sealing import Sealing
+from eventstore.sealing import NICE, Sealing
 from tests.eventstore.events import Met, TestEvent
 
 
@@ -75,6 +77,35 @@ async def test_it_ends_with_its_use_and_knows_no_secrets(monkeypatch: pytest.Mon
         (pid,) = children()
         assert b"do-not-tell" not in Path(f"/proc/{pid}/environ").read_bytes()
     assert list(children()) == []
+
+
+async def test_a_ctrl_c_of_the_service_is_not_for_it_and_it_still_ends_with_its_input() -> None:
+    async with Sealing() as sealing:
+        await sealing.seal(people(1))
+        process = sealing._process
+        assert process is not None
+        assert os.getsid(process.pid) == process.pid  # a terminal's signals go to groups of its own session
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == NICE
+        assert process.stdin is not None
+        process.stdin.close()
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+
+
+async def test_one_that_stands_still_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = people(2)
+    async with Sealing() as sealing:
+        await sealing.seal(some[:1])
+        assert sealing._process is not None
+        os.kill(sealing._process.pid, signal.SIGSTOP)
+        monkeypatch.setattr("eventstore.sealing.SEAL_WITHIN_S", 0.05)
+        with capture_logs() as said:
+            async with asyncio.timeout(5):
+                await sealing.seal(some[1:])
+                os.kill(sealing._process.pid, signal.SIGCONT)
+                await sealing.seal(some[1:])  # the late answer is nobody's
+    assert [one.seal is not None for one in some] == [True, False]
+    assert [one["event"] for one in said] == ["nothing is sealed ahead any more"]
 
 
 async def test_where_it_has_died_or_cannot_begin_nothing_is_sealed_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
