@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -37,11 +37,19 @@ class Gone(Exception):
     """The campaign is not there any more."""
 
 
-async def insist(ask: Callable[[], Awaitable[T]], away: tuple[type[Exception], ...]) -> T:
+class Answer(NamedTuple, Generic[T]):
+    """`is_repeated`: it was asked before without an answer, and that may have been carried out."""
+
+    reply: T
+    is_repeated: bool
+
+
+async def insist(ask: Callable[[], Awaitable[T]], away: tuple[type[Exception], ...]) -> Answer[T]:
     """What was asked, however often it takes: no room and no owner are passing. Raises Gone, and any other refusal."""
+    is_repeated = False
     while True:
         try:
-            return await ask()
+            return Answer(await ask(), is_repeated)
         except Refused as refused:
             if refused.code in ("unknown-campaign", "campaign-deleted"):
                 raise Gone(refused.detail) from None
@@ -49,5 +57,6 @@ async def insist(ask: Callable[[], Awaitable[T]], away: tuple[type[Exception], .
                 raise
             log.info("an import waits", reason=refused.code)
         except away as error:
+            is_repeated = True
             log.info("an import waits", reason=str(error))
         await asyncio.sleep(RETRY_AFTER_S)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from adapters.importer.dialer import BookOf, Engine, Gone, insist
+from adapters.importer.dialer import Answer, BookOf, Engine, Gone, insist
 from adapters.importer.job import Chunk, Findings, Row, RowError, chunks
 from adapters.importer.limits import (
     COMMAND_ROWS,
@@ -62,7 +62,7 @@ class _Adding(NamedTuple):
 
     part: Sequence[Placed]
     began_s: float
-    reply: asyncio.Task[Added]
+    answer: asyncio.Task[Answer[Added]]
 
 
 class _Prepared(NamedTuple):
@@ -249,8 +249,8 @@ class Storing:
                 errors += await self._counted(under_way.popleft())
         finally:
             for one in under_way:
-                one.reply.cancel()
-            await asyncio.gather(*(one.reply for one in under_way), return_exceptions=True)
+                one.answer.cancel()
+            await asyncio.gather(*(one.answer for one in under_way), return_exceptions=True)
         return errors
 
     async def _claimed(self, rows: Sequence[Placed]) -> tuple[Sequence[Placed], list[RowError]]:
@@ -274,21 +274,26 @@ class Storing:
             overwrite=self._request.mode in REPLACING,
         )
         add = partial(self._engine.submit, self._request.campaign, command)
-        return _Adding(
-            part, time.monotonic(), asyncio.create_task(self._insist(add), name=f"import {self._record.id} adds")
-        )
+        asking = asyncio.create_task(insist(add, self._away), name=f"import {self._record.id} adds")
+        return _Adding(part, time.monotonic(), asking)
 
     async def _counted(self, adding: "_Adding") -> list[RowError]:
         """What became of a command; returns its rows that were refused."""
-        reply = await adding.reply
+        reply, is_repeated = await adding.answer
         errors = [
             RowError(place, "ref", f"contact {row.ref}: {reply.refused[row.ref]}")
             for place, row in (adding.part if reply.refused else ())
             if row.ref in reply.refused
         ]
-        self.progress.added += len(reply.new)
-        self.progress.replaced += len(reply.replaced)
-        self.progress.known += len(adding.part) - len(reply.new) - len(reply.replaced) - len(errors)
+        new, replaced = len(reply.new), len(reply.replaced)
+        if is_repeated and (pending := self.progress.pending) is not None:  # what is there already is of the first time
+            told = reply.new | reply.replaced | reply.refused.keys()
+            landed = {row.ref for _, row in adding.part} - told
+            new += len(landed & pending.new)
+            replaced += len(landed & pending.replaced)
+        self.progress.added += new
+        self.progress.replaced += replaced
+        self.progress.known += len(adding.part) - new - replaced - len(errors)
         await asyncio.sleep(PAUSE_SHARE * (time.monotonic() - adding.began_s))
         return errors
 
@@ -345,7 +350,7 @@ class Storing:
         return book
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        return await insist(ask, self._away)
+        return (await insist(ask, self._away)).reply
 
 
 def spared_refs(folder: Path) -> set[str]:

@@ -11,8 +11,10 @@ import pytest
 
 from adapters.importer.limits import CHUNK_ROWS
 from api.token import Role
+from engine.actor import StoreAway
 from engine.core.contact import Contact, ContactsAdded
 from engine.core.importing import ImportFinished, ImportStarted
+from engine.core.message import AddContacts, Command
 from engine.core.personal import Details, Person
 from eventstore.sealing import Sealing
 from simulations.pbx import SimulatedPbx
@@ -125,6 +127,35 @@ async def test_people_of_a_long_file_who_were_sealed_ahead_are_in_the_log_as_any
     assert {ref: one.person.details for ref, one in people(spring).items()} == told
     assert told["spring:2999"] == Details(numbers=("+573100002999",), name="Ana 2999")
     assert told["spring:1500"] == Details(numbers=(N[0],), name="Eva")
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_SG_17_a_command_that_is_asked_again_after_an_outage_counts_once(
+    spring: World, monkeypatch: pytest.MonkeyPatch, carried_out: bool
+) -> None:
+    """given a contact who is known and one who is replaced, and a store that is away as they are added, whether or not
+    that was decided before, then the counts are as without the outage
+    """
+    engine = spring.service.engine
+    submit, asked = engine.submit, list[Command]()
+
+    async def away_at_first(ref: str, command: Command) -> Any:
+        if not isinstance(command, AddContacts):
+            return await submit(ref, command)
+        asked.append(command)
+        if len(asked) > 1:
+            return await submit(ref, command)
+        if carried_out:
+            await submit(ref, command)
+        raise StoreAway("disk full")
+
+    await stored(spring, rows(1, 2))
+    monkeypatch.setattr(engine, "submit", away_at_first)
+    content = csv_of(HEADER, *((f"spring:{n}", N[n], "Ana" if n == 1 else "Eva") for n in range(1, 6)))
+    over = await stored(spring, content, mode="overwrite")
+    assert asked == [asked[0], asked[0]]
+    assert over["result"] == {"added": 3, "known": 1, "replaced": 1, "rejected": 0, "cancelled": 0}
+    assert len(people(spring)) == 5
 
 
 async def test_an_unreadable_file_cannot_be_confirmed(spring: World) -> None:
