@@ -22,7 +22,7 @@ async def foretell(folder: Path, request: Request, findings: Findings, engine: E
     with (folder / COMPARED).open("w", encoding="utf-8", newline="") as listed:
         rest = chunks(folder / CHUNKS)
         while (chunk := await asyncio.to_thread(next, rest, None)) is not None:
-            if are_new(_book(book_of, request.campaign), engine.directory.contacts, chunk):
+            if await are_new(lambda: _book(book_of, request.campaign), engine, chunk):
                 counts["new"] += len(chunk.refs)
                 continue
             rows = list(zip(chunk.numbers, await asyncio.to_thread(chunk.rows), strict=True))

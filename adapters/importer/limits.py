@@ -25,10 +25,12 @@ CHUNK_ROWS = 1_000
 """Rows between two notes of how far storing is."""
 COMMAND_ROWS = 125
 """Contacts of one command: the engine's loop is busy for some milliseconds with each."""
-SETTLED_CHUNKS = 50
-"""After so many the collector of cycles is told that what was stored stays."""
 NEW_ROWS = 250
 """The same where all of them are new: those cost less."""
+LOOKED_AT_ROWS = 250
+"""Refs that are looked up, or kept for the campaign, in one piece: that takes the loop two or three milliseconds."""
+SETTLED_CHUNKS = 50
+"""After so many the collector of cycles is told that what was stored stays."""
 COMMANDS_AT_ONCE = 2
 """While one becomes durable the next is decided on."""
 SEALED_FROM_ROWS = 10_000

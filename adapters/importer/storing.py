@@ -22,6 +22,7 @@ from adapters.importer.job import Chunk, Findings, Row, RowError, chunks
 from adapters.importer.limits import (
     COMMAND_ROWS,
     COMMANDS_AT_ONCE,
+    LOOKED_AT_ROWS,
     MAX_LISTED_ERRORS,
     NEW_ROWS,
     PAUSE_SHARE,
@@ -94,8 +95,6 @@ class Storing:
         self._folder, self._record, self._request = folder, record, record.request
         self._engine, self._book_of, self._away = engine, book_of, away
         self._sealing, self._ending = sealing, ending
-        self._people: dict[str, Person] = {}
-        """Those of the chunk in hand who were sealed ahead, by ref."""
         self._by = f"{record.confirmed_by} (import {record.id})"
 
     async def run(self, findings: Findings) -> None:
@@ -156,12 +155,12 @@ class Storing:
     async def _store(self, resumed: bool, good: int) -> None:
         ahead = self._sealing() if good >= SEALED_FROM_ROWS else nullcontext()
         async with ahead as sealing, aclosing(self._prepared(sealing)) as prepared:
-            async for chunk, rows, self._people in prepared:
+            async for ready in prepared:
                 if self._ending():
                     break
                 before = self.progress.pending if resumed else None
                 resumed = False
-                errors = await (self._store_chunk(chunk, rows) if before is None else self._store_again(rows, before))
+                errors = await (self._store_chunk(ready) if before is None else self._store_again(ready, before))
                 await self._list(errors)
                 self.progress.chunks += 1
                 self.progress.pending = None
@@ -189,27 +188,29 @@ class Storing:
         chunk, rows = await asyncio.to_thread(_read, rest)
         if chunk is None:
             return None
-        if sealing is None or not are_new(self._book(), self._engine.directory.contacts, chunk):
-            return _Prepared(chunk, rows, {})
         people: dict[str, Person] = {}
-        for part in _parts(rows, SEALED_AT_ONCE):
+        if sealing is None:
+            return _Prepared(chunk, rows, people)
+        for part in _parts(rows, SEALED_AT_ONCE):  # also who is known: the log leaves their seals alone
             some = [person_of(row) for _, row in part]
             await sealing.seal(some)
             people.update((one.subject, one) for one in some)
         return _Prepared(chunk, rows, people)
 
-    async def _store_chunk(self, chunk: Chunk, rows: Sequence[Placed]) -> list[RowError]:
-        if are_new(self._book(), self._engine.directory.contacts, chunk):
+    async def _store_chunk(self, ready: _Prepared) -> list[RowError]:
+        chunk, rows, people = ready
+        if await are_new(self._book, self._engine, chunk):
             verdict = Verdict(new={row.ref: row for _, row in rows})
         else:
             verdict = await self._judged(rows)
         self.progress.pending = Pending(new=frozenset(verdict.new), replaced=frozenset(verdict.replaced))
         await self._note()
         self.progress.known += verdict.known
-        return verdict.wrong + await self._submit(rows, verdict.new, verdict.replaced)
+        return verdict.wrong + await self._submit(rows, verdict.new, verdict.replaced, people)
 
-    async def _store_again(self, rows: Sequence[Placed], before: Pending) -> list[RowError]:
+    async def _store_again(self, ready: _Prepared, before: Pending) -> list[RowError]:
         """The chunk that was in hand when the last run ended: some of it is stored."""
+        _, rows, people = ready
         ours = before.new | before.replaced
         verdict = await self._judged([one for one in rows if one[1].ref not in ours])
         self.progress.known += verdict.known
@@ -219,7 +220,7 @@ class Storing:
         again = await self._judged([one for one in rows if one[1].ref in before.replaced])
         self.progress.replaced += again.known
         new = {row.ref: row for _, row in rows if row.ref in before.new - landed_new}
-        return verdict.wrong + again.wrong + await self._submit(rows, new, again.replaced)
+        return verdict.wrong + again.wrong + await self._submit(rows, new, again.replaced, people)
 
     async def _judged(self, rows: Sequence[Placed]) -> Verdict:
         request, whole = self._request, Verdict()
@@ -233,7 +234,9 @@ class Storing:
             await asyncio.sleep(0)
         return whole
 
-    async def _submit(self, rows: Sequence[Placed], new: dict[str, Row], replaced: dict[str, Row]) -> list[RowError]:
+    async def _submit(
+        self, rows: Sequence[Placed], new: dict[str, Row], replaced: dict[str, Row], people: dict[str, Person]
+    ) -> list[RowError]:
         """Store these in the order of the file, and count what became of them; returns those that were refused."""
         if len(new) < len(rows):
             wanted = new | replaced
@@ -244,7 +247,7 @@ class Storing:
             for part in _parts(free, COMMAND_ROWS if replaced else NEW_ROWS):
                 if len(under_way) == COMMANDS_AT_ONCE:
                     errors += await self._counted(under_way.popleft())
-                under_way.append(self._adding(part))
+                under_way.append(self._adding(part, people))
             while under_way:
                 errors += await self._counted(under_way.popleft())
         finally:
@@ -255,22 +258,22 @@ class Storing:
 
     async def _claimed(self, rows: Sequence[Placed]) -> tuple[Sequence[Placed], list[RowError]]:
         """Those whose refs no other campaign used first, and errors of the others."""
-        if not rows:
-            return rows, []
-        refs = UseContactRefs(
-            at=self._engine.clock.now_ms(), campaign=self._request.campaign, refs=tuple(row.ref for _, row in rows)
-        )
-        clashes = await self._insist(partial(self._engine.use_refs, refs))
+        clashes: dict[str, str] = {}
+        for part in _parts(rows, LOOKED_AT_ROWS):
+            refs = tuple(row.ref for _, row in part)
+            claim = UseContactRefs(at=self._engine.clock.now_ms(), campaign=self._request.campaign, refs=refs)
+            clashes |= await self._insist(partial(self._engine.use_refs, claim))
+            await asyncio.sleep(0)
         if not clashes:
             return rows, []
         free = [one for one in rows if one[1].ref not in clashes]
         return free, [used_elsewhere(place, row, clashes[row.ref]) for place, row in rows if row.ref in clashes]
 
-    def _adding(self, part: Sequence[Placed]) -> "_Adding":
+    def _adding(self, part: Sequence[Placed], people: dict[str, Person]) -> "_Adding":
         command = AddContacts(
             at=self._engine.clock.now_ms(),
             by=self._by,
-            contacts=tuple(contact_of(row, self._people.get(row.ref)) for _, row in part),
+            contacts=tuple(contact_of(row, people.get(row.ref)) for _, row in part),
             overwrite=self._request.mode in REPLACING,
         )
         add = partial(self._engine.submit, self._request.campaign, command)

@@ -1,10 +1,13 @@
 """Rows of a checked file against the campaign as it is: new, known, to be replaced, or wrong after all."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from adapters.importer.dialer import Engine
 from adapters.importer.job import Chunk, Row, RowError
+from adapters.importer.limits import LOOKED_AT_ROWS
 from adapters.importer.record import TagsMode
 from engine.core.book import Book
 from engine.core.contact import Contact, ContactStatus, NewContact, Priority
@@ -31,13 +34,19 @@ class Verdict(msgspec.Struct):
     wrong: list[RowError] = []
 
 
-def are_new(book: Book, used: UsedRefs, chunk: Chunk) -> bool:
-    """Whether nothing of a chunk has met this campaign or another one, as is nearly always so: told without its rows."""
-    known = book.contacts
-    return not (
-        any(used.get(ref, "") or ref in known.by_ref for ref in chunk.refs)
-        or any(known.named(one) is not None for one in chunk.external_ids.values())
-    )
+async def are_new(book_of: Callable[[], Book], engine: Engine, chunk: Chunk) -> bool:
+    """Whether nothing of a chunk has met this campaign or another one, as is nearly always so: told without its rows.
+
+    Others get their turn in between, and what they add is met by the commands.
+    """
+    for start in range(0, len(chunk.refs), LOOKED_AT_ROWS):
+        known, used = book_of().contacts, engine.directory.contacts
+        for ref in chunk.refs[start : start + LOOKED_AT_ROWS]:
+            elsewhere = known.named(chunk.external_ids.get(ref, ""))
+            if used.get(ref, "") or ref in known.by_ref or elsewhere is not None:
+                return False
+        await asyncio.sleep(0)
+    return True
 
 
 def judge(

@@ -4,18 +4,21 @@ exactly what was foretold."""
 import asyncio
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from adapters.importer.limits import CHUNK_ROWS
+from adapters.importer.limits import CHUNK_ROWS, LOOKED_AT_ROWS
 from api.token import Role
 from engine.actor import StoreAway
 from engine.core.contact import Contact, ContactsAdded
+from engine.core.directory import UseContactRefs
 from engine.core.importing import ImportFinished, ImportStarted
 from engine.core.message import AddContacts, Command
 from engine.core.personal import Details, Person
+from engine.core.used import UsedRefs
 from eventstore.sealing import Sealing
 from simulations.pbx import SimulatedPbx
 from tests.adapters.importer.files import (
@@ -119,7 +122,7 @@ async def test_people_of_a_long_file_who_were_sealed_ahead_are_in_the_log_as_any
     content = csv_of(HEADER, *((f"spring:{n}", f"+57310{n:07}", f"Ana {n}") for n in range(3 * CHUNK_ROWS)))
     over = await stored(spring, content)
     assert over["result"] == {"added": 2_999, "known": 1, "replaced": 0, "rejected": 0, "cancelled": 0}
-    assert sealed == ([True] * 250 + [False] * 1_750 if dies else [True] * 2_000)
+    assert sealed == ([True] * 250 + [False] * 2_750 if dies else [True] * 3_000)
     store = spring.service.engine.store
     added = [one.event for batch in [b async for b in store.read("campaign/spring")] for one in batch]
     told = {new.ref: new.person.details for one in added if isinstance(one, ContactsAdded) for new in one.contacts}
@@ -127,6 +130,40 @@ async def test_people_of_a_long_file_who_were_sealed_ahead_are_in_the_log_as_any
     assert {ref: one.person.details for ref, one in people(spring).items()} == told
     assert told["spring:2999"] == Details(numbers=("+573100002999",), name="Ana 2999")
     assert told["spring:1500"] == Details(numbers=(N[0],), name="Eva")
+
+
+async def test_a_chunk_holds_the_loop_in_small_pieces(spring: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """given two chunks of new contacts, when they are compared and stored, then refs are looked up and kept in parts with
+    the loop's other work between them
+    """
+    engine = spring.service.engine
+    use_refs, claimed, looked_up = engine.use_refs, list[int](), list[int]()
+    get, turns = UsedRefs.get, 0
+
+    async def watched(command: UseContactRefs) -> dict[str, str]:
+        claimed.append(len(command.refs))
+        return await use_refs(command)
+
+    def counted(self: UsedRefs, ref: str, default: str) -> str:
+        looked_up.append(turns)
+        return get(self, ref, default)
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(engine, "use_refs", watched)
+    monkeypatch.setattr(UsedRefs, "get", counted)
+    other = asyncio.create_task(other_work())
+    try:
+        over = await stored(spring, csv_of(HEADER, *((f"spring:{n}", f"+57310{n:07}", "Ana") for n in range(2_000))))
+    finally:
+        other.cancel()
+    assert over["result"]["added"] == 2_000
+    assert claimed == [LOOKED_AT_ROWS] * 8
+    assert max(Counter(looked_up).values()) == LOOKED_AT_ROWS
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
