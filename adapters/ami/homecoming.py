@@ -24,12 +24,13 @@ class Homecoming:
         self._waiting: dict[str, tuple[BridgeLegs, asyncio.TimerHandle]] = {}
         """By the agent's leg; it serves one contact at a time."""
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    def keeps(self, effect: BridgeLegs) -> bool:
+        """Keep the effect if it has to wait, in the place of who waited before; False: it may go at once.
 
-    def awaits(self, effect: BridgeLegs) -> bool:
-        """Whether the effect has to wait. It is sent as soon as it needn't, and after HOMECOMING_MAX_MS in any case."""
-        if not self._tracker.is_away(effect.agent_leg):
+        It is sent as soon as it needn't wait, and after HOMECOMING_MAX_MS in any case. A contact who is gone, and may have been
+        overtaken by the next one, waits for nobody.
+        """
+        if effect.leg not in self._tracker or not self._tracker.is_away(effect.agent_leg):
             return False
         self._drop(effect.agent_leg)
         due = asyncio.get_running_loop().call_later(HOMECOMING_MAX_MS / 1000, self._overdue, effect.agent_leg)

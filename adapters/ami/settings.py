@@ -46,7 +46,7 @@ UPTIME_MAX_DIGITS = 12
 ABSENCE_GRACE_MS = 1_000
 """Answers overtake events: a leg that is gone may have its Hangup still under way."""
 HOMECOMING_MAX_MS = 2_000
-"""An answered contact waits so long for the agent's leg to be back in the holding bridge; usual are 1 to 10 ms."""
+"""An answered contact waits so long for the agent's leg to be back in the holding bridge: it was seen to take up to 46 ms."""
 TRACKED_MAX_LEGS = 100_000
 MESSAGE_MAX_BYTES = 1_048_576
 HEADER_LINE_MAX_BYTES = 1_022

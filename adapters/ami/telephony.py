@@ -359,7 +359,7 @@ class AmiTelephony:
             case BridgeLegs() if effect.leg in self._tracker and not self._tracker.is_answered(effect.leg):
                 # a redirect would take the ringing channel out of its originate and run the dialplan unanswered
                 self._emit(BridgeRefused(leg=effect.leg, at=self._now_ms(), result="not answered"))
-            case BridgeLegs() if self._homecoming.awaits(effect):
+            case BridgeLegs() if self._homecoming.keeps(effect):
                 pass
             case BridgeLegs():
                 setvar, redirect = action.bridge(effect)

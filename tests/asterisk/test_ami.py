@@ -113,10 +113,10 @@ class Line:
         await asyncio.sleep(0.2)
 
 
-async def soon(condition: Callable[[], object]) -> None:
+async def soon(condition: Callable[[], object], every_s: float = 0.01) -> None:
     async with asyncio.timeout(SOON_S):
         while not condition():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every_s)
 
 
 @asynccontextmanager

@@ -5,13 +5,18 @@ out of its dialplan, and Asterisk hangs it up after the talk: of many such momen
 """
 
 import asyncio
+from functools import partial
 
 from engine.core.telephony import BridgeLegs, BridgeRefused, HangUp, LegBridged, LegReady
 from simulations.asterisk import Site
 from tests.asterisk.conftest import AGENTS
-from tests.asterisk.test_ami import ANSWERED, Line, connected
+from tests.asterisk.test_ami import ANSWERED, Line, connected, soon
 
 ROUNDS = 10
+
+
+def _is_joined_or_refused(line: Line, contact: str) -> bool:
+    return bool(line.of(LegBridged, contact) or line.of(BridgeRefused, contact))
 
 
 async def _serve(line: Line, phone: str) -> tuple[str, list[str]]:
@@ -26,8 +31,7 @@ async def _serve(line: Line, phone: str) -> tuple[str, list[str]]:
         for contact in contacts:
             line.telephony.perform(BridgeLegs(leg=contact, agent_leg=agent, agent_channel=ready.channel))
             served.append(contact)
-            while not line.of(LegBridged, contact) and not line.of(BridgeRefused, contact):
-                await asyncio.sleep(0.001)
+            await soon(partial(_is_joined_or_refused, line, contact), every_s=0.001)
             line.telephony.perform(HangUp(leg=contact))
         await line.ended(contacts[1])
     return agent, served

@@ -538,6 +538,24 @@ async def test_a_contact_who_goes_while_waiting_is_joined_to_nobody(
     assert peer.of("Redirect") == []
 
 
+@pytest.mark.usefixtures("away")
+async def test_a_late_bridge_of_a_contact_who_is_gone_does_not_take_the_place_of_the_next(
+    peer: Peer, telephony: AmiTelephony
+) -> None:
+    """as where the bridge was kept back until its announcement was out, and the contact hung up meanwhile"""
+    telephony.perform(JOIN)
+    peer.script["Redirect"] = lambda peer, action: (
+        ok(action) if action["Channel"] == LEG else error(action, f"Channel does not exist: {action['Channel']}")
+    )
+    gone = "3" * 32
+
+    telephony.perform(BridgeLegs(leg=gone, agent_leg=OTHER, agent_channel="PJSIP/agent1-00000002"))
+    await soon(lambda: [asked["Channel"] for asked in peer.of("Redirect")] == [gone])
+    peer.say(entered(OTHER, "holding_bridge"))
+
+    await soon(lambda: [asked["Channel"] for asked in peer.of("Redirect")] == [gone, LEG])
+
+
 async def test_after_a_reconnect_nobody_is_waited_for_who_came_home_meanwhile(
     peer: Peer, telephony: AmiTelephony, engine: Engine, away: None
 ) -> None:
