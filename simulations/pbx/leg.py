@@ -289,7 +289,6 @@ class Leg(Channel):
         if fate == 0:
             return False
         self._forget_timers()
-        self.is_returning = False
         if fate == 1:
             self.resume = self._end_outside_dialplan
         return True
@@ -310,6 +309,8 @@ class Leg(Channel):
             self.step(self.context, 3, "Bridge")
             self.runs_dialplan = False
             self.resume = self._resume_at_hangup
+        elif self.is_returning:
+            self._forget_timers()
 
     def redirect(self, context: str) -> None:
         """Send the leg to another context. Before its answer this leaves the Originate failed and the dialplan runs
@@ -398,3 +399,4 @@ class Leg(Channel):
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self.is_returning = False

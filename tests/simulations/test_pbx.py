@@ -268,6 +268,35 @@ async def test_a_bridge_that_meets_the_agents_leg_between_two_bridges_fails_or_m
     await pbx.stop()
 
 
+async def test_an_agents_leg_that_is_led_elsewhere_is_on_its_way_back_no_more() -> None:
+    # given an agent's leg on its way back, which would take 100 ms
+    pbx = SimulatedPbx(time_scale=TIME_SCALE, return_ms=(500, 500))
+    await pbx.start()
+    ami = await login(pbx)
+    channel = await bridged(ami)
+    await contact_answers(ami, leg=OTHER_CONTACT)
+    await hang_up(ami, CONTACT)
+    # when the Bridge action joins it to the next contact, then it stays with them
+    await ami.act("Bridge", Channel1=channel, Channel2=OTHER_CONTACT)
+    await ami.event("BridgeEnter", OTHER_CONTACT)
+    await asyncio.sleep(0.2)
+    assert [m["BridgeType"] for m in ami.messages if m["Event"] == "BridgeEnter" and m.leg == AGENT] == [
+        "base",
+        "basic",
+        "basic",
+    ]
+    # and when it is on its way again and redirected, a Bridge finds it as any leg that waits, however often
+    for number in range(10):
+        contact = f"e{number:031x}"
+        await contact_answers(ami, leg=contact)
+        await hang_up(ami, OTHER_CONTACT if number == 0 else f"e{number - 1:031x}")
+        await ami.act("Redirect", Channel=AGENT, Context="ringfold-contact", Exten="s", Priority=1)
+        await bridge(ami, channel, contact)
+        await ami.event("BridgeEnter", contact)
+    await ami.close()
+    await pbx.stop()
+
+
 # -- what it writes down --------------------------------------------------------------------------------------------
 
 
