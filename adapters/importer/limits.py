@@ -28,7 +28,7 @@ COMMAND_ROWS = 125
 NEW_ROWS = 250
 """The same where all of them are new: those cost less."""
 LOOKED_AT_ROWS = 250
-"""Refs that are looked up, or kept for the campaign, in one piece: that takes the loop two or three milliseconds."""
+"""Refs that are looked up in one piece: that takes the loop two or three milliseconds."""
 SETTLED_CHUNKS = 50
 """After so many the collector of cycles is told that what was stored stays."""
 COMMANDS_AT_ONCE = 2

@@ -22,7 +22,6 @@ from adapters.importer.job import Chunk, Findings, Row, RowError, chunks
 from adapters.importer.limits import (
     COMMAND_ROWS,
     COMMANDS_AT_ONCE,
-    LOOKED_AT_ROWS,
     MAX_LISTED_ERRORS,
     NEW_ROWS,
     PAUSE_SHARE,
@@ -258,12 +257,12 @@ class Storing:
 
     async def _claimed(self, rows: Sequence[Placed]) -> tuple[Sequence[Placed], list[RowError]]:
         """Those whose refs no other campaign used first, and errors of the others."""
-        clashes: dict[str, str] = {}
-        for part in _parts(rows, LOOKED_AT_ROWS):
-            refs = tuple(row.ref for _, row in part)
-            claim = UseContactRefs(at=self._engine.clock.now_ms(), campaign=self._request.campaign, refs=refs)
-            clashes |= await self._insist(partial(self._engine.use_refs, claim))
-            await asyncio.sleep(0)
+        if not rows:
+            return rows, []
+        refs = UseContactRefs(
+            at=self._engine.clock.now_ms(), campaign=self._request.campaign, refs=tuple(row.ref for _, row in rows)
+        )
+        clashes = await self._insist(partial(self._engine.use_refs, refs))  # in one: each of several waits for a commit
         if not clashes:
             return rows, []
         free = [one for one in rows if one[1].ref not in clashes]
