@@ -133,8 +133,8 @@ async def test_people_of_a_long_file_who_were_sealed_ahead_are_in_the_log_as_any
 
 
 async def test_a_chunk_holds_the_loop_in_small_pieces(spring: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """given two chunks of new contacts, when they are compared and stored, then refs are looked up and kept in parts with
-    the loop's other work between them
+    """given two chunks of new contacts, when they are compared, then refs are looked up in parts with the loop's other work
+    between them
     """
     engine = spring.service.engine
     use_refs, claimed, looked_up = engine.use_refs, list[int](), list[int]()
@@ -145,7 +145,8 @@ async def test_a_chunk_holds_the_loop_in_small_pieces(spring: World, monkeypatch
         return await use_refs(command)
 
     def counted(self: UsedRefs, ref: str, default: str) -> str:
-        looked_up.append(turns)
+        if not claimed:  # to keep them for the campaign looks them up once more
+            looked_up.append(turns)
         return get(self, ref, default)
 
     async def other_work() -> None:
@@ -162,7 +163,7 @@ async def test_a_chunk_holds_the_loop_in_small_pieces(spring: World, monkeypatch
     finally:
         other.cancel()
     assert over["result"]["added"] == 2_000
-    assert claimed == [LOOKED_AT_ROWS] * 8
+    assert claimed == [1_000] * 2
     assert max(Counter(looked_up).values()) == LOOKED_AT_ROWS
 
 
