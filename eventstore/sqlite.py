@@ -24,6 +24,13 @@ ANSWER = ("at", "print", "status", "headers", "body")
 SCHEMA = Path(__file__).with_name("sql") / "sqlite.sql"
 BUSY_TIMEOUT_MS = 5_000
 MAX_VARIABLES = 500
+NEWEST = """
+select max(pos) from es_snapshot where name = ?1 and log = ?2
+and exists (select 1 from es_key where subject = 'snapshot ' || name || ' ' || log || ' ' || pos)
+"""
+"""Position of the newest snapshot that is whole: its key comes last (`snapshot.subject_of`)."""
+OLDER_PART = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 1"
+DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
 
@@ -317,8 +324,7 @@ class SqliteStore:
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         def work() -> tuple[int, Mapping[str, bytes]] | None:
             rows = self._read_from.execute(
-                "select pos, part, data from es_snapshot where name = ?1 and log = ?2"
-                " and pos = (select max(pos) from es_snapshot where name = ?1 and log = ?2)",
+                f"select pos, part, data from es_snapshot where name = ?1 and log = ?2 and pos = ({NEWEST})",  # noqa: S608 - ours
                 (name, log),
             ).fetchall()
             return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
@@ -326,16 +332,30 @@ class SqliteStore:
         return await self._read(work)
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
-        def work() -> None:
-            with self._transaction() as connection:
-                connection.execute("insert or replace into es_key values (?, ?)", (subject_of(name, log, pos), key))
-                connection.executemany(
-                    "insert or replace into es_snapshot values (?, ?, ?, ?, ?)",
-                    [(name, log, pos, part, data) for part, data in parts.items()],
-                )
-                _drop(connection, "name = ? and log = ? and pos < ?", (name, log, pos))
+        """Part by part, for all commits wait behind a write, and a snapshot may have hundreds of MB. It counts from when its
+        key stands there."""
+        subject = subject_of(name, log, pos)
 
-        await self._write(work)
+        def put(statement: str, *values: Any) -> None:
+            with self._transaction() as connection:
+                connection.execute(statement, values)
+
+        def drop_older() -> bool:
+            with self._transaction() as connection:
+                found = connection.execute(OLDER_PART, (name, log, pos)).fetchone()
+                if found is not None:
+                    connection.execute("delete from es_key where subject = ?", (subject_of(name, log, found[0]),))
+                    connection.execute(DELETE_PART, (name, log, *found))
+            return found is not None
+
+        await self._write(partial(put, "delete from es_key where subject = ?", subject))
+        for part, data in parts.items():
+            await self._write(
+                partial(put, "insert or replace into es_snapshot values (?, ?, ?, ?, ?)", name, log, pos, part, data)
+            )
+        await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
+        while await self._write(drop_older):
+            pass
 
     async def drop_snapshots(self, log: str) -> None:
         def work() -> None:

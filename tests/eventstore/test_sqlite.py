@@ -1,0 +1,65 @@
+"""What is SQLite's alone: all writes wait for one another, so a large one goes in pieces."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventstore import Codec, Store, open_store
+from tests.eventstore.events import TestEvent
+
+PARTS = {str(number): bytes([number]) * 100 for number in range(5)}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_store(f"sqlite:///{tmp_path / 'a.db'}", Codec(TestEvent))
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("pieces", range(8))
+async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """given a write that ends behind any of its pieces, then the newest whole one is read, and the next save clears up"""
+    await store.save_snapshot("s", "a", 5, {"x": b"first"})
+    left, write = pieces, store.segments._write  # type: ignore[attr-defined]  # SQLite's
+
+    async def cut(work: Callable[[], Any]) -> Any:
+        nonlocal left
+        if not left:
+            raise asyncio.CancelledError
+        left -= 1
+        return await write(work)
+
+    monkeypatch.setattr(store.segments, "_write", cut)
+    with pytest.raises(asyncio.CancelledError):
+        await store.save_snapshot("s", "a", 9, PARTS)
+    monkeypatch.undo()
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == ((9, PARTS) if pieces == 7 else (5, {"x": b"first"}))
+    await store.save_snapshot("s", "a", 12, {"x": b"last"})
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (12, {"x": b"last"})
+    assert await store.segments.snapshot("s", "a") is not None
+    count = store.segments._read_from.execute("select count(*) from es_snapshot").fetchone()  # type: ignore[attr-defined]  # SQLite's
+    assert count == (1,)
+
+
+async def test_commits_go_on_while_a_snapshot_is_written(store: Store) -> None:
+    """given a snapshot of many parts, then what is asked meanwhile is done between two of them"""
+    order: list[str] = []
+    save = asyncio.create_task(store.save_snapshot("s", "a", 9, {str(n): bytes(100) for n in range(200)}))
+    save.add_done_callback(lambda _: order.append("snapshot"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        await store.segments.save_checkpoint("c", "a", 1)
+        order.append("commit")
+    await save
+    await asyncio.sleep(0)
+    assert order == ["commit"] * 5 + ["snapshot"]
