@@ -216,30 +216,32 @@ _STATUS_PLACES = {status: place for place, status in enumerate(_STATUSES)}
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A contact, enums by their place. `subject` is None where it is the ref, `numbers` None once erased."""
+    """A contact, enums by their place. `subject` is None where it is the ref, `numbers` None once erased. What is as here at
+    the end of a row is left out: nothing has become of most contacts yet.
+    """
 
     ref: str
     rank: int
     status: int
     priority: int
-    subject: str | None
-    numbers: tuple[str, ...] | None
-    name: str
-    data: dict[str, str]
-    agent: str
-    fixed: bool
-    zone: str
-    tags: tuple[str, ...]
-    external_id: str
-    consent_until: int
-    due_at: int
-    callback: str
-    reservation: str
-    disposition: str
-    disposed: int
-    attempts: tuple[Attempt, ...]
-    form: dict[str, str]
-    engaged: bool
+    subject: str | None = None
+    numbers: tuple[str, ...] | None = None
+    name: str = ""
+    data: dict[str, str] = {}
+    agent: str = ""
+    fixed: bool = False
+    zone: str = ""
+    tags: tuple[str, ...] = ()
+    external_id: str = ""
+    consent_until: int = 0
+    due_at: int = 0
+    callback: str = ""
+    reservation: str = ""
+    disposition: str = ""
+    disposed: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    form: dict[str, str] = {}
+    engaged: bool = False
 
 
 class _Ref(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -253,52 +255,55 @@ _row = msgspec.msgpack.Decoder(_Row).decode
 _ref = msgspec.msgpack.Decoder(_Ref).decode
 _ERASED = Details(numbers=())
 _WAITING = _STATUS_PLACES[ContactStatus.WAITING]
-_UNTOUCHED: tuple[Any, ...] = (0, "", "", "", 0, (), {}, False)
-"""What follows `consent_until` in the row of a contact that nothing has become of yet."""
+_DEFAULTS: tuple[Any, ...] = (*[None] * 6, "", {}, "", False, "", (), "", 0, 0, "", "", "", 0, (), {}, False)
+"""Of a row's fields, in their order. The first four have none."""
+
+
+def _packed(*values: Any) -> bytes:
+    """A `_Row`, without making one: its fields from the first on, any number of them."""
+    end = len(values)
+    while values[end - 1] == _DEFAULTS[end - 1]:
+        end -= 1
+    return _encode(values[:end])
 
 
 def pack(contact: Contact) -> bytes:
     """A contact in some thirty bytes, its ref and its details: equal contacts give equal bytes, which a snapshot keeps."""
     person, details = contact.person, contact.person.details or _ERASED
     noted = contact.form.details if contact.form is not None else None
-    return _encode(
-        (  # a `_Row`, without making one
-            contact.ref,
-            contact.rank,
-            _STATUS_PLACES[contact.status],
-            ORDER[contact.priority],
-            None if person.subject == contact.ref else person.subject,
-            details.numbers if person.details is not None else None,
-            details.name,
-            details.data,
-            contact.agent,
-            contact.fixed,
-            contact.zone,
-            contact.tags,
-            contact.external_id,
-            contact.consent_until,
-            contact.due_at,
-            contact.callback,
-            contact.reservation,
-            contact.disposition,
-            contact.disposed,
-            contact.attempts,
-            noted.data if noted is not None and person.details is not None else {},
-            contact.engaged,
-        )
+    return _packed(
+        contact.ref,
+        contact.rank,
+        _STATUS_PLACES[contact.status],
+        ORDER[contact.priority],
+        None if person.subject == contact.ref else person.subject,
+        details.numbers if person.details is not None else None,
+        details.name,
+        details.data,
+        contact.agent,
+        contact.fixed,
+        contact.zone,
+        contact.tags,
+        contact.external_id,
+        contact.consent_until,
+        contact.due_at,
+        contact.callback,
+        contact.reservation,
+        contact.disposition,
+        contact.disposed,
+        contact.attempts,
+        noted.data if noted is not None and person.details is not None else {},
+        contact.engaged,
     )
 
 
 def pack_new(new: NewContact, rank: int) -> bytes:
     """What `pack` makes of a contact that just came."""
     person, details = new.person, new.person.details or _ERASED
-    return _encode(
-        (
-            *(new.ref, rank, _WAITING, ORDER[new.priority], None if person.subject == new.ref else person.subject),
-            *(details.numbers if person.details is not None else None, details.name, details.data),
-            *(new.agent, bool(new.agent), new.zone, new.tags, new.external_id, new.consent_until),
-            *_UNTOUCHED,
-        )
+    return _packed(
+        *(new.ref, rank, _WAITING, ORDER[new.priority], None if person.subject == new.ref else person.subject),
+        *(details.numbers if person.details is not None else None, details.name, details.data),
+        *(new.agent, bool(new.agent), new.zone, new.tags, new.external_id, new.consent_until),
     )
 
 

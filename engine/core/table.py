@@ -17,7 +17,7 @@ REMEMBERED_DIGESTS = 4_096
 FILL = 16
 """Entries of a bucket, on the average."""
 PAGE_ROWS = 32
-PART_BYTES = 4 * 1024 * 1024
+PART_BYTES = 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -219,7 +219,7 @@ class Rows:
         if page < len(self.pages):
             rows = _decode(self.pages[page])
             rows[place] = row
-            self.pages[page] = _encode(rows)
+            self.pages[page] = _page(rows)
         else:
             self._last[place] = row
 
@@ -228,7 +228,7 @@ class Rows:
         number = len(self)
         self._last.append(row)
         if len(self._last) == PAGE_ROWS:
-            self.pages.append(_encode(self._last))
+            self.pages.append(_page(self._last))
             self._last = []
         return number
 
@@ -246,14 +246,19 @@ class Rows:
 
     def still(self) -> list[bytes]:
         """Pages, as they are now."""
-        return [*self.pages, _encode(self._last)] if self._last else self.pages.copy()
+        return [*self.pages, _page(self._last)] if self._last else self.pages.copy()
+
+
+def _page(rows: list[bytes]) -> bytes:
+    """In a piece of memory of its own size: an encoder's was larger, and nobody else fits in what it leaves behind."""
+    return bytes(bytearray(_encode(rows)))
 
 
 # -- written down -------------------------------------------------------------------------------------------------------
 
 
 def parts_of(blocks: Sequence[bytes]) -> list[bytes]:
-    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads for a millisecond or two."""
+    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads for a moment, and to write it all commits."""
     parts, some, size = [], list[bytes](), 0
     for block in blocks:
         some.append(block)
