@@ -258,7 +258,7 @@ def _page(rows: list[bytes]) -> bytes:
 
 
 def parts_of(blocks: Sequence[bytes]) -> list[bytes]:
-    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads, and on SQLite to write it all commits."""
+    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads, to write it SQLite's commits."""
     parts, some, size = [], list[bytes](), 0
     for block in blocks:
         some.append(block)
