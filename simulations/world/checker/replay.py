@@ -15,6 +15,7 @@ class Closed(msgspec.Struct, frozen=True):
 
     name: str
     store: EventStore
+    position: int
 
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         return self.store.read(self.name, after)
@@ -29,7 +30,8 @@ async def disagreements(
     for one in read:
         replayed.apply(one.event)
     state = replayed.canonical()
-    through = (await read_book(store, Closed(log, store))).book  # type: ignore[arg-type]  # all that it asks of a log
+    closed = Closed(log, store, read[-1].pos if read else 0)
+    through = (await read_book(store, closed)).book  # type: ignore[arg-type]  # all that it asks of a log
     told = []
     if [one.event for one in read] != list(written):
         told.append(f"4: {log} read again isn't the log as it was written")
