@@ -1,10 +1,11 @@
 """A campaign's book read back from its log: from the newest snapshot on, or from the first event."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -16,17 +17,21 @@ from engine.core.ledger import StillCalls
 from engine.core.recent import StillRecent
 from engine.core.roll import StillContacts
 from engine.core.table import blocks_of, parts_of
-from engine.ports import DamagedSnapshot, EventLog, EventStore, Recorded
+from engine.ports import DamagedSnapshot, EventStore, Recorded
 
 SNAPSHOT = "book.v6"
 """Name and form of the snapshots; another form gets another name."""
 HEAD, KNOWN, KEYS = "head", "known", "keys"
-LONG: dict[str, tuple[type[StillContacts | StillCalls | StillRecent], tuple[str, ...]]] = {
-    "contacts": (StillContacts, ("rows", "index", "external", "worked", "lines")),
-    "calls": (StillCalls, ("rows", "index")),
-    "recent": (StillRecent, ("young", "old")),
+LONG: dict[str, tuple[Callable[[bytes], tuple[Any, dict[str, int]]], tuple[str, ...]]] = {
+    "contacts": (
+        msgspec.msgpack.Decoder(tuple[StillContacts, dict[str, int]]).decode,
+        ("rows", "index", "external", "worked", "lines"),
+    ),
+    "calls": (msgspec.msgpack.Decoder(tuple[StillCalls, dict[str, int]]).decode, ("rows", "index")),
+    "recent": (msgspec.msgpack.Decoder(tuple[StillRecent, dict[str, int]]).decode, ("young", "old")),
 }
-"""Parts of a snapshot that are large, and which of their fields are: these are kept in parts of their own."""
+"""What of a snapshot is large: how the rest of it is decoded, and the fields that are kept in parts of their own, of which that
+tells the numbers."""
 OPENERS = 2
 """Threads that open a snapshot's parts, which is arithmetic for the greater part and lets others run."""
 
@@ -45,7 +50,19 @@ class Read(NamedTuple):
     contacts: int
 
 
-async def read_book(store: EventStore, opened: EventLog) -> Read:
+class Readable(Protocol):
+    """What is asked of a log to read its book."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def position(self) -> int: ...
+
+    def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]: ...
+
+
+async def read_book(store: EventStore, opened: Readable) -> Read:
     """The book of a log: the newest snapshot and what came after."""
     book, pos = await _newest(store, opened)
     contacts = 0
@@ -61,24 +78,26 @@ def contacts_in(event: Any) -> int:
     return len(event.contacts) if isinstance(event, ContactsAdded | ContactsReplaced) else 0
 
 
-async def _newest(store: EventStore, opened: EventLog) -> tuple[Book, int]:
-    """The book of the newest snapshot. One that can't be used, or is of more than the log has, costs time, no more."""
+async def _newest(store: EventStore, opened: Readable) -> tuple[Book, int]:
+    """The book of the newest snapshot. One that can't be used costs time, no more: the log has everything."""
     try:
-        book, pos = await kept(store, opened.name) or (Book(), 0)
-        if pos > opened.position:
-            raise DamagedSnapshot(f"it is of position {pos}, and the log ends at {opened.position}")
+        return await kept(store, opened.name, opened.position) or (Book(), 0)
     except DamagedSnapshot as error:
         log.warning("snapshot of no use, reading the whole log", log=opened.name, error=str(error))
         return Book(), 0
-    return book, pos
 
 
-async def kept(store: EventStore, name: str) -> tuple[Book, int] | None:
-    """The book of a log's newest snapshot, with its position; None where there is none. Raises DamagedSnapshot."""
+async def kept(store: EventStore, name: str, end: int = sys.maxsize) -> tuple[Book, int] | None:
+    """The book of a log's newest snapshot, with its position; None where there is none.
+
+    Raises DamagedSnapshot, also for one of more than the log's `end`: not even its keys are to be believed.
+    """
     saved = await store.snapshot(SNAPSHOT, name)
     if saved is None:
         return None
     pos, parts = saved
+    if pos > end:
+        raise DamagedSnapshot(f"it is of position {pos}, and the log ends at {end}")
     try:
         head = await store.decode(parts[HEAD], Head)
         return await asyncio.to_thread(_restored, store, name, head, parts), pos  # other campaigns may be at work
@@ -96,8 +115,8 @@ def _restored(store: EventStore, name: str, head: Head, parts: Mapping[str, byte
 
 
 def _long(openers: Executor, parts: Mapping[str, bytes], name: str) -> Any:
-    kind, fields = LONG[name]
-    still, counts = msgspec.msgpack.decode(parts[name], type=tuple[kind, dict[str, int]])  # type: ignore[valid-type] # as LONG has it
+    decode, fields = LONG[name]
+    still, counts = decode(parts[name])
     blocks = {one: _joined(openers, parts, f"{name}.{one}", counts[one]) for one in fields}
     return msgspec.structs.replace(still, **blocks)
 

@@ -18,6 +18,7 @@ from engine.ports import DamagedSnapshot, EventLog, EventStore, StoreUnavailable
 REFS = "refs.v1"
 """The snapshot's name, and of the part that tells what the others hold."""
 SHARE, SMALL_SHARE = 0.1, 0.01
+"""Of all refs: so many new ones are kept at once, so many after a rest."""
 REST_LOOK_S, REST_LOOKS = 1, 10
 
 log = structlog.get_logger(__name__)

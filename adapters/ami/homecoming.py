@@ -1,8 +1,8 @@
 """Contacts whose agent's leg is still on its way back to the holding bridge.
 
-A contact's end is told before the agent's leg is home, and under load the way takes half a second. A Bridge in that time is
-refused, and the contact who has just answered would be hung up; or it pulls the leg out of its dialplan, and the leg may be
-hung up after the talk. So what joins the two waits for the leg's BridgeEnter.
+A contact's end is told before the agent's leg is home, and under load the way takes its time: half a second was seen in one
+holding bridge for all. A Bridge in that time is refused, and the contact who has just answered would be hung up; or it pulls
+the leg out of its dialplan, and the leg may be hung up after the talk. So what joins the two waits for the leg's BridgeEnter.
 """
 
 import asyncio

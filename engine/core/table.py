@@ -18,6 +18,7 @@ FILL = 16
 """Entries of a bucket, on the average."""
 PAGE_ROWS = 32
 PART_BYTES = 1024 * 1024
+"""Of a part of a snapshot: to pack one holds up all threads, to write it SQLite's commits."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -258,7 +259,7 @@ def _page(rows: list[bytes]) -> bytes:
 
 
 def parts_of(blocks: Sequence[bytes]) -> list[bytes]:
-    """Pages or buckets in parts of some `PART_BYTES`: to pack one holds up all threads, to write it SQLite's commits."""
+    """Pages or buckets in parts of some `PART_BYTES`."""
     parts, some, size = [], list[bytes](), 0
     for block in blocks:
         some.append(block)

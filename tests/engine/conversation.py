@@ -57,7 +57,6 @@ from engine.core.telephony import (
     OriginateFailed,
     OriginateRejected,
 )
-from engine.recovery import LONG
 
 T = TypeVar("T")
 START_AT = 1_000_000
@@ -103,8 +102,7 @@ class Said:
 
 def restored(snapshot: Snapshot) -> Book:
     """The book again, its contacts and calls from the bytes that they are kept as."""
-    parts = ((kind, getattr(snapshot, name)) for name, (kind, _) in LONG.items())
-    read: list[Any] = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=kind) for kind, part in parts]
+    read: list[Any] = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=type(part)) for part in snapshot[2:]]
     return restore(Snapshot(snapshot.head, snapshot.known, *read))
 
 

@@ -3,12 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from engine.app import Limits, log_of
 from engine.core.call import CallStatus
 from engine.core.campaign import Modify
 from engine.core.message import Skip
 from engine.core.outcome import Outcome
-from engine.core.telephony import BridgeLegs, LegCreated, LegEnded, LegReady, LegRinging, OriginateContact, Settle
+from engine.core.telephony import (
+    BridgeLegs,
+    LegCreated,
+    LegEnded,
+    LegReady,
+    LegRinging,
+    OriginateContact,
+    Settle,
+    TelephonyEffect,
+)
 from engine.ports import Recorded
 from engine.recovery import SNAPSHOT, kept, replay
 from tests.engine.shell import Shell, new_shell, started, until
@@ -74,12 +85,19 @@ async def test_EX_02_a_call_of_which_something_was_not_written_is_asked_after() 
         assert again.pbx.all(OriginateContact) == []
 
 
-async def test_EX_02_nobody_is_joined_before_all_that_was_heard_of_the_call_is_durable() -> None:
+async def test_EX_02_nobody_is_joined_before_all_that_was_heard_of_the_call_is_durable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shell, call = await _lingering()
     log: list[str] = []
     shell.engine.followers.append(lambda _, recorded: log.extend(type(one.event).__name__ for one in recorded))
     perform = shell.pbx.perform
-    shell.pbx.perform = lambda effect: (log.append(type(effect).__name__), perform(effect))[1]  # type: ignore[method-assign,func-returns-value]
+
+    def noted(effect: TelephonyEffect) -> None:
+        log.append(type(effect).__name__)
+        perform(effect)
+
+    monkeypatch.setattr(shell.pbx, "perform", noted)
 
     shell.engine.hear(LegReady(leg=call, at=shell.clock.now, channel=f"PJSIP/{call}"))
 

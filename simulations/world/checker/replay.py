@@ -11,7 +11,7 @@ from engine.recovery import read_book
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """A log that is read without being owned, as far as `read_book` asks for one."""
+    """A log that is read without being owned: `recovery.Readable`."""
 
     name: str
     store: EventStore
@@ -31,7 +31,7 @@ async def disagreements(
         replayed.apply(one.event)
     state = replayed.canonical()
     closed = Closed(log, store, read[-1].pos if read else 0)
-    through = (await read_book(store, closed)).book  # type: ignore[arg-type]  # all that it asks of a log
+    through = (await read_book(store, closed)).book
     told = []
     if [one.event for one in read] != list(written):
         told.append(f"4: {log} read again isn't the log as it was written")

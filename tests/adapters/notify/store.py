@@ -10,6 +10,8 @@ import msgspec
 from adapters.notify import FeedEvent
 from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable, Unopened
 
+UNASKED = "the notifier asks a store for nothing of the kind"
+
 
 class ShelfLog:
     def __init__(self, store: "Shelf", name: str) -> None:
@@ -97,46 +99,46 @@ class Shelf:
         return None
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def drop_snapshots(self, log: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     def drop_keys(self, log: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     def encode(self, value: Any) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def decode(self, data: bytes, type_: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def answer(self, owner: str, key: str) -> KeptAnswer | None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def forget_answers(self, before: int) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def archived(self) -> Mapping[str, int]:
         return {}
 
     async def archive(self, log: str) -> Archived:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def drop(self, archived: Archived) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def shred(self, subject: str) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError(UNASKED)
 
     async def close(self) -> None:
         pass
