@@ -611,7 +611,7 @@ class Engine:
             self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
         ):
             running.snapshot_pos, running.contacts_since, running.is_snapshotting = pos, 0, True
-            keys = self.store.still_keys(log_of(ref))
+            keys = Keys(*self.store.still_keys(log_of(ref)))
             self._spawn(self._snapshot(ref, pos, running.book.snapshot(), keys), f"snapshot {ref}")
 
     async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot, keys: Keys) -> None:

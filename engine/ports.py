@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 
+from engine.core.blocks import Blocks, SavedParts
 from engine.core.personal import Person
 from engine.core.telephony import LegObservation, PbxObservation, TelephonyEffect
 from engine.core.webhook import Secrets, WebhookPut
@@ -190,7 +191,7 @@ class EventStore(Protocol):
 
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+    async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, also where a part is taken."""
         ...
 
@@ -202,11 +203,11 @@ class EventStore(Protocol):
         """Whatever snapshots a log has: somebody in them was erased."""
         ...
 
-    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+    def still_keys(self, log: str) -> tuple[Blocks, list[str]]:
         """A log's keys as they are now, for a snapshot of it: buckets of those that are durable, and who was erased."""
         ...
 
-    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+    def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         """A log's keys, as a snapshot kept them; what this process knows of a subject already stays. From any thread: where
         it knows keys of the log it takes a microsecond for each.
         """

@@ -2,41 +2,35 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
 
+from engine.core.blocks import Blocks, Form, SavedParts
 from engine.core.book import Book, Head, Known, Snapshot, restore
 from engine.core.call import CallRequested
 from engine.core.contact import ContactsAdded, ContactsReplaced
 from engine.core.ledger import StillCalls
 from engine.core.recent import StillRecent
 from engine.core.roll import StillContacts
-from engine.core.table import blocks_of, parts_of
 from engine.ports import DamagedSnapshot, EventStore, Recorded
 
-SNAPSHOT = "book.v6"
+SNAPSHOT = "book.v7"
 """Name and form of the snapshots; another form gets another name."""
-HEAD, KNOWN, KEYS = "head", "known", "keys"
-LONG: dict[str, tuple[Callable[[bytes], tuple[Any, dict[str, int]]], tuple[str, ...]]] = {
-    "contacts": (
-        msgspec.msgpack.Decoder(tuple[StillContacts, dict[str, int]]).decode,
-        ("rows", "index", "external", "worked", "lines"),
-    ),
-    "calls": (msgspec.msgpack.Decoder(tuple[StillCalls, dict[str, int]]).decode, ("rows", "index")),
-    "recent": (msgspec.msgpack.Decoder(tuple[StillRecent, dict[str, int]]).decode, ("young", "old")),
-}
-"""What of a snapshot is large: how the rest of it is decoded, and the fields that are kept in parts of their own, of which that
-tells the numbers."""
-OPENERS = 2
-"""Threads that open a snapshot's parts, which is arithmetic for the greater part and lets others run."""
+HEAD, KNOWN, CONTACTS, CALLS, RECENT, KEYS = "head", "known", "contacts", "calls", "recent", "keys"
+"""Its parts, but for those of blocks."""
 
-Keys = tuple[list[bytes], list[str]]
-"""Of the log, as `EventStore.still_keys` has them: who writes of somebody again must seal under the same one."""
+
+class Keys(msgspec.Struct, frozen=True):
+    """Of the log, as `EventStore.still_keys` has them: who writes of somebody again must seal under the same one."""
+
+    buckets: Blocks
+    erased: list[str]
+
+
+_contacts, _calls, _recent, _keys = Form(StillContacts), Form(StillCalls), Form(StillRecent), Form(Keys)
 
 log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -105,43 +99,23 @@ async def kept(store: EventStore, name: str, end: int = sys.maxsize) -> tuple[Bo
         raise DamagedSnapshot(str(error)) from error
 
 
-def _restored(store: EventStore, name: str, head: Head, parts: Mapping[str, bytes]) -> Book:
+def _restored(store: EventStore, name: str, head: Head, parts: SavedParts) -> Book:
     known = msgspec.msgpack.decode(parts[KNOWN], type=Known)
-    with ThreadPoolExecutor(OPENERS) as openers:
-        book = restore(Snapshot(head, known, *(_long(openers, parts, one) for one in LONG)))
-        count, erased = msgspec.msgpack.decode(parts[KEYS], type=tuple[int, list[str]])
-        store.adopt_keys(name, _joined(openers, parts, KEYS, count), erased)
+    contacts, calls = _contacts.read(CONTACTS, parts), _calls.read(CALLS, parts)
+    book = restore(Snapshot(head, known, contacts, calls, _recent.read(RECENT, parts)))
+    keys = _keys.read(KEYS, parts)
+    store.adopt_keys(name, keys.buckets, keys.erased)
     return book
-
-
-def _long(openers: Executor, parts: Mapping[str, bytes], name: str) -> Any:
-    decode, fields = LONG[name]
-    still, counts = decode(parts[name])
-    blocks = {one: _joined(openers, parts, f"{name}.{one}", counts[one]) for one in fields}
-    return msgspec.structs.replace(still, **blocks)
-
-
-def _joined(openers: Executor, parts: Mapping[str, bytes], name: str, count: int) -> list[bytes]:
-    named = [f"{name}/{number}" for number in range(count)]
-    return list(chain.from_iterable(openers.map(lambda one: blocks_of(parts[one]), named)))
 
 
 def pack(store: EventStore, snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
     """A snapshot as it is kept. From any thread."""
-    buckets, erased = keys
-    long = {KEYS: parts_of(buckets)}
-    short = {
-        HEAD: store.encode(snapshot.head),
-        KNOWN: _encode(snapshot.known),
-        KEYS: _encode((len(long[KEYS]), erased)),
-    }
-    for name, (_, fields) in LONG.items():
-        still = getattr(snapshot, name)
-        parts = {one: parts_of(getattr(still, one)) for one in fields}
-        rest = msgspec.structs.replace(still, **{one: [] for one in fields})
-        short[name] = _encode((rest, {one: len(some) for one, some in parts.items()}))
-        long |= {f"{name}.{one}": some for one, some in parts.items()}
-    return short | {f"{name}/{number}": part for name, some in long.items() for number, part in enumerate(some)}
+    parts = {HEAD: store.encode(snapshot.head), KNOWN: _encode(snapshot.known)}
+    _contacts.write(CONTACTS, snapshot.contacts, parts)
+    _calls.write(CALLS, snapshot.calls, parts)
+    _recent.write(RECENT, snapshot.recent, parts)
+    _keys.write(KEYS, keys, parts)
+    return parts
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

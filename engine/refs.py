@@ -3,19 +3,19 @@ each. Of people there is nothing in it, and who is erased has used a ref all the
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 
 from engine.actor import Actor
+from engine.core.blocks import Form
 from engine.core.directory import Directory
-from engine.core.table import blocks_of, parts_of
 from engine.core.used import StillRefs, UsedRefs
 from engine.ports import DamagedSnapshot, EventLog, EventStore, StoreUnavailable
 
-REFS = "refs.v1"
+REFS = "refs.v2"
 """The snapshot's name, and of the part that tells what the others hold."""
 SHARE, SMALL_SHARE = 0.1, 0.01
 """Of all refs: so many new ones are kept at once, so many after a rest."""
@@ -24,10 +24,7 @@ REST_LOOK_S, REST_LOOKS = 1, 10
 log = structlog.get_logger(__name__)
 
 
-class _Head(msgspec.Struct, frozen=True, array_like=True):
-    campaigns: list[str]
-    parts: int
-    refs: int
+_form = Form(StillRefs)
 
 
 async def kept_refs(store: EventStore, opened: EventLog) -> tuple[int, UsedRefs]:
@@ -39,15 +36,18 @@ async def kept_refs(store: EventStore, opened: EventLog) -> tuple[int, UsedRefs]
         pos, parts = saved
         if pos > opened.position:
             raise DamagedSnapshot(f"they are of position {pos}, and the log ends at {opened.position}")
-        return pos, await asyncio.to_thread(_unpacked, parts)
+        still = await asyncio.to_thread(_form.read, REFS, parts)
     except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
         log.warning("refs that were kept are of no use", log=opened.name, error=str(error))
         return 0, UsedRefs()
+    return pos, UsedRefs(still)
 
 
 async def keep_refs(store: EventStore, opened: EventLog, refs: UsedRefs) -> None:
     """As they are now, with all that the log has. Raises StoreUnavailable."""
-    pos, parts = opened.position, await asyncio.to_thread(_packed, len(refs), refs.still())
+    pos, still = opened.position, refs.still()
+    parts: dict[str, bytes] = {}
+    await asyncio.to_thread(_form.write, REFS, still, parts)
     await store.save_snapshot(REFS, opened.name, pos, parts)
     await opened.keep_versions()
 
@@ -88,18 +88,3 @@ class RefsKeeper:
             log.warning("refs not kept", error=str(error))
         finally:
             self._is_keeping = False
-
-
-def _packed(count: int, refs: StillRefs) -> dict[str, bytes]:
-    parts = parts_of(refs.buckets)
-    head = msgspec.msgpack.encode(_Head(refs.campaigns, len(parts), count))
-    return {REFS: head, **{str(number): part for number, part in enumerate(parts)}}
-
-
-def _unpacked(parts: Mapping[str, bytes]) -> UsedRefs:
-    head = msgspec.msgpack.decode(parts[REFS], type=_Head)
-    buckets = [one for number in range(head.parts) for one in blocks_of(parts[str(number)])]
-    refs = UsedRefs(StillRefs(head.campaigns, buckets))
-    if len(refs) != head.refs:
-        raise DamagedSnapshot("they aren't as many as they were")
-    return refs

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from engine.core.blocks import Blocks, SavedParts
 from engine.core.measure import Measures
 from engine.ports import (
     Archived,
@@ -123,7 +124,7 @@ class Store:
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
         await self.segments.save_checkpoint(name, log, pos)
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+    async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         return await snapshots.saved(self.segments, name, log)
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
@@ -132,10 +133,10 @@ class Store:
     async def drop_snapshots(self, log: str) -> None:
         await self.segments.drop_snapshots(log)
 
-    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+    def still_keys(self, log: str) -> tuple[Blocks, list[str]]:
         return self.codec.keys.still(log)
 
-    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+    def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         self.codec.keys.adopt(log, buckets, erased)
 
     def drop_keys(self, log: str) -> None:

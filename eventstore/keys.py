@@ -6,8 +6,10 @@ logs of two kinds know one all the same, they seal under one key, and each has i
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from threading import Lock
 
+from engine.core.blocks import Blocks
 from engine.core.table import Table
 
 KEY_BYTES = 32
@@ -77,23 +79,23 @@ class Keys:
             for one, key in keys.items():
                 self._know(table, one, key)
 
-    def still(self, log: str) -> tuple[list[bytes], list[str]]:
+    def still(self, log: str) -> tuple[Blocks, list[str]]:
         """The buckets of the log's durable keys as they are now, and who was erased."""
         with self._lock:
             erased = [one for one, knew in self._erased.items() if knew in (log, "")]
-            return self._of(log).buckets.copy(), erased
+            return self._of(log).still(), erased
 
-    def adopt(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+    def adopt(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         """As a snapshot has them. Whatever is known of a subject already stays: who was erased since has no key."""
         kept = Table(KEY_BYTES, buckets)
         with self._lock:
             table = self._of(log)
             if not table:
                 self._of_kind(log)[log] = table = kept
-                buckets = []
-        for start in range(0, len(buckets), MERGED_BUCKETS):
+        rest = iter(() if table is kept else buckets)
+        while some := list(islice(rest, MERGED_BUCKETS)):
             with self._lock:
-                table.adopt(Table(KEY_BYTES, buckets[start : start + MERGED_BUCKETS]))
+                table.adopt(Table(KEY_BYTES, Blocks.of(some)))
         kind = log.partition("/")[0]
         with self._lock:
             for one, knew in self._erased.items():

@@ -1,4 +1,4 @@
-"""Snapshots, and their parts as the stores keep them: zstd, sealed under a key that is the snapshot's own.
+"""Snapshots, and their parts as the stores keep them: packed with zstd, sealed under a key that is the snapshot's own.
 
 A snapshot holds the personal data of many people as it is in memory. Its key stands with those of the people: whoever
 erases a person drops the snapshots of the logs that they are in, and the key with them.
@@ -7,16 +7,22 @@ erases a person drops the snapshots of the logs that they are in, and the key wi
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from engine.core.blocks import Opener, SavedParts
 from engine.ports import DamagedSnapshot
 from eventstore.store import SegmentStore
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+WORTH = 0.85
+"""A part that packing leaves larger than so stays as it is: digests and keys are random, and to unpack them takes long."""
+PLAIN, ZSTD = b"\0", b"\1"
+"""What a part begins with."""
 
 
 async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] | None":
@@ -53,29 +59,39 @@ def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
     sealed = {}
     for name, data in parts.items():
         nonce = os.urandom(NONCE_BYTES)
-        sealed[name] = nonce + cipher.encrypt(nonce, compressor.compress(data), name.encode())
+        packed = compressor.compress(data)
+        packed = ZSTD + packed if len(packed) < WORTH * len(data) else PLAIN + data
+        sealed[name] = nonce + cipher.encrypt(nonce, packed, name.encode())
     return sealed
 
 
-class Parts(Mapping[str, bytes]):
+class Parts(SavedParts):
     """Sealed parts, each opened when it is asked for: a large snapshot is never in memory whole.
 
-    From any thread, and by several at a time. Raises DamagedSnapshot for one that isn't as it was written.
+    From any thread. Raises DamagedSnapshot for one that isn't as it was written.
     """
 
     def __init__(self, sealed: Mapping[str, bytes], key: bytes) -> None:
         self._sealed, self._cipher = sealed, AESGCM(key)
 
     def __getitem__(self, name: str) -> bytes:
+        return self.opener(name)()
+
+    def opener(self, name: str) -> Opener:
         sealed = memoryview(self._sealed[name])
         try:
             data = self._cipher.decrypt(bytes(sealed[:NONCE_BYTES]), sealed[NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError) as error:
             raise DamagedSnapshot(name) from error
-        return zstandard.ZstdDecompressor().decompress(data)  # one for all would be no two threads' at a time
+        return partial(_unpacked, data)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sealed)
 
     def __len__(self) -> int:
         return len(self._sealed)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    data = memoryview(packed)[1:]
+    return zstandard.ZstdDecompressor().decompress(data) if packed.startswith(ZSTD) else bytes(data)

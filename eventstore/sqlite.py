@@ -29,7 +29,10 @@ select max(pos) from es_snapshot where name = ?1 and log = ?2
 and exists (select 1 from es_key where subject = 'snapshot ' || name || ' ' || log || ' ' || pos)
 """
 """Position of the newest snapshot that is whole: its key comes last (`snapshot.subject_of`)."""
-OLDER_PART = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 1"
+PUT_PART = "insert or replace into es_snapshot values (?, ?, ?, ?, ?)"
+WRITTEN_BYTES = 512 * 1024
+"""Of a snapshot's parts, about, at a time."""
+OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 4"
 DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
@@ -332,7 +335,7 @@ class SqliteStore:
         return await self._read(work)
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
-        """Part by part, for all commits wait behind a write, and a snapshot may have hundreds of MB. It counts from when its
+        """By and by, for all commits wait behind a write, and a snapshot may have hundreds of MB. It counts from when its
         key stands there."""
         subject = subject_of(name, log, pos)
 
@@ -340,19 +343,21 @@ class SqliteStore:
             with self._transaction() as connection:
                 connection.execute(statement, values)
 
+        def put_some(some: Sequence[tuple[str, bytes]]) -> None:
+            with self._transaction() as connection:
+                connection.executemany(PUT_PART, [(name, log, pos, part, data) for part, data in some])
+
         def drop_older() -> bool:
             with self._transaction() as connection:
-                found = connection.execute(OLDER_PART, (name, log, pos)).fetchone()
-                if found is not None:
-                    connection.execute("delete from es_key where subject = ?", (subject_of(name, log, found[0]),))
-                    connection.execute(DELETE_PART, (name, log, *found))
-            return found is not None
+                found = connection.execute(OLDER_PARTS, (name, log, pos)).fetchall()
+                for older, part in found:
+                    connection.execute("delete from es_key where subject = ?", (subject_of(name, log, older),))
+                    connection.execute(DELETE_PART, (name, log, older, part))
+            return bool(found)
 
         await self._write(partial(put, "delete from es_key where subject = ?", subject))
-        for part, data in parts.items():
-            await self._write(
-                partial(put, "insert or replace into es_snapshot values (?, ?, ?, ?, ?)", name, log, pos, part, data)
-            )
+        for some in _some(parts):
+            await self._write(partial(put_some, some))
         await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
         while await self._write(drop_older):
             pass
@@ -443,6 +448,19 @@ def _keep_keys(connection: sqlite3.Connection, keys: Sequence[tuple[str, bytes]]
 def _row(log: str, one: Segment) -> tuple[str | int | bytes, ...]:
     """As es_segment has it."""
     return log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data
+
+
+def _some(parts: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    """All of them, by and by."""
+    some, size = list[tuple[str, bytes]](), 0
+    for part, data in parts.items():
+        some.append((part, data))
+        size += len(data)
+        if size >= WRITTEN_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _drop(connection: sqlite3.Connection, which: str, values: tuple[str | int, ...]) -> None:

@@ -1,24 +1,24 @@
 """The versions of a log's streams, of which there are millions; and those kept as they were at a position, so that the next
 owner reads what came behind, and no more.
 
-A snapshot like others, in parts: to pack one holds up all threads for a moment.
+A snapshot like others, in parts (`engine.core.blocks`).
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 import structlog
 
-from engine.core.table import Index, blocks_of, parts_of
+from engine.core.blocks import Blocks, Form
+from engine.core.table import Index
 from engine.ports import DamagedSnapshot
 from eventstore import snapshot
 from eventstore.store import SegmentStore
 
-VERSIONS = "versions.v2"
-"""The snapshot's name, and of the part that tells what the others hold."""
-MOVED = "moved"
+VERSIONS = "versions.v3"
+"""The snapshot's name, and that of the part that tells what the others hold."""
 MOVED_STREAMS = 4_096
 
 log = structlog.get_logger(__name__)
@@ -29,9 +29,10 @@ class Versions:
 
     __slots__ = ("_moved", "_table")
 
-    def __init__(self, table: Index | None = None, moved: Mapping[str, int] | None = None) -> None:
-        self._table = Index() if table is None else table
-        self._moved = OrderedDict(moved or {})
+    def __init__(self, still: "Still | None" = None) -> None:
+        """`still`: as others were; they are these from now on."""
+        self._table = Index(blocks=still.table if still is not None else None)
+        self._moved = OrderedDict(still.moved if still is not None else {})
         """The last to move is the last; of these the table may have older versions."""
 
     def get(self, stream: str, default: int) -> int:
@@ -50,27 +51,15 @@ class Versions:
 
     def still(self) -> "Still":
         """As they are now."""
-        return Still(self._table.buckets.copy(), dict(self._moved), len(self._table))
+        return Still(self._table.still(), dict(self._moved))
 
 
 class Still(msgspec.Struct, frozen=True):
-    """`count` of them are in the buckets."""
-
-    buckets: list[bytes]
+    table: Blocks
     moved: dict[str, int]
-    count: int
-
-    def parts(self) -> Iterator[tuple[str, bytes]]:
-        parts = parts_of(self.buckets)
-        yield VERSIONS, msgspec.msgpack.encode(_Head(len(parts), self.count, len(self.moved)))
-        yield MOVED, msgspec.msgpack.encode(self.moved)
-        yield from ((str(number), part) for number, part in enumerate(parts))
 
 
-class _Head(msgspec.Struct, frozen=True, array_like=True):
-    parts: int
-    count: int
-    moved: int
+_form = Form(Still)
 
 
 async def kept(store: SegmentStore, name: str, end: int) -> tuple[int, Versions]:
@@ -82,22 +71,14 @@ async def kept(store: SegmentStore, name: str, end: int) -> tuple[int, Versions]
         pos, parts = saved
         if pos > end:
             raise DamagedSnapshot(f"they are of position {pos}, and the log ends at {end}")
-        return pos, await asyncio.to_thread(_unpacked, parts)
+        still = await asyncio.to_thread(_form.read, VERSIONS, parts)
     except (DamagedSnapshot, KeyError, msgspec.DecodeError) as error:
         log.warning("versions that were kept are of no use", log=name, error=str(error))
         return 0, Versions()
+    return pos, Versions(still)
 
 
-async def keep(store: SegmentStore, name: str, pos: int, versions: Still) -> None:
-    parts = await asyncio.to_thread(lambda: dict(versions.parts()))
+async def keep(store: SegmentStore, name: str, pos: int, still: Still) -> None:
+    parts: dict[str, bytes] = {}
+    await asyncio.to_thread(_form.write, VERSIONS, still, parts)
     await snapshot.save(store, VERSIONS, name, pos, parts)
-
-
-def _unpacked(parts: Mapping[str, bytes]) -> Versions:
-    head = msgspec.msgpack.decode(parts[VERSIONS], type=_Head)
-    moved = msgspec.msgpack.decode(parts[MOVED], type=dict[str, int])
-    buckets = [one for number in range(head.parts) for one in blocks_of(parts[str(number)])]
-    table = Index(buckets=buckets)
-    if (len(table), len(moved)) != (head.count, head.moved):
-        raise DamagedSnapshot("they aren't as many as they were")
-    return Versions(table, moved)

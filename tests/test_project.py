@@ -26,6 +26,7 @@ PURE = frozenset(
     {
         "__future__",
         "array",
+        "abc",
         "bisect",
         "collections",
         "dataclasses",

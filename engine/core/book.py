@@ -309,7 +309,7 @@ class Snapshot(NamedTuple):
     def canonical(self) -> bytes:
         """All but what follows from it, and the attempts of late, which an erasure leaves in another form than a replay."""
         known = sorted(self.known.requests.items()), sorted(self.known.answers)
-        calls = self.calls.rows, self.calls.live
+        calls = list(self.calls.rows), self.calls.live
         return msgspec.msgpack.encode((self.head, known, self.contacts.canonical(), calls))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from engine.core.blocks import Blocks
 from engine.core.call import Call, CallStatus
 from engine.core.table import Index, Rows
 
@@ -20,11 +21,11 @@ class _Id(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _id = msgspec.msgpack.Decoder(_Id).decode
 
 
-class StillCalls(msgspec.Struct, frozen=True, array_like=True):
+class StillCalls(msgspec.Struct, frozen=True):
     """A ledger at one moment: pages of rows and buckets of the index, as `table` has them, and the calls that had not ended."""
 
-    rows: list[bytes]
-    index: list[bytes]
+    rows: Blocks
+    index: Blocks
     live: list[Call]
 
 
@@ -34,7 +35,7 @@ class Ledger(Mapping[str, Call]):
     def __init__(self, still: StillCalls | None = None) -> None:
         """`still`: a ledger that was so; its parts are this one's from now on."""
         self._rows = Rows(still.rows if still is not None else None)
-        self._index = Index(buckets=still.index if still is not None else None)
+        self._index = Index(blocks=still.index if still is not None else None)
         self._live: dict[str, tuple[int, Call]] = {}
         """Those that haven't ended, with their rows: there only their ids stand yet."""
         self._seen: Call | None = None
@@ -91,4 +92,4 @@ class Ledger(Mapping[str, Call]):
 
     def still(self) -> StillCalls:
         """As it is now: quick, for nothing is unpacked."""
-        return StillCalls(self._rows.still(), self._index.buckets.copy(), [call for _, call in self._live.values()])
+        return StillCalls(self._rows.still(), self._index.still(), [call for _, call in self._live.values()])

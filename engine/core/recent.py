@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from engine.core.blocks import Blocks
 from engine.core.table import Index
 
 DAY_MS = 86_400_000
@@ -20,12 +21,12 @@ Times = list[int]
 """Attempts on a line, epoch ms, in the order in which they were made."""
 
 
-class StillRecent(msgspec.Struct, frozen=True, array_like=True):
+class StillRecent(msgspec.Struct, frozen=True):
     """What was remembered at one moment: buckets, as `table` has them."""
 
-    begun_at: int = 0
-    young: list[bytes] = []
-    old: list[bytes] = []
+    young: Blocks
+    old: Blocks
+    begun_at: int
 
 
 class Recent:  # noqa: PLW1641 - it has no hash, as nothing that changes has
@@ -91,8 +92,8 @@ class Recent:  # noqa: PLW1641 - it has no hash, as nothing that changes has
 
     def still(self) -> StillRecent:
         """As it is now."""
-        return StillRecent(self._begun_at, self._young.buckets.copy(), self._old.buckets.copy())
+        return StillRecent(self._young.still(), self._old.still(), self._begun_at)
 
 
-def _table(buckets: list[bytes] | None = None) -> Index:
-    return Index(8, buckets)
+def _table(blocks: Blocks | None = None) -> Index:
+    return Index(8, blocks)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, assert_never
 
 import msgspec
 
+from engine.core.blocks import Blocks
 from engine.core.contact import (
     DELIVERABLE,
     FREE,
@@ -168,30 +169,30 @@ class Roll(Mapping[str, Contact]):
         self.settle(start, start + limit)
         return [unpack(row) for _, row in self._rows.read(start, start + limit)]
 
-    def still(self) -> tuple[list[bytes], list[bytes]]:
+    def still(self) -> tuple[Blocks, Blocks]:
         """As they are now: pages of rows, and buckets of the index."""
         self.settle()
-        return self._rows.still(), self._index.buckets.copy()
+        return self._rows.still(), self._index.still()
 
 
-class StillContacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A campaign's contacts at one moment. The last ones are pages and buckets of tables, and blocks of the queues."""
+class StillContacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign's contacts at one moment: pages and buckets of tables, the blocks of the queues, and how they are counted."""
 
+    rows: Blocks
+    index: Blocks
+    external: Blocks
+    worked: Blocks
+    lines: Blocks
     counts: dict[ContactStatus, int]
     dealt: dict[str, int]
     next_rank: int
     engaged: int
     queues: list[tuple[str, list[StillLine]]]
     """By owner."""
-    rows: list[bytes]
-    index: list[bytes]
-    external: list[bytes]
-    worked: list[bytes]
-    lines: list[bytes]
 
     def canonical(self) -> tuple[int, int, list[bytes]]:
         """What is equal for equal contacts. How they are counted, found and queued follows from it."""
-        return self.next_rank, self.engaged, self.rows
+        return self.next_rank, self.engaged, list(self.rows)
 
 
 class Contacts:
@@ -335,24 +336,24 @@ class Contacts:
             next_rank=self.next_rank,
             engaged=self.engaged,
             queues=[(owner, [line for line, _ in lines]) for owner, lines in queues.items()],
-            lines=[block for lines in queues.values() for _, blocks in lines for block in blocks],
+            lines=Blocks.of(block for lines in queues.values() for _, blocks in lines for block in blocks),
             rows=rows,
             index=index,
-            external=self._external.buckets.copy(),
-            worked=self._worked.buckets.copy(),
+            external=self._external.still(),
+            worked=self._worked.still(),
         )
 
     @classmethod
     def of(cls, still: "StillContacts") -> "Contacts":
         """The contacts that were so; the parts are theirs from now on."""
         contacts = cls()
-        contacts.by_ref = Roll(Rows(still.rows), Index(buckets=still.index))
+        contacts.by_ref = Roll(Rows(still.rows), Index(blocks=still.index))
         contacts.counts.update(still.counts)
         contacts.dealt.update(still.dealt)
         contacts.next_rank, contacts.engaged = still.next_rank, still.engaged
         blocks = iter(still.lines)
         contacts.queues = {owner: Queue.of(lines, blocks) for owner, lines in still.queues}
-        contacts._external, contacts._worked = Index(buckets=still.external), Index(buckets=still.worked)
+        contacts._external, contacts._worked = Index(blocks=still.external), Index(blocks=still.worked)
         return contacts
 
     def _queue(self, owner: str) -> Queue:

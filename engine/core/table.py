@@ -11,14 +11,14 @@ from hashlib import blake2s
 
 import msgspec
 
+from engine.core.blocks import Blocks
+
 DIGEST_BYTES, HASH_BYTES = 10, 4
 """Among ten million keys two have the same digest with a probability of one in twenty thousand million."""
 REMEMBERED_DIGESTS = 4_096
 FILL = 16
 """Entries of a bucket, on the average."""
 PAGE_ROWS = 32
-PART_BYTES = 1024 * 1024
-"""Of a part of a snapshot: to pack one holds up all threads, to write it SQLite's commits."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -37,13 +37,14 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
     Linear hashing: a bucket is split in two as often as `FILL` entries have come, so that no moment is longer than another.
     """
 
-    __slots__ = ("_mask", "_size", "buckets", "count")
+    __slots__ = ("_blocks", "_mask", "_size", "buckets", "count")
 
-    def __init__(self, width: int, buckets: list[bytes] | None = None) -> None:
-        """`buckets`: as those of a table of the same width were; they are this one's from now on."""
+    def __init__(self, width: int, blocks: Blocks | None = None) -> None:
+        """`blocks`: the buckets of a table of the same width as they were; they are this one's from now on."""
         self._size = DIGEST_BYTES + width
-        self.buckets = buckets or [b""]
-        self.count = sum(map(len, self.buckets)) // self._size
+        self._blocks = blocks or Blocks.of([b""])
+        self.buckets = self._blocks.here
+        self.count = self._blocks.size // self._size
         self._mask = (1 << (len(self.buckets) - 1).bit_length()) - 1
 
     def __len__(self) -> int:
@@ -59,13 +60,13 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
     def __iter__(self) -> Iterator[bytes]:
         """Digests, each with its value behind it."""
         size = self._size
-        for bucket in self.buckets:
+        for bucket in self._blocks:
             yield from (bucket[start : start + size] for start in range(0, len(bucket), size))
 
     def get(self, key: str) -> bytes | None:
         """The first value."""
         name, number = digest(key)
-        bucket = self.buckets[self._at(number)]
+        bucket = self._bucket(self._at(number))
         start = bucket.find(name)
         if start > 0 and start % self._size:
             start = self._find(bucket, name, start)
@@ -73,11 +74,11 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
 
     def has(self, name: bytes, number: int) -> bool:
         """Whether there is something of a key, of which that is the `digest`: where many tables are asked for the same."""
-        return self.count > 0 and name in self.buckets[self._at(number)]
+        return self.count > 0 and name in self._bucket(self._at(number))
 
     def all(self, key: str) -> list[bytes]:
         name, number = digest(key)
-        bucket, found = self.buckets[self._at(number)], []
+        bucket, found = self._bucket(self._at(number)), []
         start = self._find(bucket, name)
         while start >= 0:
             found.append(bucket[start + DIGEST_BYTES : start + self._size])
@@ -99,6 +100,8 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
             if at >= len(buckets):
                 at = number & (self._mask >> 1)
             bucket = buckets[at]
+            if bucket is None:
+                bucket = self._blocks.open(at)
             start = bucket.find(name)
             if start >= 0 and (start % size == 0 or self._find(bucket, name, start) >= 0):
                 continue
@@ -111,7 +114,7 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         """Instead of the first one, if there is any."""
         name, number = digest(key)
         at = self._at(number)
-        bucket = self.buckets[at]
+        bucket = self._bucket(at)
         start = self._find(bucket, name)
         if start < 0:
             self._add(number, name + value)
@@ -122,7 +125,7 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         """The first one, or the first that has this value. Whether there was one."""
         name, number = digest(key)
         at = self._at(number)
-        bucket = self.buckets[at]
+        bucket = self._bucket(at)
         start = self._find(bucket, name + value)
         if start < 0:
             return False
@@ -134,15 +137,24 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         """Of another one what has a key that this one doesn't have."""
         for entry in other:
             number = int.from_bytes(entry[:HASH_BYTES], "little")
-            if self._find(self.buckets[self._at(number)], entry[:DIGEST_BYTES]) < 0:
+            if self._find(self._bucket(self._at(number)), entry[:DIGEST_BYTES]) < 0:
                 self._add(number, entry)
+
+    def still(self) -> Blocks:
+        """The buckets as they are now."""
+        return self._blocks.still()
+
+    def _bucket(self, at: int) -> bytes:
+        bucket = self.buckets[at]
+        return self._blocks.open(at) if bucket is None else bucket
 
     def _at(self, number: int) -> int:
         at = number & self._mask
         return at if at < len(self.buckets) else number & (self._mask >> 1)
 
     def _add(self, number: int, entry: bytes) -> None:
-        self.buckets[self._at(number)] += entry
+        at = self._at(number)
+        self.buckets[at] = self._bucket(at) + entry
         self.count += 1
         if self.count > FILL * len(self.buckets):
             self._split()
@@ -158,7 +170,7 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         if len(self.buckets) > self._mask:
             self._mask = 2 * self._mask + 1
         old, bit, size = len(self.buckets) & (self._mask >> 1), (self._mask + 1) >> 1, self._size
-        bucket = self.buckets[old]
+        bucket = self._bucket(old)
         parted: tuple[list[bytes], list[bytes]] = [], []
         for start in range(0, len(bucket), size):
             entry = bucket[start : start + size]
@@ -172,8 +184,8 @@ class Index(Table):
 
     __slots__ = ("_width",)
 
-    def __init__(self, width: int = 4, buckets: list[bytes] | None = None) -> None:
-        super().__init__(width, buckets)
+    def __init__(self, width: int = 4, blocks: Blocks | None = None) -> None:
+        super().__init__(width, blocks)
         self._width = width
 
     def number(self, key: str) -> int | None:
@@ -197,30 +209,31 @@ class Index(Table):
 class Rows:
     """Rows by number, in the order in which they came."""
 
-    __slots__ = ("_last", "pages")
+    __slots__ = ("_blocks", "_last", "_pages")
 
-    def __init__(self, pages: list[bytes] | None = None) -> None:
-        """`pages`: as those of others were; they are these rows' from now on."""
-        self.pages = pages or []
+    def __init__(self, blocks: Blocks | None = None) -> None:
+        """`blocks`: pages, as those of others were; they are these rows' from now on."""
+        self._blocks = blocks or Blocks()
+        self._pages = self._blocks.here
         """Full ones, and perhaps the last."""
         self._last: list[bytes] = []
-        if self.pages and len(rows := _decode(self.pages[-1])) < PAGE_ROWS:
+        if self._pages and len(rows := _decode(self._page(len(self._pages) - 1))) < PAGE_ROWS:
             self._last = rows
-            del self.pages[-1]
+            del self._pages[-1]
 
     def __len__(self) -> int:
-        return len(self.pages) * PAGE_ROWS + len(self._last)
+        return len(self._pages) * PAGE_ROWS + len(self._last)
 
     def __getitem__(self, number: int) -> bytes:
         page, place = divmod(number, PAGE_ROWS)
-        return _decode(self.pages[page])[place] if page < len(self.pages) else self._last[place]
+        return _decode(self._page(page))[place] if page < len(self._pages) else self._last[place]
 
     def __setitem__(self, number: int, row: bytes) -> None:
         page, place = divmod(number, PAGE_ROWS)
-        if page < len(self.pages):
-            rows = _decode(self.pages[page])
+        if page < len(self._pages):
+            rows = _decode(self._page(page))
             rows[place] = row
-            self.pages[page] = _page(rows)
+            self._pages[page] = _packed(rows)
         else:
             self._last[place] = row
 
@@ -229,7 +242,7 @@ class Rows:
         number = len(self)
         self._last.append(row)
         if len(self._last) == PAGE_ROWS:
-            self.pages.append(_page(self._last))
+            self._pages.append(_packed(self._last))
             self._last = []
         return number
 
@@ -237,7 +250,7 @@ class Rows:
         """Rows from one number to before another, with their numbers; `mark`: of pages that don't hold it none."""
         end = len(self) if end is None else min(end, len(self))
         for page in range(start // PAGE_ROWS, -(-end // PAGE_ROWS)):
-            packed = self.pages[page] if page < len(self.pages) else b""
+            packed = self._page(page) if page < len(self._pages) else b""
             if mark and packed and mark not in packed:
                 continue
             rows: Sequence[bytes] = _decode(packed) if packed else self._last
@@ -245,31 +258,18 @@ class Rows:
             for place in range(max(0, start - first), min(len(rows), end - first)):
                 yield first + place, rows[place]
 
-    def still(self) -> list[bytes]:
-        """Pages, as they are now."""
-        return [*self.pages, _page(self._last)] if self._last else self.pages.copy()
+    def still(self) -> Blocks:
+        """The pages as they are now."""
+        still = self._blocks.still()
+        if self._last:
+            still.here.append(_packed(self._last))
+        return still
+
+    def _page(self, page: int) -> bytes:
+        packed = self._pages[page]
+        return self._blocks.open(page) if packed is None else packed
 
 
-def _page(rows: list[bytes]) -> bytes:
+def _packed(rows: list[bytes]) -> bytes:
     """In a piece of memory of its own size: an encoder's was larger, and nobody else fits in what it leaves behind."""
     return bytes(bytearray(_encode(rows)))
-
-
-# -- written down -------------------------------------------------------------------------------------------------------
-
-
-def parts_of(blocks: Sequence[bytes]) -> list[bytes]:
-    """Pages or buckets in parts of some `PART_BYTES`."""
-    parts, some, size = [], list[bytes](), 0
-    for block in blocks:
-        some.append(block)
-        size += len(block)
-        if size >= PART_BYTES:
-            parts.append(_encode(some))
-            some, size = [], 0
-    return [*parts, _encode(some)] if some else parts
-
-
-def blocks_of(part: bytes) -> list[bytes]:
-    """Raises msgspec.DecodeError."""
-    return _decode(part)

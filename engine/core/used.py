@@ -1,18 +1,20 @@
 """Which campaign used a contact's ref first: refs by the million, campaigns by the hundred."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+import msgspec
+
+from engine.core.blocks import Blocks
 from engine.core.table import Index
 
 NUMBER_BYTES = 4
 
 
-class StillRefs(NamedTuple):
+class StillRefs(msgspec.Struct, frozen=True):
     """As they were at a moment: campaigns in the order of their numbers, and the buckets of an index of these."""
 
     campaigns: list[str]
-    buckets: list[bytes]
+    buckets: Blocks
 
 
 class UsedRefs:
@@ -22,9 +24,9 @@ class UsedRefs:
 
     def __init__(self, still: StillRefs | None = None) -> None:
         """`still`: as others were; they are this one's from now on."""
-        self._campaigns, buckets = still or StillRefs([], [])
+        self._campaigns = still.campaigns if still is not None else []
         self._numbers = {campaign: number for number, campaign in enumerate(self._campaigns)}
-        self._index = Index(NUMBER_BYTES, buckets)
+        self._index = Index(NUMBER_BYTES, still.buckets if still is not None else None)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -43,4 +45,4 @@ class UsedRefs:
 
     def still(self) -> StillRefs:
         """As they are now."""
-        return StillRefs(self._campaigns.copy(), self._index.buckets.copy())
+        return StillRefs(self._campaigns.copy(), self._index.still())

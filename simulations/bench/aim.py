@@ -44,6 +44,7 @@ class Curve(NamedTuple):
 
 
 GROUPS = (
+    Group("machine", "what all other figures hang on", "machine:measure"),
     Group("log", "512 appenders, one durable event each, PostgreSQL", "appends:measure"),
     Group("ticks", "ticks of 1,000 events, PostgreSQL", "ticks:measure"),
     Group("replay", "a log read back into state, PostgreSQL", "replaying:measure"),

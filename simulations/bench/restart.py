@@ -35,7 +35,7 @@ from engine.core.personal import Details, Person
 from engine.core.reservation import ContactDisposed, ContactReserved, Reservation
 from engine.core.telephony import LegReady, OriginateAgent, OriginateContact, PbxUp, TelephonyEffect
 from engine.ports import ANY, Append, EventLog, MayAct, Sink, always
-from engine.recovery import SNAPSHOT, pack
+from engine.recovery import SNAPSHOT, Keys, pack
 from engine.refs import SMALL_SHARE, keep_refs
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, Store, open_store
@@ -140,7 +140,7 @@ async def _build(url: str, contacts: int, events: int, tail: int) -> None:
         await _write(opened, book, _imported(contacts), stream_of, 1)
         happened = _worked(contacts, events)
         await _write(opened, book, islice(happened, max(0, events - tail)), stream_of)
-        packed = pack(store, book.snapshot(), store.still_keys(log_of(REF)))
+        packed = pack(store, book.snapshot(), Keys(*store.still_keys(log_of(REF))))
         await store.save_snapshot(SNAPSHOT, log_of(REF), opened.position, packed)
         await opened.keep_versions()
         await _write(opened, book, happened, stream_of)

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.agent import DefaultState, Line, Wanted
+from engine.core.blocks import Form
 from engine.core.book import Book, Snapshot, restore
 from engine.core.call import CallStatus
 from engine.core.campaign import Create, Delete, Mode, Modify, Settings, Start, Status, Stop
 from engine.core.claims import Claims
 from engine.core.contact import ContactsAssigned, NewContact
 from engine.core.effect import CancelTimer, DealContacts, SetTimer
+from engine.core.ledger import StillCalls
 from engine.core.message import (
     AddContacts,
     Allocate,
@@ -42,8 +44,10 @@ from engine.core.outcome import Party
 from engine.core.personal import Details, Person
 from engine.core.process import step
 from engine.core.reaction import resume
+from engine.core.recent import StillRecent
 from engine.core.refusal import Refused
 from engine.core.reservation import Reservation
+from engine.core.roll import StillContacts
 from engine.core.telephony import (
     LegAbsent,
     LegAnswered,
@@ -57,6 +61,7 @@ from engine.core.telephony import (
     OriginateFailed,
     OriginateRejected,
 )
+from tests.engine.parts import Parts
 
 T = TypeVar("T")
 START_AT = 1_000_000
@@ -100,10 +105,19 @@ class Said:
         return last[-1] if last and isinstance(last[-1], SetTimer) else None
 
 
+FORMS: dict[str, Form[Any]] = {
+    "contacts": Form(StillContacts),
+    "calls": Form(StillCalls),
+    "recent": Form(StillRecent),
+}
+
+
 def restored(snapshot: Snapshot) -> Book:
     """The book again, its contacts and calls from the bytes that they are kept as."""
-    read: list[Any] = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=type(part)) for part in snapshot[2:]]
-    return restore(Snapshot(snapshot.head, snapshot.known, *read))
+    parts: dict[str, bytes] = {}
+    for name, form in FORMS.items():
+        form.write(name, getattr(snapshot, name), parts)
+    return restore(snapshot._replace(**{name: form.read(name, Parts(parts)) for name, form in FORMS.items()}))
 
 
 def queued(book: Book) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import engine.app
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
+from engine.core.blocks import Blocks
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
@@ -176,7 +177,7 @@ async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monke
 
 
 LOST = [
-    *("head", "known", "keys", "keys/0"),
+    *("head", "known", "keys", "keys.buckets/0"),
     *("contacts", "contacts.rows/1", "contacts.index/0"),
     *("calls", "calls.rows/0", "recent.young/0"),
 ]
@@ -186,7 +187,7 @@ LOST = [
 async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_one_is_lost(
     lost: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.core.table.PART_BYTES", 3_000)
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 3_000)
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.running()
@@ -218,7 +219,7 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     again = shell.again()
     adopt, adopted = again.store.adopt_keys, list[str]()
 
-    def noted(log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+    def noted(log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         adopted.append(log)
         adopt(log, buckets, erased)
 

@@ -18,7 +18,7 @@ ALL = {f"c{campaign}:{number}": f"c{campaign}" for campaign in (1, 2) for number
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first refs of the events of which each ref was looked at."""
-    monkeypatch.setattr("engine.core.table.PART_BYTES", 500)
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 500)
     monkeypatch.setattr(refs, "REST_LOOK_S", 0.001)
     monkeypatch.setattr(refs, "REST_LOOKS", 1_000_000)
     looked_at: list[str] = []
@@ -105,9 +105,9 @@ async def test_what_cannot_be_used_is_read_from_the_log(read: list[str], damage:
     else:
         changed = dict(parts)
         if damage == "part":
-            changed["1"] = changed["1"][:-1]
+            changed[f"{REFS}.buckets/1"] = changed[f"{REFS}.buckets/1"][:-1]
         else:
-            del changed[{"missing": "1", "head": REFS}[damage]]
+            del changed[{"missing": f"{REFS}.buckets/1", "head": REFS}[damage]]
         store._snapshots[REFS, DIRECTORY] = pos, changed
     assert await known(shell) == ALL
     assert len(read) == 21

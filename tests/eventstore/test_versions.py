@@ -16,7 +16,7 @@ UPDATES = st.lists(st.dictionaries(STREAMS, st.integers(1, 2**31), max_size=5), 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "MOVED_STREAMS", 7)
-    monkeypatch.setattr("engine.core.table.PART_BYTES", 200)
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 200)
 
 
 @pytest.mark.usefixtures("few")
@@ -55,7 +55,7 @@ async def test_what_was_kept_is_what_was_reached(count: int) -> None:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("part", [VERSIONS, versions.MOVED, "0", "3"])
+@pytest.mark.parametrize("part", [VERSIONS, f"{VERSIONS}.table/0", f"{VERSIONS}.table/3"])
 @pytest.mark.parametrize("damage", ["missing", "altered", "ahead"])
 async def test_what_is_damaged_or_of_elsewhere_is_not_used(part: str, damage: str) -> None:
     store = MemoryStore()

@@ -19,7 +19,7 @@ from engine.app import log_of
 from engine.core.book import Book, stream_of
 from engine.core.campaign import CampaignDeleted
 from engine.ports import ANY, Append, Recorded
-from engine.recovery import SNAPSHOT, pack, replay
+from engine.recovery import SNAPSHOT, Keys, pack, replay
 from engine.replay import Stretch, replay_twice, state_digest
 from engine.service import LogEvent
 from eventstore import Codec, Store, open_store
@@ -243,7 +243,7 @@ async def test_EX_04_a_snapshot_that_says_something_else_is_a_fault(tmp_path: Pa
         for one in events:
             if one is not events[1]:
                 wrong.apply(one)
-        packed = pack(store, wrong.snapshot(), store.still_keys(log_of("spring")))
+        packed = pack(store, wrong.snapshot(), Keys(*store.still_keys(log_of("spring"))))
         await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, packed)
 
         status, out, _ = await asked("spring")

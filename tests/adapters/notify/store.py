@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.notify import FeedEvent
+from engine.core.blocks import Blocks, SavedParts
 from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable, Unopened
 
 UNASKED = "the notifier asks a store for nothing of the kind"
@@ -95,7 +96,7 @@ class Shelf:
         await asyncio.sleep(0)
         self.checkpoints[name, log] = pos
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+    async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         return None
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
@@ -104,10 +105,10 @@ class Shelf:
     async def drop_snapshots(self, log: str) -> None:
         raise NotImplementedError(UNASKED)
 
-    def still_keys(self, log: str) -> tuple[list[bytes], list[str]]:
+    def still_keys(self, log: str) -> tuple[Blocks, list[str]]:
         raise NotImplementedError(UNASKED)
 
-    def adopt_keys(self, log: str, buckets: list[bytes], erased: Sequence[str]) -> None:
+    def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         raise NotImplementedError(UNASKED)
 
     def drop_keys(self, log: str) -> None:

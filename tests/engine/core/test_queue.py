@@ -254,4 +254,4 @@ def _told(contacts: Contacts) -> tuple[object, ...]:
     queues = {
         owner: {key: list(line) for key, line in queue._lines.items()} for owner, queue in contacts.queues.items()
     }
-    return still.rows, contacts._external, still.counts, still.dealt, still.next_rank, queues
+    return list(still.rows), contacts._external, still.counts, still.dealt, still.next_rank, queues

@@ -18,6 +18,7 @@ from adapters.outward.sender import Answer
 from engine.actor import Actor
 from engine.core import consequence, delivery, dialing, disposing, gate, roll
 from engine.core.agent import PhoneCalled
+from engine.core.blocks import Blocks
 from engine.core.book import Book, Snapshot, restore
 from engine.core.call import CallRequested, CallRinging
 from engine.core.campaign import Drained, Status
@@ -119,7 +120,7 @@ def a_snapshot_forgets_channels(patch: pytest.MonkeyPatch) -> None:
 def a_snapshot_forgets_attempts(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(snapshot: Snapshot) -> Book:
-        return restore(snapshot._replace(recent=StillRecent()))
+        return restore(snapshot._replace(recent=StillRecent(Blocks(), Blocks(), 0)))
 
     patch.setattr("engine.recovery.restore", forgetful)
 

@@ -1,0 +1,155 @@
+"""Blocks, of which a table has thousands: pages of rows, or buckets. They are written down in parts, and a part that was read
+back stays packed until somebody looks at one of its blocks: of millions of rows a start needs few.
+"""
+
+from abc import abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import defstruct
+
+PART_BYTES = 256 * 1024
+"""Of a part: to open one holds up all threads, and whoever looks waits for it, about a millisecond."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[bytes]).decode
+
+T = TypeVar("T", bound=msgspec.Struct)
+Opener = Callable[[], bytes]
+"""A part as it was written."""
+
+
+class Size(NamedTuple):
+    """Of a part: how many blocks, and their bytes."""
+
+    blocks: int
+    bytes: int
+
+
+class Blocks:
+    """By number, in `here`; None for one that stands packed yet, for `open`. Who changes a block has opened it."""
+
+    __slots__ = ("_firsts", "_packed", "here")
+
+    def __init__(self, parts: Iterable[tuple[Size, Opener]] = ()) -> None:
+        self.here: list[bytes | None] = []
+        self._firsts: list[int] = []
+        """The first block of each part, and behind the last one what comes next."""
+        self._packed: list[tuple[Size, Opener] | None] = []
+        """None for one that was opened."""
+        for size, opener in parts:
+            self._firsts.append(len(self.here))
+            self._packed.append((size, opener))
+            self.here += [None] * size.blocks
+        self._firsts.append(len(self.here))
+
+    @classmethod
+    def of(cls, blocks: Iterable[bytes]) -> "Blocks":
+        """Such as are here all."""
+        made = cls()
+        made.here += blocks
+        return made
+
+    def __len__(self) -> int:
+        return len(self.here)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All of them. What was packed is so still afterwards: whoever reads through everything looks at each once."""
+        at = 0
+        while at < len(self.here):
+            block = self.here[at]
+            if block is not None:
+                yield block
+                at += 1
+            else:
+                opened = self._opened(self._part(at))
+                yield from opened
+                at += len(opened)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blocks together."""
+        return sum(len(one) for one in self.here if one) + sum(one[0].bytes for one in self._packed if one)
+
+    def open(self, at: int) -> bytes:
+        """A block that isn't here, and with it all others of its part."""
+        part = self._part(at)
+        first, opened = self._firsts[part], self._opened(part)
+        self.here[first : first + len(opened)] = opened
+        self._packed[part] = None
+        return opened[at - first]
+
+    def still(self) -> "Blocks":
+        """As they are now; nothing is opened."""
+        copy = Blocks()
+        copy.here, copy._firsts, copy._packed = self.here.copy(), self._firsts, self._packed.copy()
+        return copy
+
+    def _part(self, at: int) -> int:
+        return bisect_right(self._firsts, at) - 1
+
+    def _opened(self, part: int) -> list[bytes]:
+        packed = self._packed[part]
+        assert packed is not None  # of what was opened no block is missing
+        size, opener = packed
+        blocks = _decode(opener())
+        if len(blocks) != size.blocks:
+            raise ValueError(f"a part of {size.blocks} blocks has {len(blocks)}")
+        return blocks
+
+
+# -- written down -------------------------------------------------------------------------------------------------------
+
+
+def parts_of(blocks: Iterable[bytes]) -> Iterator[tuple[Size, bytes]]:
+    """Blocks in parts of some `PART_BYTES`."""
+    some, size = list[bytes](), 0
+    for block in blocks:
+        some.append(block)
+        size += len(block)
+        if size >= PART_BYTES:
+            yield Size(len(some), size), _encode(some)
+            some, size = [], 0
+    if some:
+        yield Size(len(some), size), _encode(some)
+
+
+class SavedParts(Mapping[str, bytes]):
+    """Of a snapshot: each is opened when it is asked for. Raises KeyError, engine.ports.DamagedSnapshot."""
+
+    @abstractmethod
+    def opener(self, name: str) -> Opener:
+        """What opens a part, of which it is known by then that it is as it was written. Raises as above."""
+
+
+class Form(Generic[T]):
+    """How values, some of whose fields are `Blocks`, are written down: these in parts of their own, of which the value's
+    own part tells the sizes.
+    """
+
+    def __init__(self, type_: type[T]) -> None:
+        hints = get_type_hints(type_)
+        self._type, self._blocks = type_, [name for name, hint in hints.items() if hint is Blocks]
+        fields = [(name, list[Size] if name in self._blocks else hint) for name, hint in hints.items()]
+        self._decode = msgspec.msgpack.Decoder(defstruct(type_.__name__, fields, array_like=True)).decode
+
+    def write(self, name: str, value: T, parts: dict[str, bytes]) -> None:
+        """Put a value into a snapshot's parts. From any thread."""
+        fields = msgspec.structs.asdict(value)
+        for one in self._blocks:
+            sizes = []
+            for number, (size, data) in enumerate(parts_of(fields[one])):
+                sizes.append(size)
+                parts[f"{name}.{one}/{number}"] = data
+            fields[one] = sizes
+        parts[name] = _encode([*fields.values()])
+
+    def read(self, name: str, parts: SavedParts) -> T:
+        """The value, with its blocks packed as they are. Raises KeyError, msgspec.DecodeError, DamagedSnapshot."""
+        fields = msgspec.structs.asdict(self._decode(parts[name]))
+        for one in self._blocks:
+            sizes = enumerate(fields[one])
+            fields[one] = Blocks((size, parts.opener(f"{name}.{one}/{number}")) for number, size in sizes)
+        return self._type(**fields)
