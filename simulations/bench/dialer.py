@@ -51,6 +51,8 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     contacts: int = 20_000
     talking: int = 0
     """Agents beside them, each in a call that lasts."""
+    again_s: int = 1
+    """A contact comes back so long after an attempt, and before those who were never called."""
 
 
 class AgentsMissing(Exception):
@@ -118,7 +120,7 @@ class Dialer:
         """
         engine = self.engine
         settings = CampaignSettings(
-            dispositions=(Disposition(code="again", final=False),),
+            dispositions=(Disposition(code="again", final=False, retry_after_s=self.crowd.again_s),),
             trunk=pbx.trunk,
             max_lines=len(self.names),
             stop_when_completed=False,

@@ -19,7 +19,9 @@ from simulations.bench.dialer import Crowd, Dialer, simulated_pbx
 from simulations.bench.figure import Figures, Rounds, Say, Scale
 
 HOUR_ATTEMPTS = 36_000
-AGENTS, CONTACTS = 100, 5_000
+AGENTS, CONTACTS = 100, 10_000
+AGAIN_S = 10
+"""Some thousand others are called before a contact is called again, as in life: what was packed is unpacked."""
 LONGEST_S = 150
 STRETCHES = 10
 WARM_UP = 1 / 3
@@ -34,7 +36,7 @@ class Sample(NamedTuple):
 async def _hour(scale: Scale, say: Say) -> tuple[list[Sample], float]:
     """A sample at the beginning and after each stretch; attempts a second."""
     goal, samples = scale.of(HOUR_ATTEMPTS, 200), list[Sample]()
-    crowd = Crowd(agents=scale.of(AGENTS, 10), contacts=scale.of(CONTACTS, 100))
+    crowd = Crowd(agents=scale.of(AGENTS, 10), contacts=scale.of(CONTACTS, 100), again_s=round(AGAIN_S * scale.share))
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
         async with (
             simulated_pbx(TIME_SCALE) as pbx,
