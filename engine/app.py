@@ -618,7 +618,7 @@ class Engine:
         """A snapshot that can't be saved costs time at the next start, no more."""
         running = self.campaigns.get(ref)
         try:
-            packed = await asyncio.to_thread(pack, self.store, snapshot, keys)
+            packed = await asyncio.to_thread(pack, snapshot, keys)
             await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
             if pos <= self._erased.get(ref, 0):
                 await self.store.drop_snapshots(log_of(ref))

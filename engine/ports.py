@@ -217,14 +217,6 @@ class EventStore(Protocol):
         """A log is closed for good."""
         ...
 
-    def encode(self, value: Any) -> bytes:
-        """Any msgspec value as bytes, with personal data sealed under the keys of those it is about."""
-        ...
-
-    async def decode(self, data: bytes, type_: Any) -> Any:
-        """The value again; a `Person` whose key was erased has no details."""
-        ...
-
     async def answer(self, owner: str, key: str) -> KeptAnswer | None:
         """What was kept under an owner's key."""
         ...

@@ -93,13 +93,13 @@ async def kept(store: EventStore, name: str, end: int = sys.maxsize) -> tuple[Bo
     if pos > end:
         raise DamagedSnapshot(f"it is of position {pos}, and the log ends at {end}")
     try:
-        head = await store.decode(parts[HEAD], Head)
-        return await asyncio.to_thread(_restored, store, name, head, parts), pos  # other campaigns may be at work
+        return await asyncio.to_thread(_restored, store, name, parts), pos  # other campaigns may be at work
     except (KeyError, msgspec.DecodeError) as error:
         raise DamagedSnapshot(str(error)) from error
 
 
-def _restored(store: EventStore, name: str, head: Head, parts: SavedParts) -> Book:
+def _restored(store: EventStore, name: str, parts: SavedParts) -> Book:
+    head = msgspec.msgpack.decode(parts[HEAD], type=Head)
     known = msgspec.msgpack.decode(parts[KNOWN], type=Known)
     contacts, calls = _contacts.read(CONTACTS, parts), _calls.read(CALLS, parts)
     book = restore(Snapshot(head, known, contacts, calls, _recent.read(RECENT, parts)))
@@ -108,9 +108,9 @@ def _restored(store: EventStore, name: str, head: Head, parts: SavedParts) -> Bo
     return book
 
 
-def pack(store: EventStore, snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
+def pack(snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
     """A snapshot as it is kept. From any thread."""
-    parts = {HEAD: store.encode(snapshot.head), KNOWN: _encode(snapshot.known)}
+    parts = {HEAD: _encode(snapshot.head), KNOWN: _encode(snapshot.known)}
     _contacts.write(CONTACTS, snapshot.contacts, parts)
     _calls.write(CALLS, snapshot.calls, parts)
     _recent.write(RECENT, snapshot.recent, parts)

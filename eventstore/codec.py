@@ -21,8 +21,6 @@ from eventstore.keys import Keys
 from eventstore.packing import DamagedSegment, Packing
 
 NONCE_BYTES = 12
-ANY_LOG = ""
-"""Where a value of a snapshot looks for keys."""
 
 T = TypeVar("T")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -76,7 +74,6 @@ class Codec:
         self._encoder = msgspec.json.Encoder(enc_hook=self._seal)
         self._decoder = msgspec.json.Decoder(Line[events], dec_hook=self._open)
         self._places = msgspec.json.Decoder(Place)
-        self._values = msgspec.json.Encoder(enc_hook=self._box_known)
         self._loose = msgspec.json.Decoder(tuple[str, int, dict[str, Any]])
         self._events = events
         self._sealed: list[str] = []
@@ -168,15 +165,6 @@ class Codec:
         event = msgspec.convert(upcaster(fields), self._events, dec_hook=self._open)
         return Line(stream, version, event)
 
-    # -- any value, for snapshots ---------------------------------------------------------------------------------------
-
-    def encode_value(self, value: Any) -> bytes:
-        """Of people in durable events only: it makes no key. From any thread."""
-        return self._values.encode(value)
-
-    def decode_value(self, data: bytes, type_: Any) -> Any:
-        return msgspec.json.decode(data, type=type_, dec_hook=self._open_known)
-
     # -- personal data ------------------------------------------------------------------------------------------------
 
     def _seal(self, value: Any) -> Any:
@@ -192,11 +180,6 @@ class Codec:
             return {_SUBJECT: value.subject, "box": made.box}
         return self._box(value, key)
 
-    def _box_known(self, value: Any) -> Any:
-        if not isinstance(value, Person):
-            raise NotImplementedError(type(value).__name__)  # as above
-        return self._box(value, self.keys.opening(ANY_LOG, value.subject))
-
     def _box(self, value: Person, key: bytes | None) -> dict[str, str]:
         if key is None or value.details is None:
             return {_SUBJECT: value.subject, "box": ""}
@@ -204,9 +187,6 @@ class Codec:
 
     def _open(self, type_: Any, value: Any) -> Any:
         return self._opened(type_, value, self._reading)
-
-    def _open_known(self, type_: Any, value: Any) -> Any:
-        return self._opened(type_, value, ANY_LOG)
 
     def _opened(self, type_: Any, value: Any, log: str) -> Any:
         if type_ is not Person:

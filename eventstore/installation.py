@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from engine.core.blocks import Blocks, SavedParts
 from engine.core.measure import Measures
@@ -19,9 +19,9 @@ from eventstore import inspection
 from eventstore import snapshot as snapshots
 from eventstore.archive import Archive, ArchivedLogs, drop
 from eventstore.archive import restore as put_back
-from eventstore.codec import ANY_LOG, Codec
+from eventstore.codec import Codec
 from eventstore.inspection import Report
-from eventstore.log import Loan, Log, learn_keys, read
+from eventstore.log import Loan, Log, read
 from eventstore.memory import MemoryStore
 from eventstore.owner import this_process
 from eventstore.postgres import PostgresStore
@@ -141,13 +141,6 @@ class Store:
 
     def drop_keys(self, log: str) -> None:
         self.codec.keys.drop(log)
-
-    def encode(self, value: Any) -> bytes:
-        return self.codec.encode_value(value)
-
-    async def decode(self, data: bytes, type_: Any) -> Any:
-        await learn_keys(self.segments, self.codec, ANY_LOG, data)
-        return self.codec.decode_value(data, type_)
 
     async def answer(self, owner: str, key: str) -> KeptAnswer | None:
         return await self.segments.answer(owner, key)

@@ -140,7 +140,7 @@ async def _build(url: str, contacts: int, events: int, tail: int) -> None:
         await _write(opened, book, _imported(contacts), stream_of, 1)
         happened = _worked(contacts, events)
         await _write(opened, book, islice(happened, max(0, events - tail)), stream_of)
-        packed = pack(store, book.snapshot(), Keys(*store.still_keys(log_of(REF))))
+        packed = pack(book.snapshot(), Keys(*store.still_keys(log_of(REF))))
         await store.save_snapshot(SNAPSHOT, log_of(REF), opened.position, packed)
         await opened.keep_versions()
         await _write(opened, book, happened, stream_of)

@@ -243,7 +243,7 @@ async def test_EX_04_a_snapshot_that_says_something_else_is_a_fault(tmp_path: Pa
         for one in events:
             if one is not events[1]:
                 wrong.apply(one)
-        packed = pack(store, wrong.snapshot(), Keys(*store.still_keys(log_of("spring"))))
+        packed = pack(wrong.snapshot(), Keys(*store.still_keys(log_of("spring"))))
         await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, packed)
 
         status, out, _ = await asked("spring")

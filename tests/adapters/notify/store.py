@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -112,12 +111,6 @@ class Shelf:
         raise NotImplementedError(UNASKED)
 
     def drop_keys(self, log: str) -> None:
-        raise NotImplementedError(UNASKED)
-
-    def encode(self, value: Any) -> bytes:
-        raise NotImplementedError(UNASKED)
-
-    async def decode(self, data: bytes, type_: Any) -> Any:
         raise NotImplementedError(UNASKED)
 
     async def answer(self, owner: str, key: str) -> KeptAnswer | None:
