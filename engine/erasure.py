@@ -142,13 +142,11 @@ class Erasures:
             waiting = [ref for campaign, refs in by_campaign.items() for ref in await self._forget(campaign, refs, by)]
             gone = [name for one in found if one.ref not in waiting for name in one.recordings]
             recordings = await asyncio.to_thread(lambda: {name: self._remove(name) for name in gone})
-            for campaign, refs in by_campaign.items():
-                await self._shred(campaign, [ref for ref in refs if ref not in waiting])
         log.info("person erased", by=by, contacts=len(found), waiting=len(waiting), recordings=len(recordings))
         return Erased(contacts=found, waiting=waiting, recordings=recordings, suppressed=len(lines))
 
     async def _forget(self, campaign: str, refs: list[str], by: str) -> list[str]:
-        """Let the campaign forget them, and whatever is kept of it; returns those whose call has to end first."""
+        """Let the campaign forget them, then their keys go; returns those whose call has to end first."""
         waiting: set[str] = set()
         for start in range(0, len(refs), CHUNK_CONTACTS):
             some = tuple(refs[start : start + CHUNK_CONTACTS])
@@ -157,18 +155,13 @@ class Erasures:
                 waiting.update(await self._engine.submit(campaign, command))
         for ref in refs:
             if ref not in waiting:
-                self._engine.store.forget(ref)
-        await self._engine.drop_snapshots(campaign)  # they hold people as they were
-        await self._engine.store.forget_answers(self._engine.clock.now_ms() + 1)  # an import's shows its first rows
-        return [ref for ref in refs if ref in waiting]
-
-    async def _shred(self, campaign: str, refs: list[str]) -> None:
-        """The last step: of somebody who has no key nothing is left to do, whatever process looks."""
-        for ref in refs:
-            await self._engine.store.shred(ref)
-        self._shredded.update(refs)
+                await self._engine.store.shred(ref)
         if campaign not in self._engine.campaigns:
             await self._engine.recall_attempts(campaign)
+        await self._engine.drop_snapshots(campaign)  # they hold people as they were
+        await self._engine.store.forget_answers(self._engine.clock.now_ms() + 1)  # an import's shows its first rows
+        self._shredded.update(ref for ref in refs if ref not in waiting)
+        return [ref for ref in refs if ref in waiting]
 
     @property
     def pending(self) -> bool:
@@ -178,13 +171,10 @@ class Erasures:
     async def finish(self) -> int:
         """Go on with what waited for a call's end, or what a crash left; returns how many contacts still wait."""
         async with self._one_at_a_time:
-            unseen = [ref for ref in self._engine.directory.erased if ref not in self._shredded]
-            keyed = set(await self._engine.store.keyed(unseen))
-            self._shredded.update(ref for ref in unseen if ref not in keyed)
             left: dict[str, list[str]] = {}
-            for ref in unseen:
-                if ref in keyed:
-                    left.setdefault(self._engine.directory.erased[ref], []).append(ref)
+            for ref, campaign in self._engine.directory.erased.items():
+                if ref not in self._shredded:
+                    left.setdefault(campaign, []).append(ref)
             waiting = 0
             for campaign, refs in left.items():
                 try:
@@ -204,7 +194,6 @@ class Erasures:
         still = await self._forget(campaign, refs, ERASER)
         gone = [name for ref, names in recordings.items() if ref not in still for name in names]
         await asyncio.to_thread(lambda: [self._remove(name) for name in gone])
-        await self._shred(campaign, [ref for ref in refs if ref not in still])
         return len(still)
 
 

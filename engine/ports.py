@@ -241,14 +241,6 @@ class EventStore(Protocol):
         """Let a log go from the store, a little at a time, once its file was checked again. Raises OSError, ValueError."""
         ...
 
-    async def keyed(self, subjects: Sequence[str]) -> Sequence[str]:
-        """Those of them who have a key that is durable: whoever has the store can read what it sealed."""
-        ...
-
-    def forget(self, subject: str) -> None:
-        """From now on this process opens and seals nothing of theirs, and no snapshot gets their key."""
-        ...
-
     async def shred(self, subject: str) -> bool:
         """Erase a subject's key: their personal data is unreadable from now on. False if there was none."""
         ...

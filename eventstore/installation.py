@@ -151,12 +151,6 @@ class Store:
     async def forget_answers(self, before: int) -> None:
         await self.segments.forget_answers(before)
 
-    async def keyed(self, subjects: Sequence[str]) -> Sequence[str]:
-        return list(await self.segments.keys(subjects)) if subjects else []
-
-    def forget(self, subject: str) -> None:
-        self.codec.keys.forget(subject)
-
     async def shred(self, subject: str) -> bool:
         self.codec.keys.forget(subject)
         return await self.segments.shred(subject)

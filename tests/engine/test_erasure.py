@@ -1,4 +1,4 @@
-"""Somebody is erased while a snapshot that still has them is on its way to the store; and an erasure that breaks off."""
+"""Somebody is erased while a snapshot that still has them is on its way to the store."""
 
 import asyncio
 from collections.abc import Mapping
@@ -73,70 +73,3 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
     assert kept is None or not any(NUMBER.encode() in part or key in part for part in kept[1].values())
     buckets, _ = shell.store.still_keys(log_of("c1"))
     assert not any(key in one for one in buckets)
-
-
-class Crash(Exception):
-    """The process ends here."""
-
-
-@pytest.mark.parametrize("step", ["drop_snapshots", "forget_answers", "remove", "shred", None])
-async def test_an_erasure_that_breaks_off_is_gone_on_with_at_the_next_start_and_one_that_is_done_is_not(
-    step: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # given an erasure that ends before a step, or is done
-    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
-    await shell.start()
-    await shell.create()
-    await shell.engine.add_contacts("c1", shell.contacts("c1:k1", "c1:k2"))
-    contact = "c1:k1"
-    removed: list[str] = []
-    monkeypatch.setattr("engine.erasure._recordings", lambda *_: ["a.wav"])
-
-    def remove(name: str) -> bool:
-        removed.append(name)
-        return True
-
-    async def crash(*_: object) -> None:
-        raise Crash
-
-    def crash_at_once(_: str) -> bool:
-        raise Crash
-
-    if step not in (None, "remove"):
-        monkeypatch.setattr(shell.store, step, crash)
-    await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
-    erasing = Erasures(shell.engine, crash_at_once if step == "remove" else remove).erase(
-        Who(contact=contact), "m", False, False
-    )
-    if step is None:
-        await erasing
-    else:
-        with pytest.raises(Crash):
-            await erasing
-        monkeypatch.undo()
-        monkeypatch.setattr("engine.erasure._recordings", lambda *_: ["a.wav"])
-    done = len(removed)
-    await shell.engine.stop()
-    assert bool(await shell.store.keyed([contact])) is (step is not None)
-
-    # when the next process looks
-    shell.limits = Limits()
-    again = shell.again()
-    await again.engine.start()
-    dropped: list[str] = []
-    drop = again.store.drop_snapshots
-
-    async def noted(log: str) -> None:
-        dropped.append(log)
-        await drop(log)
-
-    monkeypatch.setattr(again.store, "drop_snapshots", noted)
-    erasures = Erasures(again.engine, remove)
-    assert erasures.pending
-    assert await erasures.finish() == 0
-    await again.engine.stop()
-
-    # then all is done, and nothing twice that was
-    assert not erasures.pending
-    assert not await again.store.keyed([contact])
-    assert (len(removed) > done, dropped) == ((True, [log_of("c1")]) if step is not None else (False, []))

@@ -131,12 +131,6 @@ class Shelf:
     async def drop(self, archived: Archived) -> None:
         raise NotImplementedError(UNASKED)
 
-    async def keyed(self, subjects: Sequence[str]) -> Sequence[str]:
-        raise NotImplementedError(UNASKED)
-
-    def forget(self, subject: str) -> None:
-        raise NotImplementedError(UNASKED)
-
     async def shred(self, subject: str) -> bool:
         raise NotImplementedError(UNASKED)
 
