@@ -19,7 +19,7 @@ import structlog
 from engine.actor import Actor, NotOwner, StoreAway
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.book import Book, Event, Snapshot, stream_of
+from engine.core.book import Book, Event, stream_of
 from engine.core.campaign import Clean, Create, Delete, Start, Status
 from engine.core.claims import Claims
 from engine.core.directory import ContactRefsUsed, Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
@@ -57,8 +57,9 @@ from engine.ports import (
     Unopened,
     Zones,
 )
-from engine.recovery import SNAPSHOT, Keys, attempts_since, contacts_in, pack, read_book
+from engine.recovery import attempts_since, contacts_in, read_book
 from engine.refs import RefsKeeper, kept_refs
+from engine.snapshots import Snapshots
 from engine.timer import Timers
 
 DIRECTORY = "directory"
@@ -66,6 +67,8 @@ CAMPAIGN_PREFIX = "campaign/"
 REOPEN_AFTER_MS = 1_000
 STANDBY_RETRY_MS = 200
 STANDBY_SAY_EVERY = 50
+OPEN_EVERY_S = 0.02
+"""Another part of a table that is packed since the start: each takes the loop up to a millisecond."""
 MAX_SUPPRESSIONS = 64
 """Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
 SUPPRESS_RETRY_MS = 50
@@ -84,8 +87,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a bridge waits, at most, for the call-connected notification to be on its way."""
     linger_ms: int = 10
     """How long, at most, what nobody waits for goes unwritten, so as to share a commit; 0 is not at all."""
-    snapshot_every_events: int = 100_000
-    snapshot_every_contacts: float = 0.5
+    snapshot_every_events: int = 10_000
+    snapshot_every_contacts: float = 0.02
     """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
     keep_every_refs: int = 10_000
     """Of contacts, and no sooner than a tenth of all are new."""
@@ -103,10 +106,7 @@ class Running(msgspec.Struct):
     book: Book
     actor: Actor
     task: asyncio.Task[None]
-    snapshot_pos: int
-    contacts_since: int
-    """Brought by events behind that position."""
-    is_snapshotting: bool = False
+    snapshots: Snapshots
 
 
 @contextlib.contextmanager
@@ -119,6 +119,14 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+async def _by_and_by(open_some: Callable[[], bool]) -> None:
+    """Tables of which new contacts look everywhere: the first thousand of an import would open all of it at once."""
+    while True:
+        if not open_some():
+            return
+        await asyncio.sleep(OPEN_EVERY_S)
 
 
 class Engine:
@@ -261,15 +269,17 @@ class Engine:
             self.measures,
         )
         self._spawn(self._directory_actor.run(), DIRECTORY)
+        self._spawn(_by_and_by(self.directory.contacts.open_some), "used refs")
 
     async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
         opened = owned or await self.store.open_log(log_of(ref))
         try:
             with _uncollected():
-                book, snapshot_pos, contacts_since = await read_book(self.store, opened)
+                found = await read_book(self.store, opened)
         except BaseException:
             await opened.close()  # or nobody could have it before its lease runs out
             raise
+        book = found.book
         if ref in self.campaigns:  # read again: until here nothing that it claimed could go to anybody else
             self.claims.forget(self.campaigns[ref].book)
         self.claims.adopt(book)
@@ -286,15 +296,22 @@ class Engine:
                     self._perform(ref, effect)
             if bridges:
                 self._bridge(ref, pos, bridges)
-            self._snapshot_if_due(ref, pos)
+            snapshots.look(pos)
 
         def committed(name: str, recorded: Sequence[Recorded]) -> None:
-            running = self.campaigns[ref]  # looked up: one that is gone must not be held by its own actor
             for one in recorded:
                 self.claims.release(ref, one.event)
-                running.contacts_since += contacts_in(one.event)
+                snapshots.contacts += contacts_in(one.event)
             self._committed(name, recorded)
 
+        snapshots = Snapshots(
+            self.store,
+            opened,
+            found,
+            self._snapshot_every,
+            lambda: self._erased.get(ref, 0),
+            self._spawn,
+        )
         limits = self.limits
         actor = Actor(
             opened,
@@ -306,10 +323,11 @@ class Engine:
             self.measures,
             limits.linger_ms,
         )
-        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshot_pos, contacts_since)
+        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshots)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
         self.campaigns[ref] = running
         perform(resume(book), opened.position)
+        self._spawn(_by_and_by(lambda: book.open_some() or self.store.open_keys(opened.name)), f"tables {ref}")
         return running
 
     def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
@@ -601,34 +619,8 @@ class Engine:
         for follower in self.followers:
             follower(name, recorded)
 
-    def _snapshot_if_due(self, ref: str, pos: int) -> None:
-        """What a restart has to read counts: an imported list is few events and takes as long as many."""
-        running = self.campaigns.get(ref)
-        if running is None or running.is_snapshotting:
-            return
-        contacts = len(running.book.contacts)
-        if pos - running.snapshot_pos + running.contacts_since >= max(
-            self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts
-        ):
-            running.snapshot_pos, running.contacts_since, running.is_snapshotting = pos, 0, True
-            keys = Keys(*self.store.still_keys(log_of(ref)))
-            self._spawn(self._snapshot(ref, pos, running.book.snapshot(), keys), f"snapshot {ref}")
-
-    async def _snapshot(self, ref: str, pos: int, snapshot: Snapshot, keys: Keys) -> None:
-        """A snapshot that can't be saved costs time at the next start, no more."""
-        running = self.campaigns.get(ref)
-        try:
-            packed = await asyncio.to_thread(pack, snapshot, keys)
-            await self.store.save_snapshot(SNAPSHOT, log_of(ref), pos, packed)
-            if pos <= self._erased.get(ref, 0):
-                await self.store.drop_snapshots(log_of(ref))
-            elif running is not None:
-                await running.actor.log.keep_versions()
-        except StoreUnavailable as error:
-            log.warning("snapshot not saved", campaign=ref, pos=pos, error=str(error))
-        finally:
-            if running is not None:
-                running.is_snapshotting = False
+    def _snapshot_every(self, contacts: int) -> float:
+        return max(self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts)
 
     async def drop_snapshots(self, ref: str) -> None:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
@@ -636,8 +628,7 @@ class Engine:
         running = self.campaigns.get(ref)
         self._erased[ref] = running.actor.log.position if running is not None else EVERYTHING
         if running is not None:
-            running.snapshot_pos = 0
-            running.contacts_since = len(running.book.contacts)
+            running.snapshots.forget()
         await self.store.drop_snapshots(log_of(ref))
 
 

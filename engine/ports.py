@@ -213,6 +213,10 @@ class EventStore(Protocol):
         """
         ...
 
+    def open_keys(self, log: str) -> bool:
+        """Some of the adopted keys, which stay packed until somebody looks. Whether there were any: a millisecond each."""
+        ...
+
     def drop_keys(self, log: str) -> None:
         """A log is closed for good."""
         ...

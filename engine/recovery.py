@@ -94,7 +94,7 @@ async def kept(store: EventStore, name: str, end: int = sys.maxsize) -> tuple[Bo
         raise DamagedSnapshot(f"it is of position {pos}, and the log ends at {end}")
     try:
         return await asyncio.to_thread(_restored, store, name, parts), pos  # other campaigns may be at work
-    except (KeyError, msgspec.DecodeError) as error:
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise DamagedSnapshot(str(error)) from error
 
 

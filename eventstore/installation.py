@@ -139,6 +139,9 @@ class Store:
     def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         self.codec.keys.adopt(log, buckets, erased)
 
+    def open_keys(self, log: str) -> bool:
+        return self.codec.keys.open_some(log)
+
     def drop_keys(self, log: str) -> None:
         self.codec.keys.drop(log)
 

@@ -79,6 +79,12 @@ class Keys:
             for one, key in keys.items():
                 self._know(table, one, key)
 
+    def open_some(self, log: str) -> bool:
+        """Some of a log's keys that are packed since a start. Whether there were any."""
+        with self._lock:
+            table = self._of_kind(log).get(log)
+            return table is not None and table.open_some()
+
     def still(self, log: str) -> tuple[Blocks, list[str]]:
         """The buckets of the log's durable keys as they are now, and who was erased."""
         with self._lock:

@@ -66,7 +66,7 @@ def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
 
 
 class Parts(SavedParts):
-    """Sealed parts, each opened when it is asked for: a large snapshot is never in memory whole.
+    """Sealed parts, each unpacked when it is asked for.
 
     From any thread. Raises DamagedSnapshot for one that isn't as it was written.
     """
@@ -94,4 +94,9 @@ class Parts(SavedParts):
 
 def _unpacked(packed: bytes) -> bytes:
     data = memoryview(packed)[1:]
-    return zstandard.ZstdDecompressor().decompress(data) if packed.startswith(ZSTD) else bytes(data)
+    if packed.startswith(PLAIN):
+        return bytes(data)
+    try:
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise DamagedSnapshot(str(error)) from error

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import defstruct
 
 PART_BYTES = 256 * 1024
-"""Of a part: to open one holds up all threads, and whoever looks waits for it, about a millisecond."""
+"""Of a part: to open one holds up all threads, and whoever looks waits for it, up to a millisecond."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -31,7 +31,7 @@ class Size(NamedTuple):
 class Blocks:
     """By number, in `here`; None for one that stands packed yet, for `open`. Who changes a block has opened it."""
 
-    __slots__ = ("_firsts", "_packed", "here")
+    __slots__ = ("_firsts", "_packed", "_seen", "here")
 
     def __init__(self, parts: Iterable[tuple[Size, Opener]] = ()) -> None:
         self.here: list[bytes | None] = []
@@ -39,6 +39,8 @@ class Blocks:
         """The first block of each part, and behind the last one what comes next."""
         self._packed: list[tuple[Size, Opener] | None] = []
         """None for one that was opened."""
+        self._seen: tuple[int, list[bytes]] | None = None
+        """The part that `peek` looked at last."""
         for size, opener in parts:
             self._firsts.append(len(self.here))
             self._packed.append((size, opener))
@@ -68,6 +70,16 @@ class Blocks:
                 yield from opened
                 at += len(opened)
 
+    def peek(self, at: int) -> bytes:
+        """A block, for those who read on from block to block: nothing is opened for good."""
+        block = self.here[at]
+        if block is not None:
+            return block
+        part = self._part(at)
+        if self._seen is None or self._seen[0] != part:
+            self._seen = part, self._opened(part)
+        return self._seen[1][at - self._firsts[part]]
+
     @property
     def size(self) -> int:
         """Bytes of all blocks together."""
@@ -76,10 +88,23 @@ class Blocks:
     def open(self, at: int) -> bytes:
         """A block that isn't here, and with it all others of its part."""
         part = self._part(at)
+        self._open(part)
+        block = self.here[at]
+        assert block is not None
+        return block
+
+    def open_some(self) -> bool:
+        """The next part that is packed: so that nobody who looks everywhere opens all at once. Whether there was one."""
+        part = next((number for number, packed in enumerate(self._packed) if packed is not None), None)
+        if part is None:
+            return False
+        self._open(part)
+        return True
+
+    def _open(self, part: int) -> None:
         first, opened = self._firsts[part], self._opened(part)
         self.here[first : first + len(opened)] = opened
-        self._packed[part] = None
-        return opened[at - first]
+        self._packed[part] = self._seen = None
 
     def still(self) -> "Blocks":
         """As they are now; nothing is opened."""

@@ -90,6 +90,10 @@ class Ledger(Mapping[str, Call]):
         rows = (row for _, row in self._rows.read(start, end))
         return [live[1] if (live := self._live.get(_id(row).id)) is not None else _decode(row) for row in rows]
 
+    def open_some(self) -> bool:
+        """Some of the index that is packed since a start; rows are left so. Whether there was any."""
+        return self._index.open_some()
+
     def still(self) -> StillCalls:
         """As it is now: quick, for nothing is unpacked."""
         return StillCalls(self._rows.still(), self._index.still(), [call for _, call in self._live.values()])

@@ -90,6 +90,10 @@ class Recent:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         for at in times:
             self._young.add_number(line, at)
 
+    def open_some(self) -> bool:
+        """Some that are packed since a start. Whether there were any."""
+        return self._young.open_some() or self._old.open_some()
+
     def still(self) -> StillRecent:
         """As it is now."""
         return StillRecent(self._young.still(), self._old.still(), self._begun_at)

@@ -169,6 +169,10 @@ class Roll(Mapping[str, Contact]):
         self.settle(start, start + limit)
         return [unpack(row) for _, row in self._rows.read(start, start + limit)]
 
+    def open_some(self) -> bool:
+        """Some of the index that is packed since a start; rows are left so. Whether there was any."""
+        return self._index.open_some()
+
     def still(self) -> tuple[Blocks, Blocks]:
         """As they are now: pages of rows, and buckets of the index."""
         self.settle()
@@ -325,6 +329,10 @@ class Contacts:
         none that somebody holds, no personal callback."""
         queue = self.queues.get(agent)
         return [self.by_ref.ref_at(row) for row in islice(queue.loose(newest), limit)] if queue is not None else []
+
+    def open_some(self) -> bool:
+        """Some of the tables that are packed since a start; rows are left so. Whether there were any."""
+        return self.by_ref.open_some() or self._external.open_some() or self._worked.open_some()
 
     def still(self) -> "StillContacts":
         """As they are now: quick, for nothing is unpacked."""

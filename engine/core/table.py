@@ -140,6 +140,10 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
             if self._find(self._bucket(self._at(number)), entry[:DIGEST_BYTES]) < 0:
                 self._add(number, entry)
 
+    def open_some(self) -> bool:
+        """Some buckets that were packed. Whether there were any."""
+        return self._blocks.open_some()
+
     def still(self) -> Blocks:
         """The buckets as they are now."""
         return self._blocks.still()
@@ -250,7 +254,7 @@ class Rows:
         """Rows from one number to before another, with their numbers; `mark`: of pages that don't hold it none."""
         end = len(self) if end is None else min(end, len(self))
         for page in range(start // PAGE_ROWS, -(-end // PAGE_ROWS)):
-            packed = self._page(page) if page < len(self._pages) else b""
+            packed = self._blocks.peek(page) if page < len(self._pages) else b""
             if mark and packed and mark not in packed:
                 continue
             rows: Sequence[bytes] = _decode(packed) if packed else self._last

@@ -43,6 +43,10 @@ class UsedRefs:
             self._campaigns.append(campaign)
         self._index.add_new(refs, number.to_bytes(NUMBER_BYTES, "little"))
 
+    def open_some(self) -> bool:
+        """Some that are packed since a start. Whether there were any."""
+        return self._index.open_some()
+
     def still(self) -> StillRefs:
         """As they are now."""
         return StillRefs(self._campaigns.copy(), self._index.still())

@@ -44,7 +44,6 @@ REF, AGENT, TRUNK = "bench", "agent0", "main"
 CHUNK_CONTACTS = 1_000
 APPEND_EVENTS = 2_000
 EVENTS_PER_ATTEMPT = 6
-TAIL_EVENTS = 10_000
 MAX_ROUNDS = 10
 """Each start dials with an agent and a contact of its own."""
 DAY_MS = 86_400_000
@@ -74,11 +73,16 @@ class Restarted(msgspec.Struct, frozen=True, kw_only=True):
         return self.dialled_s - self.imported_s
 
 
-def restart(contacts: int, events: int, url: str = "", tail: int = TAIL_EVENTS, rounds: int = 3) -> list[Restarted]:
+def tail_of(contacts: int) -> int:
+    """The most events that the service leaves behind its newest snapshot, when it isn't in a rush."""
+    return round(max(Limits().snapshot_every_events, contacts * Limits().snapshot_every_contacts))
+
+
+def restart(contacts: int, events: int, url: str = "", rounds: int = 3) -> list[Restarted]:
     """Build a store (`url`: an empty PostgreSQL database; SQLite otherwise) and start on it so many times."""
     with tempfile.TemporaryDirectory(prefix="ringfold-bench-") as folder:
         where = url or f"sqlite:///{Path(folder) / 'bench.db'}"
-        asyncio.run(_build(where, contacts, events, tail))
+        asyncio.run(_build(where, contacts, events, tail_of(contacts)))
         found = []
         for number in range(min(rounds, MAX_ROUNDS)):
             began = time.time()

@@ -132,12 +132,12 @@ async def test_a_list_that_comes_in_few_events_is_worth_a_snapshot() -> None:
     shell = await new_shell(Limits(snapshot_every_events=150, snapshot_every_contacts=0.5))
     async with started(shell):
         await shell.running()
-        taken = shell.engine.campaigns["c1"].snapshot_pos
+        taken = shell.engine.campaigns["c1"].snapshots.pos
         for first in (0, 100):
             refs = [f"c1:n{place}" for place in range(first, first + 100)]
             await shell.engine.add_contacts("c1", shell.contacts(*refs))
-            assert (shell.engine.campaigns["c1"].snapshot_pos > taken) is (first == 100)
-        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+            assert (shell.engine.campaigns["c1"].snapshots.pos > taken) is (first == 100)
+        await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
         before = shell.book().canonical()
     saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
     assert saved is not None
@@ -145,8 +145,8 @@ async def test_a_list_that_comes_in_few_events_is_worth_a_snapshot() -> None:
     again = shell.again()
     await again.engine.start()
     assert again.book().canonical() == before
-    assert again.engine.campaigns["c1"].snapshot_pos == saved[0]
-    assert again.engine.campaigns["c1"].contacts_since == 0
+    assert again.engine.campaigns["c1"].snapshots.pos == saved[0]
+    assert again.engine.campaigns["c1"].snapshots.contacts == 0
     await again.engine.stop()
 
 
@@ -170,10 +170,29 @@ async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monke
             await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=f"n{log.position}"))
         assert len(taken) == 1  # the first one is still being saved
         may_end.set()
-        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+        await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
         await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="once more"))
         await until(lambda: len(taken) == 2)
         assert taken[1] - taken[0] > 50
+
+
+async def test_snapshots_rest_for_so_many_times_what_the_last_one_took_but_not_after_an_erasure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.snapshots.RESTS", 1_000_000_000)
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    async with started(shell):
+        await shell.create()
+        snapshots = shell.engine.campaigns["c1"].snapshots
+        await until(lambda: snapshots.pos > 0 and not snapshots.is_busy)
+        first = snapshots.pos
+        for name in ("some", "more"):
+            await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=name))
+            await until(lambda: not snapshots.is_busy)
+        assert (snapshots.pos, shell.engine.campaigns["c1"].actor.log.position) == (first, first + 2)
+        await shell.engine.drop_snapshots("c1")
+        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="again"))
+        assert snapshots.pos == first + 3
 
 
 LOST = [
@@ -201,10 +220,10 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
         for first in range(0, 5 * PAGE_ROWS, PAGE_ROWS):
             refs = [f"c1:n{place}" for place in range(first, first + PAGE_ROWS)]
             await shell.engine.add_contacts("c1", shell.contacts(*refs))
-        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+        await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
         await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="the last"))  # one of all of it
         before = shell.book()
-        await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+        await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
     saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
     assert saved is not None
     pos, parts = saved
@@ -229,7 +248,7 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     assert again.book().canonical() == before.canonical()
     assert list(again.book().calls.items()) == list(before.calls.items())
     assert again.book().recent == before.recent
-    assert (again.engine.campaigns["c1"].snapshot_pos == pos) is (lost is None)
+    assert (again.engine.campaigns["c1"].snapshots.pos == pos) is (lost is None)
     await again.engine.stop()
 
 

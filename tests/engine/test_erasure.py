@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.app import Limits, log_of
-from engine.core.campaign import Delete
+from engine.core.campaign import Delete, Modify
 from engine.erasure import Erasures, Who
 from engine.recovery import SNAPSHOT
 from tests.engine.shell import Shell, new_shell, until
@@ -43,7 +44,7 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     await shell.start()
     await shell.create()
-    await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+    await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
     began, go_on, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
     save, saving = shell.store.save_snapshot, list[Mapping[str, bytes]]()
 
@@ -73,3 +74,42 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
     assert kept is None or not any(NUMBER.encode() in part or key in part for part in kept[1].values())
     buckets, _ = shell.store.still_keys(log_of("c1"))
     assert not any(key in one for one in buckets)
+
+
+async def test_who_is_erased_after_a_start_is_in_nothing_that_is_packed_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a campaign that was read from a snapshot of many parts
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 500)
+    monkeypatch.setattr("engine.app.OPEN_EVERY_S", 3_600)
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    await shell.start()
+    await shell.create()
+    await shell.engine.add_contacts("c1", shell.contacts(*(f"c1:k{place}" for place in range(300))))
+    await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
+    await shell.engine.submit("c1", Modify(at=shell.clock.now, by="m", name="the last"))  # one of all of it
+    await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
+    await shell.engine.stop()
+    shell.limits = Limits()
+    again = shell.again()
+    await again.engine.start()
+    key = (await again.store.segments.keys(["c1:k150"]))["c1:k150"]
+    number = again.contacts(*(f"c1:k{place}" for place in range(300))).contacts[150].person.details
+    assert number is not None
+    secrets = [msgspec.msgpack.encode(number.numbers[0]), key]
+
+    def held() -> list[bool]:
+        still = again.book().contacts.still()
+        everything = [*still.rows, *again.store.still_keys(log_of("c1"))[0]]
+        for blocks in (still.rows, again.store.still_keys(log_of("c1"))[0]):
+            everything += [opener() for _, opener in filter(None, blocks._packed)]
+        return [any(secret in one for one in everything) for secret in secrets]
+
+    assert held() == [True, True]
+    assert any(again.book().contacts.still().rows._packed)
+
+    # when
+    await Erasures(again.engine, lambda _: True).erase(Who(contact="c1:k150"), "m", False, False)
+
+    # then
+    assert held() == [False, False]
+    assert any(again.book().contacts.still().rows._packed)
+    await again.engine.stop()

@@ -140,7 +140,7 @@ async def test_a_snapshot_says_what_the_log_says_at_its_position_and_no_more() -
                     leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True
                 )
             )
-            await until(lambda: not shell.engine.campaigns["c1"].is_snapshotting)
+            await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
             saved = await kept(shell.store, log_of("c1"))
             assert saved is not None, SNAPSHOT
             book, pos = saved

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytest
 
+from engine.core.blocks import Blocks, parts_of
 from engine.core.table import Table
 from engine.ports import Append
 from eventstore import Codec
@@ -260,3 +262,17 @@ def test_the_keys_of_a_log_that_is_closed_for_good_are_let_go_of_and_learned_aga
     keys.learn("campaign/a", ["ben"], {})
     keys.drop("campaign/a")
     assert keys.missing("campaign/a", ["ann", "ben"]) == ["ann", "ben"]
+
+
+def test_keys_that_were_adopted_are_opened_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 2_000)
+    wanted = {f"n{number}": bytes([number]) * KEY_BYTES for number in range(200)}
+    parts = [(size, partial(bytes, data)) for size, data in parts_of(known("a", **wanted).still("a")[0])]
+    keys = Keys()
+    keys.adopt("a", Blocks(parts), [])
+    opened = 0
+    while keys.open_some("a"):
+        opened += 1
+    assert opened == len(parts) > 2
+    assert {one: keys.opening("a", one) for one in wanted} == wanted
+    assert keys.open_some("campaign/nobodys") is False

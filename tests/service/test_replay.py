@@ -115,7 +115,7 @@ async def same_as_lived(settings: Settings) -> None:
     settings = msgspec.structs.replace(settings, engine=engine)
     async with running(settings) as world:
         seen = await worked(world)
-        await world.until(lambda: world.service.engine.campaigns["spring"].snapshot_pos > 0)
+        await world.until(lambda: world.service.engine.campaigns["spring"].snapshots.pos > 0)
         assert len(set(seen.values())) == len(seen) > 5
         store = world.service.store
         for pos, digest in seen.items():

@@ -110,6 +110,9 @@ class Shelf:
     def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
         raise NotImplementedError(UNASKED)
 
+    def open_keys(self, log: str) -> bool:
+        raise NotImplementedError(UNASKED)
+
     def drop_keys(self, log: str) -> None:
         raise NotImplementedError(UNASKED)
 

@@ -66,6 +66,27 @@ def test_who_reads_through_all_leaves_packed_what_was() -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_who_reads_from_block_to_block_opens_each_part_once_and_none_for_good() -> None:
+    blocks, parts = again(Blocks.of([b"12345", b"67890", b"a" * 25, b"b", b""]))
+    assert [blocks.peek(at) for at in range(5)] == [b"12345", b"67890", b"a" * 25, b"b", b""]
+    assert parts.opened == ["some.first/0", "some.first/1", "some.first/2"]
+    assert blocks.here == [None] * 5
+    blocks.open(4)
+    blocks.here[4] = b"other"
+    assert [blocks.peek(at) for at in range(5)] == [b"12345", b"67890", b"a" * 25, b"b", b"other"]
+
+
+@pytest.mark.usefixtures("small")
+def test_all_is_opened_by_and_by() -> None:
+    blocks, parts = again(Blocks.of([b"12345", b"67890", b"a" * 25, b"b", b""]))
+    blocks.open(2)
+    assert [blocks.open_some() for _ in range(3)] == [True, True, False]
+    assert blocks.here == [b"12345", b"67890", b"a" * 25, b"b", b""]
+    assert parts.opened == ["some.first/1", "some.first/0", "some.first/2"]
+    assert blocks.still().open_some() is False
+
+
+@pytest.mark.usefixtures("small")
 def test_what_is_taken_still_stays_as_it_was_and_opens_for_itself() -> None:
     blocks, _ = again(Blocks.of([b"12345", b"67890", b"a" * 25]))
     before = blocks.still()
