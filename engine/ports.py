@@ -1,6 +1,6 @@
 """What the shell asks of the outside world. Adapters and stores implement these; the simulator does too."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
@@ -195,8 +195,9 @@ class EventStore(Protocol):
         """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, also where a part is taken."""
         ...
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        """Keep a snapshot, sealed: it may hold personal data as it is. Older ones of this name go."""
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
+        """Keep a snapshot, sealed: it may hold personal data as it is. Its parts are made one by one, in a thread. Older
+        ones of this name go."""
         ...
 
     async def drop_snapshots(self, log: str) -> None:

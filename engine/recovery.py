@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -108,14 +108,14 @@ def _restored(store: EventStore, name: str, parts: SavedParts) -> Book:
     return book
 
 
-def pack(snapshot: Snapshot, keys: Keys) -> dict[str, bytes]:
-    """A snapshot as it is kept. From any thread."""
-    parts = {HEAD: _encode(snapshot.head), KNOWN: _encode(snapshot.known)}
-    _contacts.write(CONTACTS, snapshot.contacts, parts)
-    _calls.write(CALLS, snapshot.calls, parts)
-    _recent.write(RECENT, snapshot.recent, parts)
-    _keys.write(KEYS, keys, parts)
-    return parts
+def pack(snapshot: Snapshot, keys: Keys) -> Iterator[tuple[str, bytes]]:
+    """A snapshot as it is kept, part by part. From any thread."""
+    yield HEAD, _encode(snapshot.head)
+    yield KNOWN, _encode(snapshot.known)
+    yield from _contacts.write(CONTACTS, snapshot.contacts)
+    yield from _calls.write(CALLS, snapshot.calls)
+    yield from _recent.write(RECENT, snapshot.recent)
+    yield from _keys.write(KEYS, keys)
 
 
 async def replay(read: AsyncIterator[Sequence[Recorded]]) -> Book:

@@ -45,10 +45,7 @@ async def kept_refs(store: EventStore, opened: EventLog) -> tuple[int, UsedRefs]
 
 async def keep_refs(store: EventStore, opened: EventLog, refs: UsedRefs) -> None:
     """As they are now, with all that the log has. Raises StoreUnavailable."""
-    pos, still = opened.position, refs.still()
-    parts: dict[str, bytes] = {}
-    await asyncio.to_thread(_form.write, REFS, still, parts)
-    await store.save_snapshot(REFS, opened.name, pos, parts)
+    await store.save_snapshot(REFS, opened.name, opened.position, _form.write(REFS, refs.still()))
     await opened.keep_versions()
 
 

@@ -59,8 +59,7 @@ class Snapshots:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            packed = await asyncio.to_thread(pack, snapshot, keys)
-            await self._store.save_snapshot(SNAPSHOT, self._log.name, pos, packed)
+            await self._store.save_snapshot(SNAPSHOT, self._log.name, pos, pack(snapshot, keys))
             if pos <= self._erased_to():
                 await self._store.drop_snapshots(self._log.name)
             else:

@@ -1,6 +1,6 @@
 """One installation's logs behind one URL: what the engine and its followers are given."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -127,7 +127,7 @@ class Store:
     async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         return await snapshots.saved(self.segments, name, log)
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
         await snapshots.save(self.segments, name, log, pos, parts)
 
     async def drop_snapshots(self, log: str) -> None:

@@ -6,7 +6,7 @@ erases a person drops the snapshots of the logs that they are in, and the key wi
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 import zstandard
@@ -38,7 +38,8 @@ async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] 
     return pos, Parts(sealed, key)
 
 
-async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
+    """`parts`: made one by one, in a thread."""
     key = new_key()
     sealed = await asyncio.to_thread(seal_parts, parts, key)
     await store.save_snapshot(name, log, pos, sealed, key)
@@ -53,11 +54,11 @@ def new_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-def seal_parts(parts: Mapping[str, bytes], key: bytes) -> dict[str, bytes]:
+def seal_parts(parts: Iterable[tuple[str, bytes]], key: bytes) -> dict[str, bytes]:
     """From any thread."""
     compressor, cipher = zstandard.ZstdCompressor(level=1), AESGCM(key)
     sealed = {}
-    for name, data in parts.items():
+    for name, data in parts:
         nonce = os.urandom(NONCE_BYTES)
         packed = compressor.compress(data)
         packed = ZSTD + packed if len(packed) < WORTH * len(data) else PLAIN + data

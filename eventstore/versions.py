@@ -79,6 +79,4 @@ async def kept(store: SegmentStore, name: str, end: int) -> tuple[int, Versions]
 
 
 async def keep(store: SegmentStore, name: str, pos: int, still: Still) -> None:
-    parts: dict[str, bytes] = {}
-    await asyncio.to_thread(_form.write, VERSIONS, still, parts)
-    await snapshot.save(store, VERSIONS, name, pos, parts)
+    await snapshot.save(store, VERSIONS, name, pos, _form.write(VERSIONS, still))

@@ -25,6 +25,12 @@ def notifications_fit_their_schemas(monkeypatch: pytest.MonkeyPatch) -> Iterator
     assert not found, found[:5]
 
 
+@pytest.fixture(autouse=True)
+def snapshots_need_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test asks for they do at once, however long the last one took."""
+    monkeypatch.setattr("engine.snapshots.RESTS", 0)
+
+
 @pytest.fixture
 async def pbx() -> AsyncIterator[SimulatedPbx]:
     """A simulated PBX whose far ends answer by the number's first digit, as the scripted carrier of the real one does."""

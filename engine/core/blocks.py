@@ -160,16 +160,16 @@ class Form(Generic[T]):
         fields = [(name, list[Size] if name in self._blocks else hint) for name, hint in hints.items()]
         self._decode = msgspec.msgpack.Decoder(defstruct(type_.__name__, fields, array_like=True)).decode
 
-    def write(self, name: str, value: T, parts: dict[str, bytes]) -> None:
-        """Put a value into a snapshot's parts. From any thread."""
+    def write(self, name: str, value: T) -> Iterator[tuple[str, bytes]]:
+        """A value as parts of a snapshot, one by one: all of them are a large part of the process. From any thread."""
         fields = msgspec.structs.asdict(value)
         for one in self._blocks:
             sizes = []
             for number, (size, data) in enumerate(parts_of(fields[one])):
                 sizes.append(size)
-                parts[f"{name}.{one}/{number}"] = data
+                yield f"{name}.{one}/{number}", data
             fields[one] = sizes
-        parts[name] = _encode([*fields.values()])
+        yield name, _encode([*fields.values()])
 
     def read(self, name: str, parts: SavedParts) -> T:
         """The value, with its blocks packed as they are. Raises KeyError, msgspec.DecodeError, DamagedSnapshot."""

@@ -413,12 +413,12 @@ async def test_checkpoints_and_snapshots(opener: Opener) -> None:
     assert (await store.checkpoint("f", "a"), await store.checkpoint("f", "b")) == (7, 0)
     assert list(await store.segments.checkpoints()) == [("f", "a", 7)]
     assert await store.snapshot("s", "a") is None
-    await store.save_snapshot("s", "a", 5, {"x": b"1" * 1_000, "y": b""})
-    await store.save_snapshot("s", "a", 9, {"x": b"2", "y": b"3"})
+    await store.save_snapshot("s", "a", 5, {"x": b"1" * 1_000, "y": b""}.items())
+    await store.save_snapshot("s", "a", 9, {"x": b"2", "y": b"3"}.items())
     found = await store.snapshot("s", "a")
     assert found is not None
     assert (found[0], dict(found[1])) == (9, {"x": b"2", "y": b"3"})
-    await store.save_snapshot("s", "a", 7, {"x": b"late"})  # an older one that took longer
+    await store.save_snapshot("s", "a", 7, {"x": b"late"}.items())  # an older one that took longer
     found = await store.snapshot("s", "a")
     assert found is not None
     assert found[1]["x"] == b"2"
@@ -426,12 +426,12 @@ async def test_checkpoints_and_snapshots(opener: Opener) -> None:
 
 async def test_a_snapshot_is_sealed_under_a_key_that_goes_with_it(opener: Opener) -> None:
     store = await opener()
-    await store.save_snapshot("s", "a", 5, {"x": b"Ann Sealed " * 10})
-    await store.save_snapshot("s", "b", 5, {"x": b"of another log"})
+    await store.save_snapshot("s", "a", 5, {"x": b"Ann Sealed " * 10}.items())
+    await store.save_snapshot("s", "b", 5, {"x": b"of another log"}.items())
     first = await store.segments.snapshot("s", "a")
     assert first is not None
     assert b"Sealed" not in first[1]["x"]
-    await store.save_snapshot("s", "a", 9, {"x": b"newer"})
+    await store.save_snapshot("s", "a", 9, {"x": b"newer"}.items())
     assert await store.segments.keys([subject_of("s", "a", 5)]) == {}  # whoever kept a copy can't read it any more
     await store.drop_snapshots("a")
     assert await store.snapshot("s", "a") is None
@@ -442,7 +442,7 @@ async def test_a_snapshot_is_sealed_under_a_key_that_goes_with_it(opener: Opener
 async def test_a_snapshot_that_was_changed_is_damaged(opener: Opener) -> None:
     store = await opener()
     key = new_key()
-    sealed = seal_parts({"x": b"1", "y": b"2"}, key)
+    sealed = seal_parts({"x": b"1", "y": b"2"}.items(), key)
     await store.segments.save_snapshot("s", "a", 5, {"x": sealed["y"], "y": sealed["y"][:-1]}, key)
     found = await store.snapshot("s", "a")
     assert found is not None
@@ -491,7 +491,7 @@ async def test_TF_32_a_log_leaves_for_its_archive_is_read_there_and_comes_back_a
         for number in range(300):
             await log.append([Append("p", number, [met(f"{name}{number % 7}", "Ann Sealed")])])
         await log.close()
-    await store.save_snapshot("s", "a", 5, {"x": b"1"})
+    await store.save_snapshot("s", "a", 5, {"x": b"1"}.items())
     before, chain = await everything(store, "a"), [one.hash for one in await store.segments.segments("a", 0, 1_000)]
 
     archived = await store.archive("a")

@@ -116,7 +116,7 @@ def restored(snapshot: Snapshot) -> Book:
     """The book again, its contacts and calls from the bytes that they are kept as."""
     parts: dict[str, bytes] = {}
     for name, form in FORMS.items():
-        form.write(name, getattr(snapshot, name), parts)
+        parts.update(form.write(name, getattr(snapshot, name)))
     return restore(snapshot._replace(**{name: form.read(name, Parts(parts)) for name, form in FORMS.items()}))
 
 

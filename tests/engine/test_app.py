@@ -229,10 +229,10 @@ async def test_a_long_list_is_read_back_from_its_pages_and_from_the_log_where_on
     pos, parts = saved
     assert {*LOST} < {*parts}
     if lost == "ahead":
-        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos + 100, dict(parts))
+        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos + 100, parts.items())
     elif lost is not None:
         kept = {name: data for name, data in parts.items() if name != lost}
-        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept)
+        await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), pos, kept.items())
 
     shell.limits = Limits()
     again = shell.again()

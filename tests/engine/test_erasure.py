@@ -1,7 +1,7 @@
 """Somebody is erased while a snapshot that still has them is on its way to the store."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -46,13 +46,13 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
     await shell.create()
     await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
     began, go_on, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    save, saving = shell.store.save_snapshot, list[Mapping[str, bytes]]()
+    save, saving = shell.store.save_snapshot, list[dict[str, bytes]]()
 
-    async def slowly(name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
-        saving.append(parts)
+    async def slowly(name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
+        saving.append(dict(parts))
         began.set()
         await go_on.wait()
-        await save(name, log, pos, parts)
+        await save(name, log, pos, saving[0].items())
         saved.set()
 
     monkeypatch.setattr(shell.store, "save_snapshot", slowly)

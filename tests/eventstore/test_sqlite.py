@@ -26,7 +26,7 @@ async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
     store: Store, monkeypatch: pytest.MonkeyPatch, pieces: int
 ) -> None:
     """given a write that ends behind any of its pieces, then the newest whole one is read, and the next save clears up"""
-    await store.save_snapshot("s", "a", 5, {"x": b"first"})
+    await store.save_snapshot("s", "a", 5, {"x": b"first"}.items())
     segments = store.segments
     assert isinstance(segments, SqliteStore)
     monkeypatch.setattr(sqlite, "WRITTEN_BYTES", 1)
@@ -41,12 +41,12 @@ async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
 
     monkeypatch.setattr(segments, "_write", cut)
     with pytest.raises(asyncio.CancelledError):
-        await store.save_snapshot("s", "a", 9, PARTS)
+        await store.save_snapshot("s", "a", 9, PARTS.items())
     monkeypatch.undo()
     found = await store.snapshot("s", "a")
     assert found is not None
     assert (found[0], dict(found[1])) == ((9, PARTS) if pieces == 7 else (5, {"x": b"first"}))
-    await store.save_snapshot("s", "a", 12, {"x": b"last"})
+    await store.save_snapshot("s", "a", 12, {"x": b"last"}.items())
     found = await store.snapshot("s", "a")
     assert found is not None
     assert (found[0], dict(found[1])) == (12, {"x": b"last"})
@@ -57,7 +57,7 @@ async def test_commits_go_on_while_a_snapshot_is_written(store: Store, monkeypat
     """given a snapshot of many parts, then what is asked meanwhile is done between two of them"""
     monkeypatch.setattr(sqlite, "WRITTEN_BYTES", 1)
     order: list[str] = []
-    save = asyncio.create_task(store.save_snapshot("s", "a", 9, {str(n): bytes(100) for n in range(200)}))
+    save = asyncio.create_task(store.save_snapshot("s", "a", 9, {str(n): bytes(100) for n in range(200)}.items()))
     save.add_done_callback(lambda _: order.append("snapshot"))
     for _ in range(5):
         await asyncio.sleep(0)

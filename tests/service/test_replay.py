@@ -254,7 +254,7 @@ async def test_EX_04_a_snapshot_that_says_something_else_is_a_fault(tmp_path: Pa
         assert f"FAULT the snapshot at position 4 is {state_digest(wrong)}" in out
         status, out, _ = await asked("spring", "--to", "3")
         assert (status, state_of(out)["snapshot"]) == (0, "at position 4, which is later")
-        await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, {"nothing": b""})
+        await store.save_snapshot(SNAPSHOT, log_of("spring"), 4, {"nothing": b""}.items())
         status, out, _ = await asked("spring")
         assert (status, "FAULT the snapshot can't be read" in out) == (1, True)
 

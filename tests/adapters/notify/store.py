@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -98,7 +98,7 @@ class Shelf:
     async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         return None
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes]) -> None:
+    async def save_snapshot(self, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
         raise NotImplementedError(UNASKED)
 
     async def drop_snapshots(self, log: str) -> None:

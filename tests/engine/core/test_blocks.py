@@ -26,9 +26,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(blocks: Blocks) -> Parts:
-    parts: dict[str, bytes] = {}
-    FORM.write("some", Some(blocks, {"ann": 7}, Blocks()), parts)
-    return Parts(parts)
+    return Parts(dict(FORM.write("some", Some(blocks, {"ann": 7}, Blocks()))))
 
 
 def again(blocks: Blocks) -> tuple[Blocks, Parts]:
