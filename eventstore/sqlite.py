@@ -30,9 +30,9 @@ and exists (select 1 from es_key where subject = 'snapshot ' || name || ' ' || l
 """
 """Position of the newest snapshot that is whole: its key comes last (`snapshot.subject_of`)."""
 PUT_PART = "insert or replace into es_snapshot values (?, ?, ?, ?, ?)"
-WRITTEN_BYTES = 512 * 1024
+WRITTEN_BYTES = 256 * 1024
 """Of a snapshot's parts, about, at a time."""
-OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 4"
+OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 2"
 DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
