@@ -8,7 +8,6 @@ the legs stay, and the next owner adopts them.
 import asyncio
 import contextlib
 import gc
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -47,6 +46,7 @@ from engine.ports import (
     Announcer,
     Chance,
     Clock,
+    DamagedSnapshot,
     EventLog,
     EventStore,
     Fenced,
@@ -72,8 +72,6 @@ OPEN_EVERY_S = 0.02
 MAX_SUPPRESSIONS = 64
 """Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
 SUPPRESS_RETRY_MS = 50
-EVERYTHING = sys.maxsize
-"""Behind whatever a log has."""
 STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
 """How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
@@ -123,10 +121,13 @@ def _uncollected() -> Iterator[None]:
 
 async def _by_and_by(open_some: Callable[[], bool]) -> None:
     """Tables of which new contacts look everywhere: the first thousand of an import would open all of it at once."""
-    while True:
-        if not open_some():
-            return
-        await asyncio.sleep(OPEN_EVERY_S)
+    try:
+        while True:
+            if not open_some():
+                return
+            await asyncio.sleep(OPEN_EVERY_S)
+    except (DamagedSnapshot, ValueError, msgspec.DecodeError):
+        log.exception("a part of a snapshot doesn't open")  # whoever needs it fails by it, and no other
 
 
 class Engine:
@@ -161,8 +162,8 @@ class Engine:
         self._timers = Timers(clock, self._ring)
         self._directory_actor: Actor | None = None
         self._side: set[asyncio.Task[Any]] = set()
-        self._erased: dict[str, int] = {}
-        """By campaign, open or not: up to where snapshots may hold somebody who was erased since."""
+        self._drops: dict[str, int] = {}
+        """By campaign, open or not: how often its snapshots were dropped."""
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
         self.failed: asyncio.Future[None] | None = None
@@ -304,14 +305,6 @@ class Engine:
                 snapshots.contacts += contacts_in(one.event)
             self._committed(name, recorded)
 
-        snapshots = Snapshots(
-            self.store,
-            opened,
-            found,
-            self._snapshot_every,
-            lambda: self._erased.get(ref, 0),
-            self._spawn,
-        )
         limits = self.limits
         actor = Actor(
             opened,
@@ -322,6 +315,15 @@ class Engine:
             limits.mailbox_messages,
             self.measures,
             limits.linger_ms,
+        )
+        snapshots = Snapshots(
+            self.store,
+            opened,
+            found,
+            self._snapshot_every,
+            lambda: self._drops.get(ref, 0),
+            actor.caught_up,
+            self._spawn,
         )
         running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshots)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
@@ -626,7 +628,7 @@ class Engine:
         """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
         digest.cache_clear()
         running = self.campaigns.get(ref)
-        self._erased[ref] = running.actor.log.position if running is not None else EVERYTHING
+        self._drops[ref] = self._drops.get(ref, 0) + 1
         if running is not None:
             running.snapshots.forget()
         await self.store.drop_snapshots(log_of(ref))

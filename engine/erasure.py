@@ -158,8 +158,9 @@ class Erasures:
                 await self._engine.store.shred(ref)
         if campaign not in self._engine.campaigns:
             await self._engine.recall_attempts(campaign)
-        await self._engine.drop_snapshots(campaign)  # they hold people as they were
-        await self._engine.store.forget_answers(self._engine.clock.now_ms() + 1)  # an import's shows its first rows
+        if len(waiting) < len(refs):
+            await self._engine.drop_snapshots(campaign)  # they hold people as they were
+            await self._engine.store.forget_answers(self._engine.clock.now_ms() + 1)  # an import's shows its first rows
         self._shredded.update(ref for ref in refs if ref not in waiting)
         return [ref for ref in refs if ref in waiting]
 

@@ -31,7 +31,7 @@ from engine.core.telephony import (
     PbxDown,
     Settle,
 )
-from engine.ports import StoreUnavailable
+from engine.ports import Fenced, StoreUnavailable
 from engine.recovery import SNAPSHOT, replay
 from tests.engine.shell import Shell, new_shell, started, until
 
@@ -176,23 +176,101 @@ async def test_snapshots_of_a_long_list_are_taken_seldom_and_one_at_a_time(monke
         assert taken[1] - taken[0] > 50
 
 
-async def test_snapshots_rest_for_so_many_times_what_the_last_one_took_but_not_after_an_erasure(
+async def test_snapshots_rest_for_a_while_and_one_that_is_due_by_then_is_taken_though_nothing_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("engine.snapshots.RESTS", 1_000_000_000)
+    monkeypatch.setattr("engine.snapshots.MAX_REST_S", 0.3)
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     async with started(shell):
         await shell.create()
-        snapshots = shell.engine.campaigns["c1"].snapshots
+        snapshots, log = shell.engine.campaigns["c1"].snapshots, shell.engine.campaigns["c1"].actor.log
         await until(lambda: snapshots.pos > 0 and not snapshots.is_busy)
         first = snapshots.pos
         for name in ("some", "more"):
             await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=name))
             await until(lambda: not snapshots.is_busy)
-        assert (snapshots.pos, shell.engine.campaigns["c1"].actor.log.position) == (first, first + 2)
+        assert (snapshots.pos, log.position) == (first, first + 2)
+        await until(lambda: snapshots.pos == log.position and not snapshots.is_busy)
+        saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+        assert (saved and saved[0]) == first + 2
+
+
+async def test_a_snapshot_that_is_begun_after_an_erasure_stays_and_one_before_goes_and_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    save, begun, go_on = shell.store.save_snapshot, list[int](), asyncio.Event()
+
+    async def slowly(name: str, log: str, pos: int, parts: Any) -> None:
+        begun.append(pos)
+        await go_on.wait()
+        await save(name, log, pos, parts)
+
+    async with started(shell):
+        await shell.create()
+        snapshots, log = shell.engine.campaigns["c1"].snapshots, shell.engine.campaigns["c1"].actor.log
+        await until(lambda: snapshots.pos > 0 and not snapshots.is_busy)
+        monkeypatch.setattr(shell.store, "save_snapshot", slowly)
+        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="before"))
+        await until(lambda: begun == [log.position])
         await shell.engine.drop_snapshots("c1")
-        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="again"))
-        assert snapshots.pos == first + 3
+        go_on.set()
+        await until(lambda: not snapshots.is_busy)
+        assert await shell.store.snapshot(SNAPSHOT, log_of("c1")) is None
+        assert snapshots.pos == 0
+        await shell.engine.campaigns["c1"].actor.caught_up()  # a turn in which nothing happens
+        await until(lambda: len(begun) == 2 and not snapshots.is_busy)
+        saved = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+        assert (saved and saved[0]) == log.position == snapshots.pos
+
+
+async def test_what_a_snapshot_that_is_not_saved_was_to_keep_is_due_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell(Limits(snapshot_every_events=50, snapshot_every_contacts=0))
+    async with started(shell):
+        await shell.create()
+        snapshots, save = shell.engine.campaigns["c1"].snapshots, shell.store.save_snapshot
+        tries: list[int] = []
+
+        async def away(name: str, log: str, pos: int, parts: Any) -> None:
+            tries.append(pos)
+            if len(tries) == 1:
+                raise StoreUnavailable("away")
+            await save(name, log, pos, parts)
+
+        monkeypatch.setattr(shell.store, "save_snapshot", away)
+        await shell.engine.add_contacts("c1", shell.contacts(*(f"c1:n{place}" for place in range(60))))
+        await until(lambda: len(tries) == 1 and not snapshots.is_busy)
+        assert (snapshots.pos, snapshots.contacts) == (0, 60)
+        await shell.engine.campaigns["c1"].actor.caught_up()
+        await until(lambda: len(tries) == 2 and not snapshots.is_busy)
+        assert snapshots.contacts == 0
+
+
+async def test_a_snapshot_that_another_owner_may_know_better_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have erased somebody meanwhile."""
+    monkeypatch.setattr("engine.snapshots.DROP_AGAIN_S", 0.01)
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    async with started(shell):
+        await shell.create()
+        running = shell.engine.campaigns["c1"]
+        await until(lambda: running.snapshots.pos > 0 and not running.snapshots.is_busy)
+        drop, drops = shell.store.drop_snapshots, list[str]()
+
+        async def fenced() -> None:
+            raise Fenced("another owner")
+
+        async def at_last(log: str) -> None:
+            drops.append(log)
+            if len(drops) == 1:
+                raise StoreUnavailable("away")
+            await drop(log)
+
+        monkeypatch.setattr(running.actor.log, "hold", fenced)
+        monkeypatch.setattr(shell.store, "drop_snapshots", at_last)
+        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name="once more"))
+        await until(lambda: len(drops) == 2 and not running.snapshots.is_busy)
+        assert await shell.store.snapshot(SNAPSHOT, log_of("c1")) is None
 
 
 LOST = [

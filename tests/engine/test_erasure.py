@@ -113,3 +113,22 @@ async def test_who_is_erased_after_a_start_is_in_nothing_that_is_packed_since(mo
     assert held() == [False, False]
     assert any(again.book().contacts.still().rows._packed)
     await again.engine.stop()
+
+
+async def test_who_waits_for_the_end_of_a_call_costs_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell()
+    await shell.start()
+    await shell.running()
+    contact = shell.book().calls[await shell.dial()].contact
+    dropped: list[str] = []
+
+    async def noted(log: str) -> None:
+        dropped.append(log)
+
+    monkeypatch.setattr(shell.store, "drop_snapshots", noted)
+    erasures = Erasures(shell.engine, lambda _: True)
+    done = await erasures.erase(Who(contact=contact), "m", False, True)
+    assert done.waiting == [contact]
+    assert [await erasures.finish() for _ in range(3)] == [1, 1, 1]
+    assert dropped == []
+    await shell.engine.stop()
