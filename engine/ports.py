@@ -162,8 +162,8 @@ class Sealing(Protocol):
         ...
 
 
-class EventStore(Protocol):
-    """All logs of one installation, and the small tables beside them."""
+class Logs(Protocol):
+    """All logs of one installation, and how far each follower of theirs has come: what adapters are given."""
 
     async def open_log(self, name: str) -> EventLog:
         """Become the log's owner (its lease's epoch rises). Raises StoreUnavailable while another owner's lease is live."""
@@ -190,6 +190,10 @@ class EventStore(Protocol):
         ...
 
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None: ...
+
+
+class EventStore(Logs, Protocol):
+    """The logs, and what else is kept beside them."""
 
     async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
         """The newest snapshot: (position, parts by name). Raises DamagedSnapshot, also where a part is taken."""

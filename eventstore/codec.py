@@ -190,7 +190,7 @@ class Codec:
 
     def _opened(self, type_: Any, value: Any, log: str) -> Any:
         if type_ is not Person:
-            raise NotImplementedError(type_)
+            raise NotImplementedError(type_)  # as above
         match value:
             case {"sealed_for": str(subject), "box": str(sealed)}:
                 key = self.keys.opening(log, subject)

@@ -22,7 +22,7 @@ from adapters.outward.sender import Bounds, Sender
 from adapters.outward.target import ANYWHERE, Targets
 from engine.core.book import Book
 from engine.core.interaction import Target
-from engine.ports import Clock, EventLog, EventStore, Recorded, StoreUnavailable
+from engine.ports import Clock, EventLog, Logs, Recorded, StoreUnavailable
 
 OWN_RETRY_MS = 200
 DONE_POLL_MS = 10
@@ -37,7 +37,7 @@ class Crm:
 
     def __init__(
         self,
-        store: EventStore,
+        store: Logs,
         campaigns: Callable[[], Collection[str]],
         book_of: Callable[[str], Book | None],
         agent_name: Callable[[str], str],

@@ -9,7 +9,7 @@ import structlog
 
 from adapters.crm.limits import CrmLimits
 from adapters.notify.merger import CAMPAIGN_PREFIX, closing
-from engine.ports import EventStore, Recorded, StoreUnavailable
+from engine.ports import Logs, Recorded, StoreUnavailable
 
 CHECKPOINT = "crm"
 STORE_RETRY_MS = 500
@@ -22,7 +22,7 @@ class Follower:
 
     def __init__(
         self,
-        store: EventStore,
+        store: Logs,
         limits: CrmLimits,
         campaigns: Callable[[], Collection[str]],
         take: Callable[[str, Sequence[Recorded]], Awaitable[None]],

@@ -18,7 +18,7 @@ from adapters.notify.webhook import Webhook
 from adapters.outward.sender import Bounds, Sender
 from adapters.outward.target import Targets
 from engine.core.webhook import WebhookPut
-from engine.ports import Clock, EventStore, StoreUnavailable
+from engine.ports import Clock, Logs, StoreUnavailable
 
 STORE_RETRY_MS = 500
 DONE_POLL_MS = 10
@@ -42,7 +42,7 @@ def new_sender(limits: NotifyLimits, clock: Clock, targets: Targets) -> Sender:
 class Dispatch:
     def __init__(
         self,
-        store: EventStore,
+        store: Logs,
         merger: Merger,
         feed: FeedReader,
         directory: Callable[[], Mapping[str, WebhookPut]],

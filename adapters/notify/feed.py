@@ -13,7 +13,7 @@ from adapters.notify.merger import CAMPAIGN_PREFIX, Merger, campaign_of, closing
 from adapters.notify.notification import AgentName, Fact, completed, rfc3339
 from adapters.notify.order import Range
 from engine.core.book import Book
-from engine.ports import BadCursor, EventStore, FeedGap, FeedUndone, LogArchived, Notification, StoreUnavailable
+from engine.ports import BadCursor, FeedGap, FeedUndone, LogArchived, Logs, Notification, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ Told = Callable[[Sequence[Notification]], None]
 class FeedReader:
     def __init__(
         self,
-        store: EventStore,
+        store: Logs,
         merger: Merger,
         book_of: Callable[[str], Book | None],
         limits: NotifyLimits,

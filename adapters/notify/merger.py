@@ -22,7 +22,7 @@ from adapters.notify.notice import fact as notice_fact
 from adapters.notify.notification import Fact, fact_of
 from adapters.notify.order import Order
 from adapters.notify.pulse import Pulse
-from engine.ports import ANY, Append, Beside, EventLog, EventStore, Recorded, StoreUnavailable
+from engine.ports import ANY, Append, Beside, EventLog, Logs, Recorded, StoreUnavailable
 
 CAMPAIGN_PREFIX = "campaign/"
 NO_CAMPAIGN = "~service"
@@ -51,7 +51,7 @@ class Run:
 
 class Merger:
     def __init__(
-        self, store: EventStore, limits: NotifyLimits, is_open: Callable[[str], bool], new_feed_id: Callable[[], str]
+        self, store: Logs, limits: NotifyLimits, is_open: Callable[[str], bool], new_feed_id: Callable[[], str]
     ) -> None:
         self.order = Order()
         self.cursors = Cursors("")

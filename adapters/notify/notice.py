@@ -14,7 +14,7 @@ from adapters.notify.content.webhook import Reason
 from adapters.notify.content.webhook import WebhookParked as ParkedTold
 from adapters.notify.content.webhook import WebhookResumed as ResumedTold
 from adapters.notify.crew import Crew
-from engine.ports import ANY, Append, EventLog, EventStore, Recorded, StoreUnavailable
+from engine.ports import ANY, Append, EventLog, Logs, Recorded, StoreUnavailable
 
 NOTICES_LOG = NOTICES_STREAM = "notices"
 STORE_RETRY_MS = 500
@@ -64,7 +64,7 @@ def fact(event: NoticeEvent) -> Fact:
 class Notices:
     """`told` is handed what was written, as a follower of the log is."""
 
-    def __init__(self, store: EventStore, crew: Crew, told: Callable[[str, Sequence[Recorded]], None]) -> None:
+    def __init__(self, store: Logs, crew: Crew, told: Callable[[str, Sequence[Recorded]], None]) -> None:
         self._store, self._crew, self._told = store, crew, told
         self._parked: dict[tuple[str, int], dict[str, WebhookParked]] = {}
         self._log: EventLog | None = None

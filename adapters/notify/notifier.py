@@ -23,9 +23,9 @@ from engine.core.webhook import Secrets, WebhookPut
 from engine.ports import (
     Clock,
     Delivery,
-    EventStore,
     FeedUndone,
     Lane,
+    Logs,
     Notification,
     NotificationType,
     Recorded,
@@ -43,7 +43,7 @@ class Notifier:
 
     def __init__(
         self,
-        store: EventStore,
+        store: Logs,
         book_of: Callable[[str], Book | None],
         webhooks: Callable[[], Mapping[str, WebhookPut]],
         clock: Clock,

@@ -26,7 +26,7 @@ from adapters.notify.parcel import Batch, Parcel, encoded, packed, single
 from adapters.notify.post import Post, Slots
 from adapters.outward.sender import Answer, Sender
 from engine.core.webhook import WebhookPut
-from engine.ports import Clock, Delivery, EventStore, Notification, StoreUnavailable, WebhookReport
+from engine.ports import Clock, Delivery, Logs, Notification, StoreUnavailable, WebhookReport
 from engine.ports import Lane as LaneReport
 
 UNAVAILABLE = 503
@@ -38,7 +38,7 @@ class Webhook:
     def __init__(
         self,
         put: WebhookPut,
-        store: EventStore,
+        store: Logs,
         feed: FeedReader,
         sender: Sender,
         slots: Slots,

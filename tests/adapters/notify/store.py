@@ -2,15 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
 from adapters.notify import FeedEvent
-from engine.core.blocks import Blocks, SavedParts
-from engine.ports import Append, Archived, Beside, EventLog, KeptAnswer, Recorded, StoreUnavailable, Unopened
-
-UNASKED = "the notifier asks a store for nothing of the kind"
+from engine.ports import Append, Beside, EventLog, Recorded, StoreUnavailable, Unopened
 
 
 class ShelfLog:
@@ -94,48 +91,3 @@ class Shelf:
     async def save_checkpoint(self, name: str, log: str, pos: int) -> None:
         await asyncio.sleep(0)
         self.checkpoints[name, log] = pos
-
-    async def snapshot(self, name: str, log: str) -> tuple[int, SavedParts] | None:
-        return None
-
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
-        raise NotImplementedError(UNASKED)
-
-    async def drop_snapshots(self, log: str) -> None:
-        raise NotImplementedError(UNASKED)
-
-    def still_keys(self, log: str) -> tuple[Blocks, list[str]]:
-        raise NotImplementedError(UNASKED)
-
-    def adopt_keys(self, log: str, buckets: Blocks, erased: Sequence[str]) -> None:
-        raise NotImplementedError(UNASKED)
-
-    def open_keys(self, log: str) -> bool:
-        raise NotImplementedError(UNASKED)
-
-    def drop_keys(self, log: str) -> None:
-        raise NotImplementedError(UNASKED)
-
-    async def answer(self, owner: str, key: str) -> KeptAnswer | None:
-        raise NotImplementedError(UNASKED)
-
-    async def keep_answer(self, owner: str, key: str, answer: KeptAnswer, most: int) -> None:
-        raise NotImplementedError(UNASKED)
-
-    async def forget_answers(self, before: int) -> None:
-        raise NotImplementedError(UNASKED)
-
-    async def archived(self) -> Mapping[str, int]:
-        return {}
-
-    async def archive(self, log: str) -> Archived:
-        raise NotImplementedError(UNASKED)
-
-    async def drop(self, archived: Archived) -> None:
-        raise NotImplementedError(UNASKED)
-
-    async def shred(self, subject: str) -> bool:
-        raise NotImplementedError(UNASKED)
-
-    async def close(self) -> None:
-        pass
