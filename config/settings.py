@@ -57,6 +57,9 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`memory:`, `sqlite:///path` or `postgresql://…`."""
     lease_ttl_ms: Annotated[int, Meta(ge=1_000)] = 5_000
     """After this long without renewal another process may take a log over."""
+    attic_folder: str = ""
+    """Where a campaign's ended calls are put away while the process lives, in a file without a name; empty: beside the SQLite
+    file, with PostgreSQL beside `tokens.key_file`."""
 
     def __repr__(self) -> str:
         return f"Store({self.url.partition(':')[0]!r})"  # a PostgreSQL url may carry a password

@@ -18,6 +18,7 @@ import structlog
 from engine.actor import Actor, NotOwner, StoreAway
 from engine.core import directory as directories
 from engine.core.agent import Presence
+from engine.core.blocks import Attic
 from engine.core.book import Book, Event, stream_of
 from engine.core.campaign import Clean, Create, Delete, Start, Status
 from engine.core.claims import Claims
@@ -140,7 +141,9 @@ class Engine:
         limits: Limits,
         zones: Zones | None = None,
         measures: Measures | None = None,
+        attic: Callable[[], Attic | None] = lambda: None,
     ) -> None:
+        """`attic`: a new one for each campaign, where it puts calls away that ended a while ago; None: they stay in memory."""
         self.zones = zones
         self.measures = measures or Measures()
         self.store = store
@@ -159,6 +162,7 @@ class Engine:
         self.announcer: Announcer | None = None
         self.followers: list[Callable[[str, Sequence[Recorded]], None]] = []
         self._telephony = telephony
+        self._attic = attic
         self._timers = Timers(clock, self._ring)
         self._directory_actor: Actor | None = None
         self._side: set[asyncio.Task[Any]] = set()
@@ -276,7 +280,7 @@ class Engine:
         opened = owned or await self.store.open_log(log_of(ref))
         try:
             with _uncollected():
-                found = await read_book(self.store, opened)
+                found = await read_book(self.store, opened, self._attic())
         except BaseException:
             await opened.close()  # or nobody could have it before its lease runs out
             raise

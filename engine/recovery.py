@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import structlog
 
-from engine.core.blocks import Blocks, Form, SavedParts
+from engine.core.blocks import Attic, Blocks, Form, SavedParts
 from engine.core.book import Book, Head, Known, Snapshot, restore
 from engine.core.call import CallRequested
 from engine.core.contact import ContactsAdded, ContactsReplaced
@@ -17,7 +17,7 @@ from engine.core.recent import StillRecent
 from engine.core.roll import StillContacts
 from engine.ports import DamagedSnapshot, EventStore, Recorded
 
-SNAPSHOT = "book.v7"
+SNAPSHOT = "book.v8"
 """Name and form of the snapshots; another form gets another name."""
 HEAD, KNOWN, CONTACTS, CALLS, RECENT, KEYS = "head", "known", "contacts", "calls", "recent", "keys"
 """Its parts, but for those of blocks."""
@@ -56,9 +56,10 @@ class Readable(Protocol):
     def read(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]: ...
 
 
-async def read_book(store: EventStore, opened: Readable) -> Read:
-    """The book of a log: the newest snapshot and what came after."""
+async def read_book(store: EventStore, opened: Readable, attic: Attic | None = None) -> Read:
+    """The book of a log: the newest snapshot and what came after. `attic`: where it puts ended calls away from then on."""
     book, pos = await _newest(store, opened)
+    book.calls.attic = attic
     contacts = 0
     async for batch in opened.read(pos):
         for one in batch:

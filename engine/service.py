@@ -25,6 +25,7 @@ from api.token import KeyRing
 from config.settings import Settings
 from engine.actor import NotOwner
 from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
+from engine.core.blocks import Attic
 from engine.core.book import Book, Event
 from engine.core.call import CallEnded
 from engine.core.directory import DirectoryEvent
@@ -33,6 +34,7 @@ from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
 from engine.ports import Recorded, StoreUnavailable
 from eventstore import Codec, Store, open_store
+from eventstore.attic import FileAttic
 from eventstore.sealing import Sealing
 
 LogEvent = Event | DirectoryEvent | FeedEvent | NoticeEvent | CrmEvent
@@ -43,6 +45,7 @@ NAMES = {one: str(one.__struct_config__.tag).rpartition(".")[0] for one in get_a
 COLLECTED_AFTER_OBJECTS = 5_000
 """A turn makes hundreds of objects and lets go of them again. Looked for cycles after every 700, as Python does by itself, a
 twentieth of all time went into finding none."""
+SQLITE = "sqlite:///"
 WATCH_EVERY_S = 1
 LOOK_AT_LOOP_EVERY_S = 0.25
 WAITING_CONNECTIONS = 1_024
@@ -92,6 +95,7 @@ class Service:
             ),
             PhoneZones(),
             self.measures,
+            self._attic,
         )
         self.notifier = Notifier(
             self.store,
@@ -168,6 +172,19 @@ class Service:
         site = web.TCPSite(runner, http.host, http.port, reuse_address=True, backlog=WAITING_CONNECTIONS)
         await site.start()
         self.port = runner.addresses[0][1]
+
+    def _attic(self) -> Attic | None:
+        """A new one; None where nothing of ours is on a disk, or it can't be."""
+        settings = self.settings
+        if self.store.kind == "memory":
+            return None
+        beside = settings.store.url.removeprefix(SQLITE) if self.store.kind == "sqlite" else settings.tokens.key_file
+        folder = Path(settings.store.attic_folder or Path(beside).parent)
+        try:
+            return FileAttic(folder)
+        except OSError as error:
+            log.warning("ended calls stay in memory", folder=str(folder), error=str(error))
+            return None
 
     def _book(self, name: str) -> Book | None:
         running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))

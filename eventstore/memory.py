@@ -2,13 +2,13 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 
 import msgspec
 
 from engine.ports import KeptAnswer
 from eventstore.snapshot import subject_of
-from eventstore.store import Head, Placed, Segment
+from eventstore.store import Head, Part, Placed, Segment
 
 
 class Lease(msgspec.Struct):
@@ -121,12 +121,15 @@ class MemoryStore:
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
         return self._snapshots.get((name, log))
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
+    async def save_snapshot(
+        self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes
+    ) -> None:
+        whole = {part: data async for some in parts for part, data in some}
         newest, _ = self._snapshots.get((name, log), (0, None))
         if pos >= newest:
             self._keys.pop(subject_of(name, log, newest), None)
             self._keys[subject_of(name, log, pos)] = key
-            self._snapshots[name, log] = (pos, dict(parts))
+            self._snapshots[name, log] = (pos, whole)
 
     async def drop_snapshots(self, log: str) -> None:
         for name, of in [one for one in self._snapshots if one[1] == log]:

@@ -1,7 +1,7 @@
 """The production store: PostgreSQL by asyncpg. An append is one statement, conditional on epoch and segment number."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import asyncpg
 from engine.ports import KeptAnswer, StoreUnavailable, Unreadable
 from eventstore.owner import is_dead
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Head, NotTogether, Placed, Segment
+from eventstore.store import Disconnected, Head, NotTogether, Part, Placed, Segment
 
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
 MAX_CONNECTIONS = 10
@@ -227,7 +227,9 @@ class PostgresStore:
             rows = await connection.fetch(SNAPSHOT, name, log)
         return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
+    async def save_snapshot(
+        self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes
+    ) -> None:
         insert = (
             "insert into es_snapshot values ($1, $2, $3, $4, $5)"
             " on conflict (name, log, pos, part) do update set data = excluded.data"
@@ -235,7 +237,8 @@ class PostgresStore:
         keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
         async with self._connection() as connection, connection.transaction():
             await connection.execute(keep, subject_of(name, log, pos), key)
-            await connection.executemany(insert, [(name, log, pos, part, data) for part, data in parts.items()])
+            async for some in parts:
+                await connection.executemany(insert, [(name, log, pos, part, data) for part, data in some])
             await _drop(connection, "name = $1 and log = $2 and pos < $3", name, log, pos)
 
     async def drop_snapshots(self, log: str) -> None:

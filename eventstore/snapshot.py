@@ -6,7 +6,8 @@ erases a person drops the snapshots of the logs that they are in, and the key wi
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 
 import zstandard
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.core.blocks import Opener, SavedParts
 from engine.ports import DamagedSnapshot
-from eventstore.store import SegmentStore
+from eventstore.store import Part, SegmentStore
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -23,6 +24,8 @@ WORTH = 0.85
 """A part that packing leaves larger than so stays as it is: digests and keys are random, and to unpack them takes long."""
 PLAIN, ZSTD = b"\0", b"\1"
 """What a part begins with."""
+WRITTEN_BYTES = 256 * 1024
+"""Of the parts, about, at a time: all commits wait behind a write."""
 
 
 async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] | None":
@@ -39,10 +42,25 @@ async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] 
 
 
 async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
-    """`parts`: made one by one, in a thread."""
+    """`parts`: made one by one, in threads, and sealed and written by and by: all of them are a large part of the process."""
     key = new_key()
-    sealed = await asyncio.to_thread(seal_parts, parts, key)
-    await store.save_snapshot(name, log, pos, sealed, key)
+    async with aclosing(_by_and_by(seal_parts(parts, key))) as sealed:
+        await store.save_snapshot(name, log, pos, sealed, key)
+
+
+async def _by_and_by(sealed: Iterator[Part]) -> AsyncGenerator[Sequence[Part]]:
+    while some := await asyncio.to_thread(_some, sealed):
+        yield some
+
+
+def _some(sealed: Iterator[Part]) -> Sequence[Part]:
+    some, size = list[Part](), 0
+    for name, data in sealed:
+        some.append((name, data))
+        size += len(data)
+        if size >= WRITTEN_BYTES:
+            break
+    return some
 
 
 def subject_of(name: str, log: str, pos: int) -> str:
@@ -54,16 +72,14 @@ def new_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-def seal_parts(parts: Iterable[tuple[str, bytes]], key: bytes) -> dict[str, bytes]:
+def seal_parts(parts: Iterable[tuple[str, bytes]], key: bytes) -> Iterator[Part]:
     """From any thread."""
     compressor, cipher = zstandard.ZstdCompressor(level=1), AESGCM(key)
-    sealed = {}
     for name, data in parts:
         nonce = os.urandom(NONCE_BYTES)
         packed = compressor.compress(data)
         packed = ZSTD + packed if len(packed) < WORTH * len(data) else PLAIN + data
-        sealed[name] = nonce + cipher.encrypt(nonce, packed, name.encode())
-    return sealed
+        yield name, nonce + cipher.encrypt(nonce, packed, name.encode())
 
 
 class Parts(SavedParts):

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
-from eventstore.store import Disconnected, Head, Placed, Segment, batches
+from eventstore.store import Disconnected, Head, Part, Placed, Segment, batches
 from eventstore.worker import Worker
 
 T = TypeVar("T")
@@ -30,8 +30,6 @@ and exists (select 1 from es_key where subject = 'snapshot ' || name || ' ' || l
 """
 """Position of the newest snapshot that is whole: its key comes last (`snapshot.subject_of`)."""
 PUT_PART = "insert or replace into es_snapshot values (?, ?, ?, ?, ?)"
-WRITTEN_BYTES = 256 * 1024
-"""Of a snapshot's parts, about, at a time."""
 OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 2"
 DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -334,7 +332,9 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
+    async def save_snapshot(
+        self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes
+    ) -> None:
         """By and by, for all commits wait behind a write, and a snapshot may have hundreds of MB. It counts from when its
         key stands there."""
         subject = subject_of(name, log, pos)
@@ -343,7 +343,7 @@ class SqliteStore:
             with self._transaction() as connection:
                 connection.execute(statement, values)
 
-        def put_some(some: Sequence[tuple[str, bytes]]) -> None:
+        def put_some(some: Sequence[Part]) -> None:
             with self._transaction() as connection:
                 connection.executemany(PUT_PART, [(name, log, pos, part, data) for part, data in some])
 
@@ -356,7 +356,7 @@ class SqliteStore:
             return bool(found)
 
         await self._write(partial(put, "delete from es_key where subject = ?", subject))
-        for some in _some(parts):
+        async for some in parts:
             await self._write(partial(put_some, some))
         await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
         while await self._write(drop_older):
@@ -448,19 +448,6 @@ def _keep_keys(connection: sqlite3.Connection, keys: Sequence[tuple[str, bytes]]
 def _row(log: str, one: Segment) -> tuple[str | int | bytes, ...]:
     """As es_segment has it."""
     return log, one.seq, one.pos, one.n, one.epoch, one.at, one.codec, one.hash, one.data
-
-
-def _some(parts: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
-    """All of them, by and by."""
-    some, size = list[tuple[str, bytes]](), 0
-    for part, data in parts.items():
-        some.append((part, data))
-        size += len(data)
-        if size >= WRITTEN_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
 
 
 def _drop(connection: sqlite3.Connection, which: str, values: tuple[str | int, ...]) -> None:

@@ -1,6 +1,6 @@
 """The dumb conditional store below the log: leases, segments, and small tables. Order and versions are the owner's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -8,6 +8,8 @@ import msgspec
 from engine.ports import KeptAnswer, StoreUnavailable
 
 T = TypeVar("T")
+Part = tuple[str, bytes]
+"""Of a snapshot: its name, and what it holds."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -114,8 +116,10 @@ class SegmentStore(Protocol):
 
     async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None: ...
 
-    async def save_snapshot(self, name: str, log: str, pos: int, parts: Mapping[str, bytes], key: bytes) -> None:
-        """Keep a snapshot and the key to its parts; older ones of this name go, with their keys."""
+    async def save_snapshot(
+        self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes
+    ) -> None:
+        """Keep a snapshot and the key to its parts, which come some at a time; older ones of this name go, with their keys."""
         ...
 
     async def drop_snapshots(self, log: str) -> None:

@@ -1,11 +1,14 @@
 """Blocks, of which a table has thousands: pages of rows, or buckets. They are written down in parts, and a part that was read
 back stays packed until somebody looks at one of its blocks: of millions of rows a start needs few.
+
+Blocks that hardly anybody looks at any more can be put away, into an attic that is no memory of the process.
 """
 
 from abc import abstractmethod
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, NamedTuple, TypeVar, get_type_hints
+from typing import Generic, NamedTuple, Protocol, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import defstruct
@@ -13,12 +16,25 @@ from msgspec import defstruct
 PART_BYTES = 256 * 1024
 """Of a part: to open one holds up all threads, and whoever looks waits for it, up to a millisecond."""
 
+HERE = -1
+"""No place in an attic."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 T = TypeVar("T", bound=msgspec.Struct)
 Opener = Callable[[], bytes]
 """A part as it was written."""
+
+
+class Attic(Protocol):
+    """Where blocks lie that were put away, for as long as the process lives."""
+
+    def put(self, block: bytes) -> int | None:
+        """Where it lies from now on; None: there is no room, it had better stay where it is."""
+
+    def get(self, place: int) -> bytes:
+        """A block, from any thread. Raises OSError, ValueError."""
 
 
 class Size(NamedTuple):
@@ -29,9 +45,9 @@ class Size(NamedTuple):
 
 
 class Blocks:
-    """By number, in `here`; None for one that stands packed yet, for `open`. Who changes a block has opened it."""
+    """By number, in `here`; None for one that stands packed yet, or was put away: for `open`. Who changes one has opened it."""
 
-    __slots__ = ("_firsts", "_packed", "_seen", "here")
+    __slots__ = ("_attic", "_away", "_firsts", "_packed", "_seen", "here")
 
     def __init__(self, parts: Iterable[tuple[Size, Opener]] = ()) -> None:
         self.here: list[bytes | None] = []
@@ -41,6 +57,9 @@ class Blocks:
         """None for one that was opened."""
         self._seen: tuple[int, list[bytes]] | None = None
         """The part that `peek` looked at last."""
+        self._away = array("q")
+        """By block, as far as any was put away: where in the attic it lies; `HERE` for one that doesn't."""
+        self._attic: Attic | None = None
         for size, opener in parts:
             self._firsts.append(len(self.here))
             self._packed.append((size, opener))
@@ -62,6 +81,8 @@ class Blocks:
         at = 0
         while at < len(self.here):
             block = self.here[at]
+            if block is None:
+                block = self._fetched(at)
             if block is not None:
                 yield block
                 at += 1
@@ -73,6 +94,8 @@ class Blocks:
     def peek(self, at: int) -> bytes:
         """A block, for those who read on from block to block: nothing is opened for good."""
         block = self.here[at]
+        if block is None:
+            block = self._fetched(at)
         if block is not None:
             return block
         part = self._part(at)
@@ -82,16 +105,33 @@ class Blocks:
 
     @property
     def size(self) -> int:
-        """Bytes of all blocks together."""
+        """Bytes of all blocks together, of which none was put away."""
         return sum(len(one) for one in self.here if one) + sum(one[0].bytes for one in self._packed if one)
 
     def open(self, at: int) -> bytes:
-        """A block that isn't here, and with it all others of its part."""
-        part = self._part(at)
-        self._open(part)
-        block = self.here[at]
-        assert block is not None
+        """A block that isn't here. If it is packed, its whole part is here from now on; what was put away stays there."""
+        block = self._fetched(at)
+        if block is None:
+            self._open(self._part(at))
+            block = self.here[at]
+            assert block is not None
         return block
+
+    def put_away(self, at: int, attic: Attic) -> bool:
+        """A block that is here; always the same attic. Whether there was room."""
+        block = self.here[at]
+        place = attic.put(block) if block is not None else None
+        if place is None:
+            return False
+        self._away.extend([HERE] * (at + 1 - len(self._away)))
+        self._away[at], self._attic, self.here[at] = place, attic, None
+        return True
+
+    def _fetched(self, at: int) -> bytes | None:
+        """One that was put away and isn't here, which no part says it is."""
+        if self._attic is None or at >= len(self._away) or self._away[at] == HERE:
+            return None
+        return self._attic.get(self._away[at])
 
     def open_some(self) -> bool:
         """The next part that is packed: so that nobody who looks everywhere opens all at once. Whether there was one."""
@@ -110,6 +150,7 @@ class Blocks:
         """As they are now; nothing is opened."""
         copy = Blocks()
         copy.here, copy._firsts, copy._packed = self.here.copy(), self._firsts, self._packed.copy()
+        copy._away, copy._attic = self._away[:], self._attic
         return copy
 
     def _part(self, at: int) -> int:

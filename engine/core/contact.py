@@ -215,6 +215,21 @@ _STATUSES, _PRIORITIES = tuple(ContactStatus), tuple(Priority)
 _STATUS_PLACES = {status: place for place, status in enumerate(_STATUSES)}
 
 
+_OUTCOMES = tuple(Outcome)
+_OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(_OUTCOMES)}
+_ID_DIGITS = 32
+"""Of an id as we give them: sixteen bytes."""
+
+
+class _Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`call`: bytes, or the text of an id that isn't as we give them."""
+
+    call: Any
+    number: int
+    outcome: int
+    at: int
+
+
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A contact, enums by their place. `subject` is None where it is the ref, `numbers` None once erased. What is as here at
     the end of a row is left out: nothing has become of most contacts yet.
@@ -239,7 +254,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reservation: str = ""
     disposition: str = ""
     disposed: int = 0
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[_Attempt, ...] = ()
     form: dict[str, str] = {}
     engaged: bool = False
 
@@ -267,6 +282,17 @@ def _packed(*values: Any) -> bytes:
     return _encode(values[:end])
 
 
+def _short(call: str) -> bytes | str:
+    if len(call) == _ID_DIGITS:
+        try:
+            data = bytes.fromhex(call)
+        except ValueError:
+            return call
+        if data.hex() == call:
+            return data
+    return call
+
+
 def pack(contact: Contact) -> bytes:
     """A contact in some thirty bytes, its ref and its details: equal contacts give equal bytes, which a snapshot keeps."""
     person, details = contact.person, contact.person.details or _ERASED
@@ -291,7 +317,7 @@ def pack(contact: Contact) -> bytes:
         contact.reservation,
         contact.disposition,
         contact.disposed,
-        contact.attempts,
+        tuple((_short(one.call), one.number, _OUTCOME_PLACES[one.outcome], one.at) for one in contact.attempts),
         noted.data if noted is not None and person.details is not None else {},
         contact.engaged,
     )
@@ -333,7 +359,12 @@ def unpack(packed: bytes) -> Contact:
         reservation=row.reservation,
         disposition=row.disposition,
         disposed=row.disposed,
-        attempts=row.attempts,
+        attempts=tuple(
+            Attempt(
+                one.call.hex() if isinstance(one.call, bytes) else one.call, one.number, _OUTCOMES[one.outcome], one.at
+            )
+            for one in row.attempts
+        ),
         form=Person(subject, Details(numbers=(), data=row.form)) if row.form else None,
         engaged=row.engaged,
     )

@@ -1,12 +1,15 @@
-"""All calls of a campaign. They may be millions, and nearly all have ended: those are kept packed."""
+"""All calls of a campaign. They may be millions, and nearly all have ended: those are packed, and put away after a while."""
 
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from engine.core.blocks import Blocks
+from engine.core.blocks import Attic, Blocks
 from engine.core.call import Call, CallStatus
-from engine.core.table import Index, Rows
+from engine.core.table import PAGE_ROWS, Index, Rows
+
+KEPT_PAGES = 64
+"""Of the latest calls, as they are: something is still noted down of a call that has just ended."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Call).decode
@@ -40,6 +43,11 @@ class Ledger(Mapping[str, Call]):
         """Those that haven't ended, with their rows: there only their ids stand yet."""
         self._seen: Call | None = None
         """The last one that was packed or unpacked: who looks at a call does so several times."""
+        self.attic: Attic | None = None
+        """Where those go that ended a while ago; None: they stay. Set it before calls are put."""
+        self._looked_at = self._rows.pages
+        """Pages before this one were put away, but for those to look at once more."""
+        self._once_more: list[int] = []
         for call in still.live if still is not None else ():
             self.put(call)
 
@@ -79,11 +87,26 @@ class Ledger(Mapping[str, Call]):
         if row is None:
             row = self._rows.append(_encode(_Id(call.id)))
             self._index.add_number(call.id, row)
+            if self.attic is not None and self._rows.pages > self._looked_at + KEPT_PAGES:
+                self._put_away(self.attic)
         if call.status is CallStatus.ENDED:
+            if row // PAGE_ROWS < self._looked_at:
+                self._once_more.append(row // PAGE_ROWS)  # to write it brings its page back
             self._rows[row], self._seen = _encode(call), call
             self._live.pop(call.id, None)
         else:
             self._live[call.id] = row, call
+
+    def _put_away(self, attic: Attic) -> None:
+        """Pages of calls that have all ended, which hardly anybody looks at again."""
+        live = {row // PAGE_ROWS for row, _ in self._live.values()}
+        end, has_room = self._rows.pages - KEPT_PAGES, True
+        pages = [*dict.fromkeys(self._once_more), *range(self._looked_at, end)]
+        self._once_more, self._looked_at = [], end
+        for page in pages:
+            has_room = has_room and (page in live or self._rows.put_away(page, attic))
+            if page in live or not has_room:
+                self._once_more.append(page)
 
     def page(self, start: int, end: int) -> list[Call]:
         """Those from one place to before another."""

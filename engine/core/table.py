@@ -11,7 +11,7 @@ from hashlib import blake2s
 
 import msgspec
 
-from engine.core.blocks import Blocks
+from engine.core.blocks import Attic, Blocks
 
 DIGEST_BYTES, HASH_BYTES = 10, 4
 """Among ten million keys two have the same digest with a probability of one in twenty thousand million."""
@@ -261,6 +261,15 @@ class Rows:
             first = page * PAGE_ROWS
             for place in range(max(0, start - first), min(len(rows), end - first)):
                 yield first + place, rows[place]
+
+    @property
+    def pages(self) -> int:
+        """How many are full, of `PAGE_ROWS` rows each."""
+        return len(self._pages)
+
+    def put_away(self, page: int, attic: Attic) -> bool:
+        """A full page that hardly anybody will look at, and that is here. Whether there was room."""
+        return self._blocks.put_away(page, attic)
 
     def still(self) -> Blocks:
         """The pages as they are now."""

@@ -31,6 +31,7 @@ from simulations.pbx import SimulatedPbx
 from simulations.pbx.exchange import EPOCH_S
 from simulations.pbx.leg import Leg
 from simulations.world.agent import ANSWER_WITHIN_S, Agent
+from simulations.world.attic import MemoryAttic
 from simulations.world.checker import (
     Asked,
     Checkers,
@@ -194,7 +195,7 @@ class World:
                 snapshot_every_events=SNAPSHOT_EVERY_EVENTS,
                 keep_every_refs=KEEP_EVERY_REFS,
             )
-            self.engine = Engine(store, telephony, self, self, limits, PhoneZones())
+            self.engine = Engine(store, telephony, self, self, limits, PhoneZones(), attic=MemoryAttic)
             self.notifier = self._notifier(store, self.engine)
             self.crm = self._crm(store, self.engine)
             for agent in list(self._watching):

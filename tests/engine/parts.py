@@ -1,6 +1,6 @@
 """A snapshot's parts in memory, neither compressed nor sealed."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 
 from engine.core.blocks import Opener, SavedParts
@@ -27,3 +27,9 @@ class Parts(SavedParts):
 
     def __len__(self) -> int:
         return len(self.parts)
+
+
+async def one_by_one(sealed: Mapping[str, bytes]) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+    """Parts as a segment store takes them."""
+    for part in sealed.items():
+        yield [part]

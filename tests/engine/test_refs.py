@@ -10,6 +10,7 @@ from engine.core.directory import ContactRefsUsed, Directory
 from engine.refs import REFS
 from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
+from tests.engine.parts import one_by_one
 from tests.engine.shell import Shell, new_shell, until
 
 ALL = {f"c{campaign}:{number}": f"c{campaign}" for campaign in (1, 2) for number in range(100)}
@@ -99,7 +100,7 @@ async def test_what_cannot_be_used_is_read_from_the_log(read: list[str], damage:
     pos, parts = store._snapshots[REFS, DIRECTORY]
     if damage == "ahead":  # of a log that goes on from a backup
         key = (await store.keys([subject_of(REFS, DIRECTORY, pos)]))[subject_of(REFS, DIRECTORY, pos)]
-        await store.save_snapshot(REFS, DIRECTORY, pos + 1_000, parts, key)
+        await store.save_snapshot(REFS, DIRECTORY, pos + 1_000, one_by_one(parts), key)
     elif damage == "key":
         await store.shred(subject_of(REFS, DIRECTORY, pos))
     else:

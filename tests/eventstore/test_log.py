@@ -18,6 +18,7 @@ from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, NotTogether, Placed, Segment
 from eventstore.versions import VERSIONS
+from tests.engine.parts import one_by_one
 from tests.eventstore.events import Counted, Met, TestEvent, met
 
 TTL_MS = 60_000
@@ -176,7 +177,9 @@ async def test_versions_that_cannot_be_used_are_read_from_the_log(damage: str) -
     await _of_ten(store)
     pos, parts = store._snapshots[VERSIONS, "a"]
     if damage == "ahead":  # of a head that is elsewhere, or was
-        await store.save_snapshot(VERSIONS, "a", 11, parts, store._keys[subject_of(VERSIONS, "a", pos)] or b"")
+        key = store._keys[subject_of(VERSIONS, "a", pos)]
+        assert key is not None
+        await store.save_snapshot(VERSIONS, "a", 11, one_by_one(parts), key)
     elif damage == "key":
         await store.shred(subject_of(VERSIONS, "a", pos))
     else:

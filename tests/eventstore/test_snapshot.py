@@ -12,7 +12,7 @@ RANDOM, ALIKE = os.urandom(100_000), b"a page of rows " * 10_000
 
 def test_a_part_is_packed_where_it_gets_smaller_and_left_as_it_is_where_not() -> None:
     key = new_key()
-    sealed = seal_parts({"random": RANDOM, "alike": ALIKE, "empty": b""}.items(), key)
+    sealed = dict(seal_parts({"random": RANDOM, "alike": ALIKE, "empty": b""}.items(), key))
     assert len(sealed["alike"]) < len(ALIKE) / 100
     assert len(sealed["random"]) < len(RANDOM) + 50
     assert dict(Parts(sealed, key)) == {"random": RANDOM, "alike": ALIKE, "empty": b""}
@@ -21,7 +21,7 @@ def test_a_part_is_packed_where_it_gets_smaller_and_left_as_it_is_where_not() ->
 @pytest.mark.parametrize("name", ["random", "alike"])
 def test_a_part_that_is_not_as_it_was_written_is_told_before_it_is_opened(name: str) -> None:
     key = new_key()
-    sealed = seal_parts({"random": RANDOM, "alike": ALIKE}.items(), key)
+    sealed = dict(seal_parts({"random": RANDOM, "alike": ALIKE}.items(), key))
     whole = Parts(sealed, key).opener(name)
     altered = sealed[name][:-1] + bytes([sealed[name][-1] ^ 1])
     for damaged in ({name: altered}, {name: sealed[name][:5]}, {name: b""}, {"other": sealed[name]}):

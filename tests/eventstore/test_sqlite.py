@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventstore import Codec, Store, open_store, sqlite
+from eventstore import Codec, Store, open_store, snapshot
 from eventstore.sqlite import SqliteStore
 from tests.eventstore.events import TestEvent
 
@@ -29,7 +29,7 @@ async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
     await store.save_snapshot("s", "a", 5, {"x": b"first"}.items())
     segments = store.segments
     assert isinstance(segments, SqliteStore)
-    monkeypatch.setattr(sqlite, "WRITTEN_BYTES", 1)
+    monkeypatch.setattr(snapshot, "WRITTEN_BYTES", 1)
     left, write = pieces, segments._write
 
     async def cut(work: Callable[[], Any]) -> Any:
@@ -55,7 +55,7 @@ async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
 
 async def test_commits_go_on_while_a_snapshot_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """given a snapshot of many parts, then what is asked meanwhile is done between two of them"""
-    monkeypatch.setattr(sqlite, "WRITTEN_BYTES", 1)
+    monkeypatch.setattr(snapshot, "WRITTEN_BYTES", 1)
     order: list[str] = []
     save = asyncio.create_task(store.save_snapshot("s", "a", 9, {str(n): bytes(100) for n in range(200)}.items()))
     save.add_done_callback(lambda _: order.append("snapshot"))

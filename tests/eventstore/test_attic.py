@@ -1,0 +1,87 @@
+"""What is put away on the disk: it comes back as it was, leaves no file behind, and a full disk is no reason to fail."""
+
+import os
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eventstore.attic import FileAttic
+
+
+def test_what_was_put_away_comes_back_as_it_was(tmp_path: Path) -> None:
+    attic = FileAttic(tmp_path)
+    blocks = [bytes([number]) * (number * 100) for number in range(50)] + [os.urandom(5_000), b""]
+    places = [attic.put(one) for one in blocks]
+    assert None not in places
+    assert len(set(places)) == len(places)
+    assert [attic.get(place) for place in places if place is not None] == blocks
+
+
+def test_other_threads_read_while_more_is_put_away(tmp_path: Path) -> None:
+    attic = FileAttic(tmp_path)
+    first = [(attic.put(block), block) for block in (os.urandom(3_000) for _ in range(40))]
+
+    def read() -> bool:
+        return all(place is not None and attic.get(place) == block for place, block in first for _ in range(20))
+
+    with ThreadPoolExecutor(2) as pool:
+        read_by = [pool.submit(read) for _ in range(2)]
+        for _ in range(200):
+            attic.put(os.urandom(3_000))
+        assert all(one.result() for one in read_by)
+
+
+def test_it_has_no_name_and_goes_with_its_last_reader(tmp_path: Path) -> None:
+    attic = FileAttic(tmp_path / "made")
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    attic.put(b"something")
+    assert list((tmp_path / "made").iterdir()) == []
+    opened = _open_here(tmp_path)
+    assert len(opened) == 1
+    del attic
+    assert _open_here(tmp_path) == []
+
+
+def test_what_is_not_as_it_was_is_told(tmp_path: Path) -> None:
+    attic = FileAttic(tmp_path)
+    place = attic.put(b"something" * 10)
+    assert place is not None
+    os.pwrite(_open_here(tmp_path)[0], b"else", 0)
+    with pytest.raises(ValueError, match="isn't as it was"):
+        attic.get(place)
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """No file may be larger: as a full disk is, for a file that grows."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE), 10_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield most
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_takes_no_more_and_keeps_what_it_has(tmp_path: Path) -> None:
+    attic = FileAttic(tmp_path)
+    blocks = [os.urandom(3_000) for _ in range(5)]
+    places = [attic.put(one) for one in blocks]
+    assert [place is None for place in places] == [False, False, False, True, True]
+    assert attic.put(b"small") is not None
+    assert [attic.get(place) for place in places if place is not None] == blocks[:3]
+
+
+def _open_here(folder: Path) -> list[int]:
+    """Of this process: files below the folder that are open, though they have no name there."""
+    found = []
+    for one in Path("/proc/self/fd").iterdir():
+        try:
+            if one.readlink().is_relative_to(folder):
+                found.append(int(one.name))
+        except FileNotFoundError:
+            pass  # the one that looks
+    return found
