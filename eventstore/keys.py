@@ -75,9 +75,10 @@ class Keys:
     def saved(self, log: str, keys: Mapping[str, bytes]) -> None:
         """They are durable, and the log has used them."""
         with self._lock:
-            table = self._of(log)
-            for one, key in keys.items():
-                self._know(table, one, key)
+            table, erased = self._of(log), self._erased
+            for one in keys:
+                self._unsaved.pop(one, None)
+            table.add_new(item for item in keys.items() if item[0] not in erased)
 
     def open_some(self, log: str) -> bool:
         """Some of a log's keys that are packed since a start. Whether there were any."""
@@ -159,8 +160,10 @@ class Keys:
         key = self._unsaved.get(subject)
         if key is None:
             kind = log.partition("/")[0]
-            others = (one for name, tables in self._tables.items() if name != kind for one in tables.values() if one)
-            key = next((found for one in others if (found := one.get(subject)) is not None), None)
+            for name, tables in self._tables.items():
+                for table in tables.values() if name != kind else ():
+                    if table.count and (key := table.get(subject)) is not None:
+                        return key
         return key
 
     def _know(self, table: Table, subject: str, key: bytes) -> None:

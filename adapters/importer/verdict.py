@@ -40,11 +40,11 @@ async def are_new(book_of: Callable[[], Book], engine: Engine, chunk: Chunk) -> 
     Others get their turn in between, and what they add is met by the commands.
     """
     for start in range(0, len(chunk.refs), LOOKED_AT_ROWS):
-        known, used = book_of().contacts, engine.directory.contacts
-        for ref in chunk.refs[start : start + LOOKED_AT_ROWS]:
-            elsewhere = known.named(chunk.external_ids.get(ref, ""))
-            if used.get(ref, "") or ref in known.by_ref or elsewhere is not None:
-                return False
+        refs, contacts = chunk.refs[start : start + LOOKED_AT_ROWS], book_of().contacts
+        if engine.directory.contacts.known(refs) or contacts.by_ref.known(refs):
+            return False
+        if any(contacts.named(chunk.external_ids[ref]) is not None for ref in refs if ref in chunk.external_ids):
+            return False
         await asyncio.sleep(0)
     return True
 

@@ -498,9 +498,9 @@ def _map(state: Directory, command: PutMapping | RemoveMapping) -> tuple[list[Di
 
 
 def _use_contact_refs(state: Directory, command: UseContactRefs) -> tuple[list[DirectoryEvent], dict[str, str]]:
-    owners = {ref: state.contacts.get(ref, "") for ref in command.refs}
-    clashes = {ref: owner for ref, owner in owners.items() if owner not in ("", command.campaign)}
-    fresh = tuple(ref for ref, owner in owners.items() if owner == "")
+    owners = {ref: state.contacts.get(ref, "") for ref in state.contacts.known(command.refs)}
+    clashes = {ref: owner for ref, owner in owners.items() if owner != command.campaign}
+    fresh = tuple(ref for ref in dict.fromkeys(command.refs) if ref not in owners)
     events: list[DirectoryEvent] = []
     if fresh:
         events.append(ContactRefsUsed(at=command.at, campaign=command.campaign, refs=fresh))

@@ -34,14 +34,15 @@ def add(book: Book, command: AddContacts) -> Decided:
     replaced: dict[str, NewContact] = {}
     refused: dict[str, str] = {}
     taken = {one.external_id: one.ref for one in command.contacts if one.external_id}
+    there = set(book.contacts.by_ref.known(one.ref for one in command.contacts))
     for one in command.contacts:
-        known = book.contacts.by_ref.found(one.ref)
-        elsewhere = book.contacts.named(one.external_id) or one.ref
-        if elsewhere != one.ref or (one.external_id and taken[one.external_id] != one.ref):
+        if one.external_id and (
+            (book.contacts.named(one.external_id) or one.ref) != one.ref or taken[one.external_id] != one.ref
+        ):
             refused[one.ref] = f"another contact has the external id {one.external_id!r}"
-        elif known is None:
+        elif one.ref not in there:
             new.setdefault(one.ref, one)
-        elif command.overwrite and not _same(known, one):
+        elif command.overwrite and not _same(known := book.contacts.by_ref[one.ref], one):
             why = _why_not_replaced(known)
             if why:
                 refused[one.ref] = why

@@ -86,6 +86,10 @@ class Roll(Mapping[str, Contact]):
         self._hold(_Held(row, contact, False))
         return contact
 
+    def known(self, refs: Iterable[str]) -> list[str]:
+        """Those that are there, of many."""
+        return self._index.known(refs)
+
     def at(self, row: int) -> Contact:
         """By the number of its row."""
         packed = self._rows[row]
@@ -246,7 +250,7 @@ class Contacts:
     def add(self, contacts: Sequence[NewContact], rank: int) -> None:
         """As `put` for each in turn, ranked from `rank` on, at a fraction of the cost: they come by thousands, and all wait."""
         refs = {one.ref for one in contacts}
-        if rank < self.next_rank or len(refs) < len(contacts) or any(ref in self.by_ref for ref in refs):
+        if rank < self.next_rank or len(refs) < len(contacts) or self.by_ref.known(refs):
             for place, new in enumerate(contacts, rank):  # none of ours writes that; a log that says it is believed
                 self.put(_new(new, place))
             return

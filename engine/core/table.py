@@ -76,6 +76,25 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         """Whether there is something of a key, of which that is the `digest`: where many tables are asked for the same."""
         return self.count > 0 and name in self._bucket(self._at(number))
 
+    def known(self, keys: Iterable[str]) -> list[str]:
+        """Those that have a value: many at once, so nothing is called that could be done here."""
+        if not self.count:
+            return []
+        buckets, size, mask = self.buckets, self._size, self._mask
+        last, found = len(buckets), list[str]()
+        for key in keys:
+            name, number = digest(key)
+            at = number & mask
+            if at >= last:
+                at = number & (mask >> 1)
+            bucket = buckets[at]
+            if bucket is None:
+                bucket = self._blocks.open(at)
+            start = bucket.find(name)
+            if start >= 0 and (start % size == 0 or self._find(bucket, name, start) >= 0):
+                found.append(key)
+        return found
+
     def all(self, key: str) -> list[bytes]:
         name, number = digest(key)
         bucket, found = self._bucket(self._at(number)), []
@@ -90,12 +109,11 @@ class Table:  # noqa: PLW1641 - it has no hash, as nothing that changes has
         name, number = digest(key)
         self._add(number, name + value)
 
-    def add_new(self, keys: Iterable[str], value: bytes) -> None:
-        """To those that have none: many at once, so nothing is called that could be done here."""
+    def add_new(self, entries: Iterable[tuple[str, bytes]]) -> None:
+        """Values for those keys that have none: as `known`, many at once."""
         buckets, size = self.buckets, self._size
-        for key in keys:
-            name = blake2s(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
-            number = int.from_bytes(name[:HASH_BYTES], "little")
+        for key, value in entries:
+            name, number = digest(key)
             at = number & self._mask
             if at >= len(buckets):
                 at = number & (self._mask >> 1)

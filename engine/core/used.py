@@ -1,6 +1,7 @@
 """Which campaign used a contact's ref first: refs by the million, campaigns by the hundred."""
 
 from collections.abc import Iterable
+from itertools import repeat
 
 import msgspec
 
@@ -35,13 +36,17 @@ class UsedRefs:
         number = self._index.number(ref)
         return default if number is None else self._campaigns[number]
 
+    def known(self, refs: Iterable[str]) -> list[str]:
+        """Those that some campaign used."""
+        return self._index.known(refs)
+
     def use(self, refs: Iterable[str], campaign: str) -> None:
         """Those that no campaign has used."""
         number = self._numbers.get(campaign)
         if number is None:
             number = self._numbers[campaign] = len(self._campaigns)
             self._campaigns.append(campaign)
-        self._index.add_new(refs, number.to_bytes(NUMBER_BYTES, "little"))
+        self._index.add_new(zip(refs, repeat(number.to_bytes(NUMBER_BYTES, "little")), strict=False))
 
     def open_some(self) -> bool:
         """Some that are packed since a start. Whether there were any."""

@@ -145,7 +145,7 @@ def test_a_table_does_the_same_whatever_of_it_is_packed(acts: list[tuple[str, st
                     case "add":
                         one.add_number(key, 1_000)
                     case "add new":
-                        one.add_new([key], bytes(4))
+                        one.add_new([(key, bytes(4))])
                     case "put":
                         one.put_number(key, 2_000)
                     case "drop":

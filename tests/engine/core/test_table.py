@@ -24,7 +24,7 @@ def test_a_table_has_what_was_put_there_in_order(acts: list[tuple[str, str, int]
                 index.add_number(key, number)
                 held.append(number)
             case "add new":
-                index.add_new([key, key], number.to_bytes(4, "little"))
+                index.add_new([(key, number.to_bytes(4, "little")), (key, b"none")])
                 held += [] if held else [number]
             case "put":
                 index.put_number(key, number)
@@ -38,6 +38,8 @@ def test_a_table_has_what_was_put_there_in_order(acts: list[tuple[str, str, int]
                     held.remove(number)
         assert index.numbers(key) == held
         assert index.number(key) == (held[0] if held else None)
+        assert index.known([key, "nobody", key]) == ([key] * 2 if held else [])
+    assert index.known(model) == [key for key in model if model[key]]
     assert {key: index.numbers(key) for key in model} == model
     assert len(index) == sum(map(len, model.values()))
     again = Index(blocks=index.still())
