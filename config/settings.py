@@ -117,7 +117,7 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long what nobody waits for (a call rings) goes unwritten, at most, to share a commit; 0 is not at all."""
     drain_timeout_s: Positive = 30
     snapshot_every_events: Positive = 10_000
-    """And no sooner than after a fiftieth of the campaign's contacts: a start reads as many again, at some 30 µs each."""
+    """And no sooner than after a hundredth of the campaign's contacts: a start reads as many again, at some 30 µs each."""
 
 
 class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

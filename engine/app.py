@@ -87,7 +87,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     linger_ms: int = 10
     """How long, at most, what nobody waits for goes unwritten, so as to share a commit; 0 is not at all."""
     snapshot_every_events: int = 10_000
-    snapshot_every_contacts: float = 0.02
+    snapshot_every_contacts: float = 0.01
     """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
     keep_every_refs: int = 10_000
     """Of contacts, and no sooner than a tenth of all are new."""
