@@ -118,8 +118,14 @@ class MemoryStore:
     async def checkpoints(self) -> Sequence[tuple[str, str, int]]:
         return [(name, log, pos) for (name, log), pos in self._checkpoints.items()]
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        return self._snapshots.get((name, log))
+    async def newest_snapshot(self, name: str, log: str) -> int | None:
+        found = self._snapshots.get((name, log))
+        return found[0] if found is not None else None
+
+    async def parts(self, name: str, log: str, pos: int, after: str, limit: int) -> Sequence[Part]:
+        newest, parts = self._snapshots.get((name, log), (0, {}))
+        names = sorted(part for part in parts if part > after) if newest == pos else []
+        return [(part, parts[part]) for part in names[:limit]]
 
     async def save_snapshot(
         self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes

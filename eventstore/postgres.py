@@ -86,9 +86,8 @@ insert into es_log as here values ($1, $2, '', now(), $3, $4, $5)
 on conflict (log) do update set
 epoch = greatest(here.epoch, excluded.epoch), seq = excluded.seq, pos = excluded.pos, hash = excluded.hash
 """
-SNAPSHOT = """
-select pos, part, data from es_snapshot
-where name = $1 and log = $2 and pos = (select max(pos) from es_snapshot where name = $1 and log = $2)
+PARTS = """
+select part, data from es_snapshot where name = $1 and log = $2 and pos = $3 and part > $4 order by part limit $5
 """
 KEEP_ANSWER = """
 insert into es_answer values ($1, $2, $3, $4, $5, $6, $7) on conflict (owner, key) do update set
@@ -222,10 +221,15 @@ class PostgresStore:
             rows = await connection.fetch("select name, log, pos from es_checkpoint order by name, log")
         return [(row[0], row[1], row[2]) for row in rows]
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
+    async def newest_snapshot(self, name: str, log: str) -> int | None:
+        query = "select max(pos) from es_snapshot where name = $1 and log = $2"
         async with self._connection() as connection:
-            rows = await connection.fetch(SNAPSHOT, name, log)
-        return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
+            pos: int | None = await connection.fetchval(query, name, log)
+        return pos
+
+    async def parts(self, name: str, log: str, pos: int, after: str, limit: int) -> Sequence[Part]:
+        async with self._connection() as connection:
+            return [(row[0], row[1]) for row in await connection.fetch(PARTS, name, log, pos, after, limit)]
 
     async def save_snapshot(
         self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes

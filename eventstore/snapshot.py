@@ -6,7 +6,7 @@ erases a person drops the snapshots of the logs that they are in, and the key wi
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -24,21 +24,51 @@ WORTH = 0.85
 """A part that packing leaves larger than so stays as it is: digests and keys are random, and to unpack them takes long."""
 PLAIN, ZSTD = b"\0", b"\1"
 """What a part begins with."""
+READ_PARTS = 16
+"""At a time: some megabytes."""
 WRITTEN_BYTES = 256 * 1024
 """Of the parts, about, at a time: all commits wait behind a write."""
 
 
 async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] | None":
-    """The newest snapshot. Raises DamagedSnapshot, also where a part is taken."""
-    found = await store.snapshot(name, log)
-    if found is None:
-        return None
-    pos, sealed = found
+    """The newest snapshot, all of which is as it was written. Raises DamagedSnapshot."""
+    pos = await store.newest_snapshot(name, log)
+    while pos is not None:
+        parts: Parts | DamagedSnapshot
+        try:
+            parts = await _opened(store, name, log, pos)
+        except DamagedSnapshot as error:
+            parts = error
+        newer = await store.newest_snapshot(name, log)
+        if newer != pos:  # whoever owns the log saved another one, and parts of this one were gone
+            pos = newer
+        elif isinstance(parts, DamagedSnapshot):
+            raise parts
+        else:
+            return pos, parts
+    return None
+
+
+async def _opened(store: SegmentStore, name: str, log: str, pos: int) -> "Parts":
+    """Some parts are opened while the next are read: nowhere are all of them sealed and opened both."""
     subject = subject_of(name, log, pos)
     key = (await store.keys([subject])).get(subject)
     if key is None:
         raise DamagedSnapshot(f"{name} of {log!r} has no key")
-    return pos, Parts(sealed, key)
+    parts = Parts(key)
+
+    def read(after: str) -> asyncio.Task[Sequence[Part]]:
+        return asyncio.create_task(store.parts(name, log, pos, after, READ_PARTS), name=f"parts of {name} {log}")
+
+    coming = read("")
+    try:
+        while some := await coming:
+            coming = read(some[-1][0])
+            await asyncio.to_thread(parts.take, some)
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+    return parts
 
 
 async def save(store: SegmentStore, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
@@ -83,30 +113,32 @@ def seal_parts(parts: Iterable[tuple[str, bytes]], key: bytes) -> Iterator[Part]
 
 
 class Parts(SavedParts):
-    """Sealed parts, each unpacked when it is asked for.
+    """Parts that are as they were written, each packed until it is asked for. From any thread."""
 
-    From any thread. Raises DamagedSnapshot for one that isn't as it was written.
-    """
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._packed: dict[str, bytes] = {}
 
-    def __init__(self, sealed: Mapping[str, bytes], key: bytes) -> None:
-        self._sealed, self._cipher = sealed, AESGCM(key)
+    def take(self, sealed: Iterable[Part]) -> None:
+        """Some more of them. Raises DamagedSnapshot."""
+        for name, data in sealed:
+            box = memoryview(data)
+            try:
+                self._packed[name] = self._cipher.decrypt(bytes(box[:NONCE_BYTES]), box[NONCE_BYTES:], name.encode())
+            except (InvalidTag, ValueError) as error:
+                raise DamagedSnapshot(name) from error
 
     def __getitem__(self, name: str) -> bytes:
-        return self.opener(name)()
+        return _unpacked(self._packed[name])
 
     def opener(self, name: str) -> Opener:
-        sealed = memoryview(self._sealed[name])
-        try:
-            data = self._cipher.decrypt(bytes(sealed[:NONCE_BYTES]), sealed[NONCE_BYTES:], name.encode())
-        except (InvalidTag, ValueError) as error:
-            raise DamagedSnapshot(name) from error
-        return partial(_unpacked, data)
+        return partial(_unpacked, self._packed[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sealed)
+        return iter(self._packed)
 
     def __len__(self) -> int:
-        return len(self._sealed)
+        return len(self._packed)
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -29,6 +29,9 @@ select max(pos) from es_snapshot where name = ?1 and log = ?2
 and exists (select 1 from es_key where subject = 'snapshot ' || name || ' ' || log || ' ' || pos)
 """
 """Position of the newest snapshot that is whole: its key comes last (`snapshot.subject_of`)."""
+PARTS = """
+select part, data from es_snapshot where name = ? and log = ? and pos = ? and part > ? order by part limit ?
+"""
 PUT_PART = "insert or replace into es_snapshot values (?, ?, ?, ?, ?)"
 OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 2"
 DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
@@ -322,15 +325,16 @@ class SqliteStore:
             lambda: self._read_from.execute("select name, log, pos from es_checkpoint order by name, log").fetchall()
         )
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None:
-        def work() -> tuple[int, Mapping[str, bytes]] | None:
-            rows = self._read_from.execute(
-                f"select pos, part, data from es_snapshot where name = ?1 and log = ?2 and pos = ({NEWEST})",  # noqa: S608 - ours
-                (name, log),
-            ).fetchall()
-            return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
+    async def newest_snapshot(self, name: str, log: str) -> int | None:
+        def work() -> int | None:
+            row = self._read_from.execute(NEWEST, (name, log)).fetchone()
+            return int(row[0]) if row[0] is not None else None
 
         return await self._read(work)
+
+    async def parts(self, name: str, log: str, pos: int, after: str, limit: int) -> Sequence[Part]:
+        values = (name, log, pos, after, limit)
+        return await self._read(lambda: self._read_from.execute(PARTS, values).fetchall())
 
     async def save_snapshot(
         self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes

@@ -114,7 +114,13 @@ class SegmentStore(Protocol):
         """All of them: follower, log, position."""
         ...
 
-    async def snapshot(self, name: str, log: str) -> tuple[int, Mapping[str, bytes]] | None: ...
+    async def newest_snapshot(self, name: str, log: str) -> int | None:
+        """Its position."""
+        ...
+
+    async def parts(self, name: str, log: str, pos: int, after: str, limit: int) -> Sequence[Part]:
+        """Of a snapshot, by name: those behind one of them, "" for the first."""
+        ...
 
     async def save_snapshot(
         self, name: str, log: str, pos: int, parts: AsyncIterable[Sequence[Part]], key: bytes

@@ -305,7 +305,7 @@ async def _snapshot(engine: Engine, store: Store) -> dict[str, float]:
     async with watched() as stalls:
         held = await _next(engine, REF, 0)
         engine.limits = Limits(snapshot_every_events=1_000_000_000)
-        while (await store.segments.snapshot(SNAPSHOT, log_of(REF)) or (0,))[0] < running.snapshots.pos:
+        while (await store.segments.newest_snapshot(SNAPSHOT, log_of(REF)) or 0) < running.snapshots.pos:
             await asyncio.sleep(1)
     elapsed = time.perf_counter() - started
     await _release(engine, REF, held)

@@ -24,7 +24,7 @@ from engine.ports import (
 )
 from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
-from eventstore.snapshot import new_key, seal_parts, subject_of
+from eventstore.snapshot import READ_PARTS, new_key, seal_parts, subject_of
 from eventstore.store import Disconnected, Placed, Segment, SegmentStore
 from eventstore.transfer import copy_log
 from tests.engine.parts import one_by_one
@@ -429,9 +429,9 @@ async def test_a_snapshot_is_sealed_under_a_key_that_goes_with_it(opener: Opener
     store = await opener()
     await store.save_snapshot("s", "a", 5, {"x": b"Ann Sealed " * 10}.items())
     await store.save_snapshot("s", "b", 5, {"x": b"of another log"}.items())
-    first = await store.segments.snapshot("s", "a")
-    assert first is not None
-    assert b"Sealed" not in first[1]["x"]
+    ((part, sealed),) = await store.segments.parts("s", "a", 5, "", 10)
+    assert part == "x"
+    assert b"Sealed" not in sealed
     await store.save_snapshot("s", "a", 9, {"x": b"newer"}.items())
     assert await store.segments.keys([subject_of("s", "a", 5)]) == {}  # whoever kept a copy can't read it any more
     await store.drop_snapshots("a")
@@ -446,11 +446,44 @@ async def test_a_snapshot_that_was_changed_is_damaged(opener: Opener) -> None:
     sealed = dict(seal_parts({"x": b"1", "y": b"2"}.items(), key))
     changed = one_by_one({"x": sealed["y"], "y": sealed["y"][:-1]})
     await store.segments.save_snapshot("s", "a", 5, changed, key)
+    with pytest.raises(DamagedSnapshot):
+        await store.snapshot("s", "a")
+
+
+async def test_a_snapshot_is_read_some_parts_at_a_time(opener: Opener) -> None:
+    store = await opener()
+    parts = {f"part/{number}": bytes([number]) * 10 for number in range(2 * READ_PARTS)}
+    await store.save_snapshot("s", "a", 5, parts.items())
     found = await store.snapshot("s", "a")
     assert found is not None
-    for part in ("x", "y"):
-        with pytest.raises(DamagedSnapshot):
-            _ = found[1][part]
+    assert (found[0], dict(found[1])) == (5, parts)
+    names = [name for name, _ in await store.segments.parts("s", "a", 5, "", 3)]
+    assert len(names) == 3
+    rest = await store.segments.parts("s", "a", 5, names[-1], 100)
+    assert names + [name for name, _ in rest] == [name for name, _ in await store.segments.parts("s", "a", 5, "", 100)]
+    assert {*names, *(name for name, _ in rest)} == parts.keys()
+    assert await store.segments.parts("s", "a", 6, "", 100) == []
+
+
+async def test_whoever_reads_a_snapshot_that_goes_meanwhile_reads_the_one_that_came(opener: Opener) -> None:
+    """as a command that looks at the logs of a service which is at work"""
+    store, owner = await opener("reads"), await opener("owns")
+    parts = {f"part/{number}": b"old" for number in range(2 * READ_PARTS)}
+    newer = dict.fromkeys(parts, b"new")
+    await owner.save_snapshot("s", "a", 5, parts.items())
+    read, saved = store.segments.parts, list[int]()
+
+    async def meanwhile(name: str, log: str, pos: int, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
+        if after and not saved:
+            saved.append(9)
+            await owner.save_snapshot("s", "a", 9, newer.items())
+        return await read(name, log, pos, after, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.segments, "parts", meanwhile)
+        found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (9, newer)
 
 
 async def test_a_log_is_copied_as_it_is(opener: Opener) -> None:
