@@ -52,6 +52,9 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Origins (`https://console.example.com`) whose pages browsers let read answers; none: the API is closed to pages."""
 
 
+SQLITE = "sqlite:///"
+
+
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[str, Meta(pattern=r"^(memory:|sqlite:///.+|postgres(ql)?://.+)")] = "sqlite:///var/ringfold.db"
     """`memory:`, `sqlite:///path` or `postgresql://…`."""
@@ -60,6 +63,11 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attic_folder: str = ""
     """Where a campaign's ended calls are put away while the process lives, in a file without a name; empty: beside the SQLite
     file, with PostgreSQL beside `tokens.key_file`."""
+
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite."""
+        return Path(self.url.removeprefix(SQLITE)) if self.url.startswith(SQLITE) else None
 
     def __repr__(self) -> str:
         return f"Store({self.url.partition(':')[0]!r})"  # a PostgreSQL url may carry a password
@@ -227,6 +235,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     log: Log = Log()
     traces: Traces = Traces()
+
+    @property
+    def attic_folder(self) -> Path | None:
+        """Where ended calls are put away; None with a store that is memory."""
+        if self.store.url.startswith("memory:"):
+            return None
+        return Path(self.store.attic_folder or (self.store.file or Path(self.tokens.key_file)).parent)
 
 
 SECRETS = (("ami", "secret"), ("store", "url"))

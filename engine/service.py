@@ -45,7 +45,6 @@ NAMES = {one: str(one.__struct_config__.tag).rpartition(".")[0] for one in get_a
 COLLECTED_AFTER_OBJECTS = 5_000
 """A turn makes hundreds of objects and lets go of them again. Looked for cycles after every 700, as Python does by itself, a
 twentieth of all time went into finding none."""
-SQLITE = "sqlite:///"
 WATCH_EVERY_S = 1
 LOOK_AT_LOOP_EVERY_S = 0.25
 WAITING_CONNECTIONS = 1_024
@@ -175,11 +174,9 @@ class Service:
 
     def _attic(self) -> Attic | None:
         """A new one; None where nothing of ours is on a disk, or it can't be."""
-        settings = self.settings
-        if self.store.kind == "memory":
+        folder = self.settings.attic_folder
+        if folder is None:
             return None
-        beside = settings.store.url.removeprefix(SQLITE) if self.store.kind == "sqlite" else settings.tokens.key_file
-        folder = Path(settings.store.attic_folder or Path(beside).parent)
         try:
             return FileAttic(folder)
         except OSError as error:

@@ -23,7 +23,6 @@ from engine.service import LogEvent, SystemChance, SystemClock, open_log_store
 from eventstore import Codec, Store, TransferRefused, copy, open_store
 from eventstore.backup import BackupRefused, assert_free, beside, give_to_owner, put_in_place, save, take
 
-SQLITE = "sqlite:///"
 RESTORED_BY = "restore"
 
 
@@ -32,8 +31,8 @@ def backup(file: Path, *, config: Config = None) -> None:
 
     A PostgreSQL store is backed up by its own means. The token key file is not in it.
     """
-    url = settings_at(config).store.url
-    if not url.startswith(SQLITE):
+    source = settings_at(config).store.file
+    if source is None:
         print("ringfold: only SQLite is backed up by this; for PostgreSQL use pg_dump", file=sys.stderr)
         sys.exit(2)
 
@@ -41,7 +40,7 @@ def backup(file: Path, *, config: Config = None) -> None:
         assert_free(file)
         with beside(file) as folder:
             made = folder / file.name
-            save(Path(url.removeprefix(SQLITE)), made)
+            save(source, made)
             faults = asyncio.run(_with_store(made, print_verified))
             if not faults:
                 put_in_place(made, file)
@@ -68,7 +67,7 @@ def restore(
     if url.startswith("memory:"):
         print("ringfold: [store] url is memory: there is nothing to restore to", file=sys.stderr)
         sys.exit(2)
-    place = Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+    place = settings.store.file
 
     async def to_postgres(source: Store) -> int:
         if await print_verified(source):
@@ -146,7 +145,7 @@ async def _stop_campaigns(store: Store) -> None:
 async def _with_store(
     file: Path, work: Callable[[Store], Coroutine[Any, Any, int]], archive: Path | None = None
 ) -> int:
-    store = await open_store(f"{SQLITE}{file}", Codec(LogEvent), archive=archive)
+    store = await open_store(f"sqlite:///{file}", Codec(LogEvent), archive=archive)
     try:
         return await work(store)
     finally:

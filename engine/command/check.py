@@ -2,12 +2,11 @@
 
 import asyncio
 import sys
-from pathlib import Path
 
 from adapters.ami.check import Finding
 from adapters.ami.check import check as check_pbx
 from config.settings import Settings
-from engine.command.machine import SQLITE, is_there, look
+from engine.command.machine import is_there, look
 from engine.command.terminal import Config, settings_at
 from engine.ports import StoreUnavailable, Unreadable
 from engine.service import ami_settings, open_log_store
@@ -34,9 +33,9 @@ async def _check(settings: Settings) -> int:
 
 async def _store(settings: Settings) -> list[Finding]:
     """None is made here: it would belong to whoever checks."""
-    url = settings.store.url
-    if url.startswith(SQLITE) and not is_there(Path(url.removeprefix(SQLITE))):
-        return [Finding(ok=True, what=f"the store: none yet, the first start makes {url.removeprefix(SQLITE)}")]
+    file = settings.store.file
+    if file is not None and not is_there(file):
+        return [Finding(ok=True, what=f"the store: none yet, the first start makes {file}")]
     try:
         store = await open_log_store(settings)
     except (StoreUnavailable, OSError) as error:

@@ -13,10 +13,10 @@ from api.token import KeyRing
 from config.settings import Http, Settings
 from engine.command.terminal import address_here
 
-SQLITE = "sqlite:///"
 LEAST_FREE_BYTES = 2 * 1024 * 1024 * 1024
 """Less than this is told of: some fifty million events, or four of the largest imports."""
 ANSWER_WITHIN_S = 2
+ATTIC = "calls that ended"
 
 
 async def look(settings: Settings) -> list[Finding]:
@@ -50,17 +50,20 @@ def _token_keys(settings: Settings) -> Finding:
 
 def _folders(settings: Settings) -> list[Finding]:
     wanted = {"imports": Path(settings.imports.folder)}
-    if settings.store.url.startswith(SQLITE):
-        wanted = {"the store": Path(settings.store.url.removeprefix(SQLITE)).parent, **wanted}
+    if settings.store.file is not None:
+        wanted = {"the store": settings.store.file.parent, **wanted}
     if settings.retention.archive_after_days:
         wanted["archives"] = Path(settings.retention.archive_folder)
+    attic = settings.attic_folder
+    if attic is not None and attic not in wanted.values():
+        wanted[ATTIC] = attic
     findings = []
     for name, folder in wanted.items():
         bad = _unwritable(folder)
         what = f"the folder of {name}: {folder} " + ("can't be written to" if bad else "can be written to")
-        findings.append(
-            Finding(ok=bad is None, what=what, cure=f"let the service's user write to {bad}" if bad else "")
-        )
+        cure = f"let the service's user write to {bad}" if bad else ""
+        cure += "; until then these calls stay in memory" if bad and name == ATTIC else ""
+        findings.append(Finding(ok=bad is None, what=what, cure=cure, warning=name == ATTIC))
         free = shutil.disk_usage(_there(folder)).free
         if free < LEAST_FREE_BYTES:
             cure = "make room: with a full disk nothing can be decided, so nothing is dialled"

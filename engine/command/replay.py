@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from config.settings import Settings
 from engine.app import log_of
-from engine.command.machine import SQLITE, is_there
+from engine.command.machine import is_there
 from engine.command.terminal import Config, settings_at
 from engine.core.book import Head
 from engine.core.call import Call
@@ -92,9 +91,9 @@ def _time(text: str) -> int:
 
 async def _opened(settings: Settings) -> Store:
     """Only one that is there: opening makes a SQLite file, and that is the service's to do."""
-    url = settings.store.url
-    if url.startswith(SQLITE) and not is_there(Path(url.removeprefix(SQLITE))):
-        _refuse(f"there is no store at {url.removeprefix(SQLITE)}")
+    file = settings.store.file
+    if file is not None and not is_there(file):
+        _refuse(f"there is no store at {file}")
     return await open_log_store(settings)
 
 

@@ -1,10 +1,12 @@
 """What is put away on the disk: it comes back as it was, leaves no file behind, and a full disk is no reason to fail."""
 
+import contextlib
 import os
 import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -39,17 +41,16 @@ def test_it_has_no_name_and_goes_with_its_last_reader(tmp_path: Path) -> None:
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
     attic.put(b"something")
     assert list((tmp_path / "made").iterdir()) == []
-    opened = _open_here(tmp_path)
-    assert len(opened) == 1
+    assert len(open_below(tmp_path)) == 1
     del attic
-    assert _open_here(tmp_path) == []
+    assert open_below(tmp_path) == []
 
 
 def test_what_is_not_as_it_was_is_told(tmp_path: Path) -> None:
     attic = FileAttic(tmp_path)
     place = attic.put(b"something" * 10)
     assert place is not None
-    os.pwrite(_open_here(tmp_path)[0], b"else", 0)
+    os.pwrite(open_below(tmp_path)[0].fd, b"else", 0)
     with pytest.raises(ValueError, match="isn't as it was"):
         attic.get(place)
 
@@ -75,13 +76,18 @@ def test_a_full_disk_takes_no_more_and_keeps_what_it_has(tmp_path: Path) -> None
     assert [attic.get(place) for place in places if place is not None] == blocks[:3]
 
 
-def _open_here(folder: Path) -> list[int]:
-    """Of this process: files below the folder that are open, though they have no name there."""
+class Opened(NamedTuple):
+    fd: int
+    target: str
+    size: int
+
+
+def open_below(folder: Path) -> list[Opened]:
+    """Files below a folder that this process has open, also such as have no name there."""
     found = []
     for one in Path("/proc/self/fd").iterdir():
-        try:
-            if one.readlink().is_relative_to(folder):
-                found.append(int(one.name))
-        except FileNotFoundError:
-            pass  # the one that looks
+        with contextlib.suppress(FileNotFoundError):  # the one that looks
+            target = one.readlink()
+            if target.is_relative_to(folder):
+                found.append(Opened(int(one.name), str(target), one.stat().st_size))
     return found

@@ -105,6 +105,10 @@ async def test_what_is_in_the_way_is_named_with_its_cure(tmp_path: Path) -> None
     ):
         assert fault in told, told
     assert "Traceback" not in told
+    away = process(tmp_path / "away", store={"attic_folder": str(tmp_path / "engine" / "imports")})
+    _, told = await away.command("check")
+    assert "warn  the folder of calls that ended: " in told
+    assert "until then these calls stay in memory" in told
     damaged = tmp_path / "engine" / "tokens.key"
     damaged.write_text("not a key")
     damaged.chmod(0o600)
