@@ -97,7 +97,7 @@ class Snapshots:
         began_s = loop.time()
         try:
             await self._store.save_snapshot(SNAPSHOT, self._log.name, begun.pos, pack(snapshot, keys))
-        except StoreUnavailable as error:
+        except (StoreUnavailable, OSError) as error:  # or what was put away can't be read
             log.warning("snapshot not saved", log=self._log.name, pos=begun.pos, error=str(error))
             if self._drops() == begun.drops:
                 pos, contacts = begun.before

@@ -54,4 +54,4 @@ class FileAttic:
         try:
             return zstandard.ZstdDecompressor().decompress(data)
         except zstandard.ZstdError as error:
-            raise ValueError(f"what was put away isn't as it was: {error}") from error
+            raise OSError(f"what was put away isn't as it was: {error}") from error

@@ -34,7 +34,7 @@ class Attic(Protocol):
         """Where it lies from now on; None: there is no room, it had better stay where it is."""
 
     def get(self, place: int) -> bytes:
-        """A block, from any thread. Raises OSError, ValueError."""
+        """A block, from any thread. Raises OSError."""
 
 
 class Size(NamedTuple):

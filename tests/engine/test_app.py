@@ -225,7 +225,10 @@ async def test_a_snapshot_that_is_begun_after_an_erasure_stays_and_one_before_go
         assert (saved and saved[0]) == log.position == snapshots.pos
 
 
-async def test_what_a_snapshot_that_is_not_saved_was_to_keep_is_due_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), OSError("what was put away can't be read")])
+async def test_what_a_snapshot_that_is_not_saved_was_to_keep_is_due_again(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shell = await new_shell(Limits(snapshot_every_events=50, snapshot_every_contacts=0))
     async with started(shell):
         await shell.create()
@@ -235,7 +238,7 @@ async def test_what_a_snapshot_that_is_not_saved_was_to_keep_is_due_again(monkey
         async def away(name: str, log: str, pos: int, parts: Any) -> None:
             tries.append(pos)
             if len(tries) == 1:
-                raise StoreUnavailable("away")
+                raise error
             await save(name, log, pos, parts)
 
         monkeypatch.setattr(shell.store, "save_snapshot", away)

@@ -51,7 +51,7 @@ def test_what_is_not_as_it_was_is_told(tmp_path: Path) -> None:
     place = attic.put(b"something" * 10)
     assert place is not None
     os.pwrite(open_below(tmp_path)[0].fd, b"else", 0)
-    with pytest.raises(ValueError, match="isn't as it was"):
+    with pytest.raises(OSError, match="isn't as it was"):
         attic.get(place)
 
 
