@@ -237,7 +237,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     traces: Traces = Traces()
 
     @property
-    def attic_folder(self) -> Path | None:
+    def attic(self) -> Path | None:
         """Where ended calls are put away; None with a store that is memory."""
         if self.store.url.startswith("memory:"):
             return None

@@ -357,7 +357,7 @@ class Engine:
             await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
             try:
                 running = await self._open_campaign(ref)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:  # or the disk that its ended calls are put away on ails
                 log.warning("campaign can't be had yet", campaign=ref, reason=str(error))
         if self.claims.pbx_up:
             # Without a fresh list from the PBX nothing is known of the legs: ask about each.

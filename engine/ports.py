@@ -200,8 +200,8 @@ class EventStore(Logs, Protocol):
         ...
 
     async def save_snapshot(self, name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
-        """Keep a snapshot, sealed: it may hold personal data as it is. Its parts are made one by one, in a thread. Older
-        ones of this name go."""
+        """Keep a snapshot, sealed: it may hold personal data as it is. Its parts are made in threads, some while those before
+        are written; what making them raises is raised here, and the former snapshot stays. Older ones of this name go."""
         ...
 
     async def drop_snapshots(self, log: str) -> None:

@@ -173,15 +173,9 @@ class Service:
         self.port = runner.addresses[0][1]
 
     def _attic(self) -> Attic | None:
-        """A new one; None where nothing of ours is on a disk, or it can't be."""
-        folder = self.settings.attic_folder
-        if folder is None:
-            return None
-        try:
-            return FileAttic(folder)
-        except OSError as error:
-            log.warning("ended calls stay in memory", folder=str(folder), error=str(error))
-            return None
+        """A new one; None where nothing of ours is on a disk."""
+        folder = self.settings.attic
+        return FileAttic(folder) if folder is not None else None
 
     def _book(self, name: str) -> Book | None:
         running = self.engine.campaigns.get(name.removeprefix(CAMPAIGN_PREFIX))

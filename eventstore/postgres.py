@@ -1,5 +1,6 @@
 """The production store: PostgreSQL by asyncpg. An append is one statement, conditional on epoch and segment number."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from eventstore.store import Disconnected, Head, NotTogether, Part, Placed, Segm
 SCHEMA = Path(__file__).with_name("sql") / "postgres.sql"
 MAX_CONNECTIONS = 10
 COMMAND_TIMEOUT_S = 10
+MAX_SAVING = 2
+"""Snapshots at a time: each has a connection for as long as its parts are made, and appends need some, too."""
 
 LOST = (
     OSError,
@@ -106,6 +109,7 @@ class PostgresStore:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        self._saving = asyncio.Semaphore(MAX_SAVING)
 
     @classmethod
     async def open(cls, url: str) -> "PostgresStore":
@@ -239,7 +243,10 @@ class PostgresStore:
             " on conflict (name, log, pos, part) do update set data = excluded.data"
         )
         keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
-        async with self._connection() as connection, connection.transaction():
+        async with self._saving, self._connection() as connection, connection.transaction():
+            await connection.execute(
+                "delete from es_snapshot where name = $1 and log = $2 and pos = $3", name, log, pos
+            )
             await connection.execute(keep, subject_of(name, log, pos), key)
             async for some in parts:
                 await connection.executemany(insert, [(name, log, pos, part, data) for part, data in some])

@@ -34,6 +34,7 @@ select part, data from es_snapshot where name = ? and log = ? and pos = ? and pa
 """
 PUT_PART = "insert or replace into es_snapshot values (?, ?, ?, ?, ?)"
 OLDER_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos < ? limit 2"
+SAME_PARTS = "select pos, part from es_snapshot where name = ? and log = ? and pos = ? limit 2"
 DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? and part = ?"
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
@@ -351,19 +352,21 @@ class SqliteStore:
             with self._transaction() as connection:
                 connection.executemany(PUT_PART, [(name, log, pos, part, data) for part, data in some])
 
-        def drop_older() -> bool:
+        def drop_some(which: str) -> bool:
             with self._transaction() as connection:
-                found = connection.execute(OLDER_PARTS, (name, log, pos)).fetchall()
+                found = connection.execute(which, (name, log, pos)).fetchall()
                 for older, part in found:
                     connection.execute("delete from es_key where subject = ?", (subject_of(name, log, older),))
                     connection.execute(DELETE_PART, (name, log, older, part))
             return bool(found)
 
         await self._write(partial(put, "delete from es_key where subject = ?", subject))
+        while await self._write(partial(drop_some, SAME_PARTS)):  # of a save that was broken off
+            pass
         async for some in parts:
             await self._write(partial(put_some, some))
         await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
-        while await self._write(drop_older):
+        while await self._write(partial(drop_some, OLDER_PARTS)):
             pass
 
     async def drop_snapshots(self, log: str) -> None:

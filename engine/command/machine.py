@@ -54,7 +54,7 @@ def _folders(settings: Settings) -> list[Finding]:
         wanted = {"the store": settings.store.file.parent, **wanted}
     if settings.retention.archive_after_days:
         wanted["archives"] = Path(settings.retention.archive_folder)
-    attic = settings.attic_folder
+    attic = settings.attic
     if attic is not None and attic not in wanted.values():
         wanted[ATTIC] = attic
     findings = []
@@ -66,7 +66,8 @@ def _folders(settings: Settings) -> list[Finding]:
         findings.append(Finding(ok=bad is None, what=what, cure=cure, warning=name == ATTIC))
         free = shutil.disk_usage(_there(folder)).free
         if free < LEAST_FREE_BYTES:
-            cure = "make room: with a full disk nothing can be decided, so nothing is dialled"
+            worse = "these calls stay in memory" if name == ATTIC else "nothing can be decided, so nothing is dialled"
+            cure = f"make room: with a full disk {worse}"
             findings.append(
                 Finding(ok=False, what=f"the disk of {name} has {free >> 20} MiB left", cure=cure, warning=True)
             )

@@ -118,20 +118,31 @@ class Blocks:
         return block
 
     def put_away(self, at: int, attic: Attic) -> bool:
-        """A block that is here; always the same attic. Whether there was room."""
+        """A block, if it is here; always the same attic. False where there was no room."""
         block = self.here[at]
-        place = attic.put(block) if block is not None else None
+        if block is None:
+            return True
+        place = attic.put(block)
         if place is None:
             return False
         self._away.extend([HERE] * (at + 1 - len(self._away)))
         self._away[at], self._attic, self.here[at] = place, attic, None
         return True
 
+    def packed_with(self, at: int) -> range:
+        """The blocks of a part that stands packed, if this one does: all that would be here once somebody looks at it."""
+        if self.here[at] is not None or self._is_away(at):
+            return range(0)
+        part = self._part(at)
+        return range(self._firsts[part], self._firsts[part + 1])
+
+    def _is_away(self, at: int) -> bool:
+        """Of one that isn't here."""
+        return at < len(self._away) and self._away[at] != HERE
+
     def _fetched(self, at: int) -> bytes | None:
         """One that was put away and isn't here, which no part says it is."""
-        if self._attic is None or at >= len(self._away) or self._away[at] == HERE:
-            return None
-        return self._attic.get(self._away[at])
+        return self._attic.get(self._away[at]) if self._attic is not None and self._is_away(at) else None
 
     def open_some(self) -> bool:
         """The next part that is packed: so that nobody who looks everywhere opens all at once. Whether there was one."""

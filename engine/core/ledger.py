@@ -1,6 +1,7 @@
 """All calls of a campaign. They may be millions, and nearly all have ended: those are packed, and put away after a while."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -10,6 +11,8 @@ from engine.core.table import PAGE_ROWS, Index, Rows
 
 KEPT_PAGES = 64
 """Of the latest calls, as they are: something is still noted down of a call that has just ended."""
+PUT_AWAY_PAGES = 16
+"""At a time, for each that fills up: some hundreds of microseconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Call).decode
@@ -45,9 +48,10 @@ class Ledger(Mapping[str, Call]):
         """The last one that was packed or unpacked: who looks at a call does so several times."""
         self.attic: Attic | None = None
         """Where those go that ended a while ago; None: they stay. Set it before calls are put."""
-        self._looked_at = self._rows.pages
-        """Pages before this one were put away, but for those to look at once more."""
-        self._once_more: list[int] = []
+        self._put_away_to = self._rows.pages
+        """Pages before this one were put away, or stand packed since a start, but for those in `_here`."""
+        self._here: dict[int, None] = {}
+        """Pages to put away, in their order."""
         for call in still.live if still is not None else ():
             self.put(call)
 
@@ -77,6 +81,8 @@ class Ledger(Mapping[str, Call]):
         row = self._index.number(name)
         if row is None:
             return None
+        if self.attic is not None:
+            self._here.update(dict.fromkeys(self._rows.packed_with(row // PAGE_ROWS)))
         self._seen = _decode(self._rows[row])
         return self._seen
 
@@ -87,26 +93,29 @@ class Ledger(Mapping[str, Call]):
         if row is None:
             row = self._rows.append(_encode(_Id(call.id)))
             self._index.add_number(call.id, row)
-            if self.attic is not None and self._rows.pages > self._looked_at + KEPT_PAGES:
+            if self.attic is not None and self._rows.pages > self._put_away_to + KEPT_PAGES:
                 self._put_away(self.attic)
         if call.status is CallStatus.ENDED:
-            if row // PAGE_ROWS < self._looked_at:
-                self._once_more.append(row // PAGE_ROWS)  # to write it brings its page back
+            page = row // PAGE_ROWS
+            if self.attic is not None and page < self._put_away_to:  # to write it brings its page back
+                self._here.update(dict.fromkeys((page, *self._rows.packed_with(page))))
             self._rows[row], self._seen = _encode(call), call
             self._live.pop(call.id, None)
         else:
             self._live[call.id] = row, call
 
     def _put_away(self, attic: Attic) -> None:
-        """Pages of calls that have all ended, which hardly anybody looks at again."""
+        """Pages of calls that have all ended, some at a time: who asked for a call waits for it."""
+        end = self._rows.pages - KEPT_PAGES
+        self._here.update(dict.fromkeys(range(self._put_away_to, end)))
+        self._put_away_to = end
         live = {row // PAGE_ROWS for row, _ in self._live.values()}
-        end, has_room = self._rows.pages - KEPT_PAGES, True
-        pages = [*dict.fromkeys(self._once_more), *range(self._looked_at, end)]
-        self._once_more, self._looked_at = [], end
-        for page in pages:
-            has_room = has_room and (page in live or self._rows.put_away(page, attic))
-            if page in live or not has_room:
-                self._once_more.append(page)
+        for page in list(islice(self._here, PUT_AWAY_PAGES)):
+            if page not in live and not self._rows.put_away(page, attic):
+                break
+            del self._here[page]
+            if page in live:
+                self._here[page] = None  # behind the others
 
     def page(self, start: int, end: int) -> list[Call]:
         """Those from one place to before another."""

@@ -286,8 +286,12 @@ class Rows:
         return len(self._pages)
 
     def put_away(self, page: int, attic: Attic) -> bool:
-        """A full page that hardly anybody will look at, and that is here. Whether there was room."""
+        """A full page that is seldom looked at from now on. False where there was no room."""
         return self._blocks.put_away(page, attic)
+
+    def packed_with(self, page: int) -> range:
+        """The pages that will be here from now on once somebody looks at one, since it stands packed with others."""
+        return self._blocks.packed_with(page) if page < len(self._pages) else range(0)
 
     def still(self) -> Blocks:
         """The pages as they are now."""

@@ -1,9 +1,10 @@
 """What every store must do; the memory store is the reference, PostgreSQL is a real server that the tests start."""
 
 import asyncio
+import os
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from engine.ports import (
 )
 from eventstore import Codec, Store, archived_in, open_store, restore, verify
 from eventstore.log import Log
-from eventstore.snapshot import READ_PARTS, new_key, seal_parts, subject_of
+from eventstore.snapshot import READ_PARTS, WRITTEN_BYTES, new_key, seal_parts, subject_of
 from eventstore.store import Disconnected, Placed, Segment, SegmentStore
 from eventstore.transfer import copy_log
 from tests.engine.parts import one_by_one
@@ -463,6 +464,38 @@ async def test_a_snapshot_is_read_some_parts_at_a_time(opener: Opener) -> None:
     assert names + [name for name, _ in rest] == [name for name, _ in await store.segments.parts("s", "a", 5, "", 100)]
     assert {*names, *(name for name, _ in rest)} == parts.keys()
     assert await store.segments.parts("s", "a", 6, "", 100) == []
+
+
+async def test_a_snapshot_in_place_of_one_that_is_of_no_use_has_nothing_of_it(opener: Opener) -> None:
+    """as after a crash while it was saved, or where its key is gone: the log stands where it stood"""
+    store = await opener()
+    key = new_key()
+    await store.segments.save_snapshot("s", "a", 5, one_by_one({"x": b"?", "y": b"?"}), key)
+    with pytest.raises(DamagedSnapshot):
+        await store.snapshot("s", "a")
+    await store.save_snapshot("s", "a", 5, {"x": b"1"}.items())
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (5, {"x": b"1"})
+
+
+async def test_a_snapshot_whose_parts_cannot_be_made_leaves_the_one_before(opener: Opener) -> None:
+    store = await opener()
+    await store.save_snapshot("s", "a", 5, {"x": b"1"}.items())
+
+    def parts() -> Iterator[tuple[str, bytes]]:
+        yield "x", os.urandom(WRITTEN_BYTES)
+        raise OSError("what was put away can't be read")
+
+    with pytest.raises((OSError, StoreUnavailable)):
+        await store.save_snapshot("s", "a", 9, parts())
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (5, {"x": b"1"})
+    await store.save_snapshot("s", "a", 9, {"y": b"2"}.items())
+    found = await store.snapshot("s", "a")
+    assert found is not None
+    assert (found[0], dict(found[1])) == (9, {"y": b"2"})
 
 
 async def test_whoever_reads_a_snapshot_that_goes_meanwhile_reads_the_one_that_came(opener: Opener) -> None:

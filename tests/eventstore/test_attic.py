@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from eventstore import attic as module
 from eventstore.attic import FileAttic
 
 
@@ -38,21 +39,46 @@ def test_other_threads_read_while_more_is_put_away(tmp_path: Path) -> None:
 
 def test_it_has_no_name_and_goes_with_its_last_reader(tmp_path: Path) -> None:
     attic = FileAttic(tmp_path / "made")
-    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / "made").exists()  # nothing was put away yet
     attic.put(b"something")
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
     assert list((tmp_path / "made").iterdir()) == []
     assert len(open_below(tmp_path)) == 1
     del attic
     assert open_below(tmp_path) == []
 
 
-def test_what_is_not_as_it_was_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [0, 1_000, -1])
+def test_what_is_not_as_it_was_is_told(tmp_path: Path, at: int) -> None:
     attic = FileAttic(tmp_path)
-    place = attic.put(b"something" * 10)
+    place = attic.put(os.urandom(2_000))
     assert place is not None
-    os.pwrite(open_below(tmp_path)[0].fd, b"else", 0)
+    ((fd, _, size),) = open_below(tmp_path)
+    at %= size
+    os.pwrite(fd, bytes([os.pread(fd, 1, at)[0] ^ 1]), at)
     with pytest.raises(OSError, match="isn't as it was"):
         attic.get(place)
+
+
+def test_some_of_the_disk_is_left_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attic = FileAttic(tmp_path)
+    place = attic.put(b"something")
+    assert place is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "LEAST_FREE_BYTES", 1 << 60)
+        assert attic.put(b"more") is None
+        assert attic.get(place) == b"something"
+    assert attic.put(b"more") is not None
+
+
+def test_where_no_file_can_be_made_nothing_is_taken_until_it_can(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    attic = FileAttic(tmp_path / "folder")
+    assert attic.put(b"something") is None
+    (tmp_path / "folder").unlink()
+    place = attic.put(b"something")
+    assert place is not None
+    assert attic.get(place) == b"something"
 
 
 @pytest.fixture

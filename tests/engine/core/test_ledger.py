@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.core import ledger as module
+from engine.core.blocks import Form
 from engine.core.call import Call, CallStatus
-from engine.core.ledger import Ledger
+from engine.core.ledger import Ledger, StillCalls
 from engine.core.table import PAGE_ROWS
 from simulations.world.attic import MemoryAttic
+from tests.engine.parts import Parts
 
 LAST = 12 * PAGE_ROWS
 
@@ -82,7 +84,7 @@ def test_what_is_noted_down_of_a_call_long_after_brings_its_page_back_for_a_whil
 def test_what_an_attic_has_no_room_for_stays_and_goes_there_once_it_has() -> None:
     attic = MemoryAttic(room=1)
     ledger = filled(attic, 6 * PAGE_ROWS)
-    assert len(attic.blocks) == 1
+    assert (len(attic.blocks), attic.refused) == (1, 3)  # once for each page that filled up
     attic.room = 100
     for number in range(6 * PAGE_ROWS, 7 * PAGE_ROWS):
         ledger.put(call(number))
@@ -100,6 +102,43 @@ def test_what_is_taken_still_has_what_was_put_away_then() -> None:
         ledger.put(call(number))
     again = Ledger(still)
     assert again.page(0, len(again)) == [*map(call, range(5 * PAGE_ROWS))]
+
+
+@pytest.mark.usefixtures("two_pages")
+def test_some_are_put_away_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUT_AWAY_PAGES", 3)
+    attic = MemoryAttic(room=0)
+    ledger = filled(attic, 10 * PAGE_ROWS)
+    attic.room, went = 100, list[int]()
+    for number in range(10 * PAGE_ROWS, 14 * PAGE_ROWS):
+        ledger.put(call(number))
+        if number % PAGE_ROWS == 0:
+            went.append(len(attic.blocks))
+    assert went == [0, 3, 6, 9]
+    assert ledger.page(0, len(ledger)) == [*map(call, range(14 * PAGE_ROWS))]
+
+
+@pytest.mark.usefixtures("two_pages")
+@pytest.mark.parametrize("act", ["look", "note"])
+def test_what_was_opened_since_a_start_is_put_away_again(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """given pages that stand packed in parts, then all of a part that somebody looked at go"""
+    monkeypatch.setattr("engine.core.blocks.PART_BYTES", 10_000)
+    form = Form(StillCalls)
+    parts = Parts(dict(form.write("calls", filled(None, LAST).still())))
+    ledger, attic = Ledger(form.read("calls", parts)), MemoryAttic()
+    ledger.attic = attic
+    packed = sum(one is None for one in ledger.still().rows.here)
+    if act == "look":
+        assert ledger.found(call(3).id) == call(3)
+    else:
+        ledger.put(call(3))
+    opened = packed - sum(one is None for one in ledger.still().rows.here)
+    assert 1 < opened < packed
+    for number in range(LAST, 16 * PAGE_ROWS):
+        ledger.put(call(number))
+    assert sum(one is None for one in ledger.still().rows.here) == packed + 2
+    assert len(attic.blocks) == opened + 2
+    assert ledger.page(0, len(ledger)) == [*map(call, range(16 * PAGE_ROWS))]
 
 
 ACTS = st.lists(
