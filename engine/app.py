@@ -219,11 +219,11 @@ class Engine:
         """Let go of everything; live legs stay up for whoever comes next."""
         self.draining = True
         await self._telephony.stop()
-        tasks = [*self._side, *(one.task for one in self.campaigns.values())]
         for one in self.campaigns.values():
             if one.actor.lost is None:
                 await one.actor.settled()
-        self._timers.cancel_all()  # behind what settling still set
+        self._timers.cancel_all()  # behind what settling still set, or began
+        tasks = [*self._side, *(one.task for one in self.campaigns.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -114,6 +114,24 @@ async def test_who_stops_writes_down_what_lingers_first() -> None:
     assert await written(shell) == shell.book().canonical()
 
 
+async def test_a_snapshot_that_is_begun_while_it_stops_goes_on_no_longer_than_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell, call = await _lingering()
+    begun = list[int]()
+
+    async def for_ever(_name: str, _log: str, pos: int, _parts: object) -> None:
+        begun.append(pos)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shell.store, "save_snapshot", for_ever)
+    shell.engine.limits = Limits(snapshot_every_events=1, snapshot_every_contacts=0)
+    async with asyncio.timeout(5):
+        await shell.engine.stop()
+    assert begun, call
+    assert not [one.get_name() for one in asyncio.all_tasks() if one.get_name().startswith("snapshot")]
+
+
 async def test_draining_ends_with_the_last_call_and_its_end_is_written() -> None:
     shell, call = await _lingering()
     draining = asyncio.ensure_future(shell.engine.drain(LONG_MS))
