@@ -18,7 +18,7 @@ import structlog
 from engine.actor import Actor, NotOwner, StoreAway
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.blocks import Attic
+from engine.core.blocks import Attic, AtticUnreadable
 from engine.core.book import Book, Event, stream_of
 from engine.core.campaign import Clean, Create, Delete, Start, Status
 from engine.core.claims import Claims
@@ -320,6 +320,7 @@ class Engine:
             self.measures,
             limits.linger_ms,
         )
+        earlier = self.campaigns.get(ref)
         snapshots = Snapshots(
             self.store,
             opened,
@@ -328,6 +329,7 @@ class Engine:
             lambda: self._drops.get(ref, 0),
             actor.caught_up,
             self._spawn,
+            earlier.snapshots if earlier is not None else None,
         )
         running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshots)
         running.task.add_done_callback(lambda task: self._ended(ref, task))
@@ -357,7 +359,7 @@ class Engine:
             await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
             try:
                 running = await self._open_campaign(ref)
-            except (StoreUnavailable, OSError) as error:  # or the disk that its ended calls are put away on ails
+            except (StoreUnavailable, AtticUnreadable) as error:
                 log.warning("campaign can't be had yet", campaign=ref, reason=str(error))
         if self.claims.pbx_up:
             # Without a fresh list from the PBX nothing is known of the legs: ask about each.

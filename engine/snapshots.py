@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from engine.actor import NotOwner, StoreAway
+from engine.core.blocks import AtticUnreadable
 from engine.core.book import Snapshot
 from engine.ports import EventLog, EventStore, Fenced, StoreUnavailable
 from engine.recovery import SNAPSHOT, Keys, Read, pack
@@ -40,9 +41,11 @@ class Snapshots:
         drops: Callable[[], int],
         turn: Callable[[], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        before: "Snapshots | None" = None,
     ) -> None:
         """`every`: after how many events one is due, with so many contacts. `drops`: how often the campaign's snapshots were
-        dropped, since somebody was erased. `turn`: has the campaign's mailbox `look` though nothing happens."""
+        dropped, since somebody was erased. `turn`: has the campaign's mailbox `look` though nothing happens. `before`: those
+        of the same log, where it is read again: one that they still save may be of the same position."""
         self.pos = read.snapshot_pos
         """Of the newest, or of the one that is being taken."""
         self.contacts = read.contacts
@@ -50,13 +53,14 @@ class Snapshots:
         self.is_busy = False
         self._store, self._log, self._book = store, opened, read.book
         self._every, self._drops, self._turn, self._spawn = every, drops, turn, spawn
+        self._before = before
         self._rests_until_s = 0.0
         self._will_look = False
 
     def look(self, pos: int) -> None:
         """Whether one is due, of the book as it is: all up to `pos` is in it, and nothing more."""
         behind = pos - self.pos + self.contacts
-        if self.is_busy or behind < self._every(len(self._book.contacts)):
+        if self.go_on() or behind < self._every(len(self._book.contacts)):
             return
         rest_s = self._rests_until_s - asyncio.get_running_loop().time()
         if rest_s > 0:
@@ -68,6 +72,12 @@ class Snapshots:
         self.pos, self.contacts, self.is_busy = pos, 0, True
         keys = Keys(*self._store.still_keys(self._log.name))
         self._spawn(self._take(begun, self._book.snapshot(), keys), f"snapshot {self._log.name}")
+
+    def go_on(self) -> bool:
+        """Whether one is being saved, by these or by those before, whose book is let go of once it is."""
+        if self._before is not None and not self._before.go_on():
+            self._before = None
+        return self.is_busy or self._before is not None
 
     def forget(self) -> None:
         """What was kept is gone, and what is being kept will be."""
@@ -97,7 +107,7 @@ class Snapshots:
         began_s = loop.time()
         try:
             await self._store.save_snapshot(SNAPSHOT, self._log.name, begun.pos, pack(snapshot, keys))
-        except (StoreUnavailable, OSError) as error:  # or what was put away can't be read
+        except (StoreUnavailable, AtticUnreadable) as error:
             log.warning("snapshot not saved", log=self._log.name, pos=begun.pos, error=str(error))
             if self._drops() == begun.drops:
                 pos, contacts = begun.before

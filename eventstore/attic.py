@@ -13,6 +13,8 @@ from pathlib import Path
 import structlog
 import zstandard
 
+from engine.core.blocks import AtticUnreadable
+
 LENGTH_BITS = 24
 """Of a place: the lower ones are the block's length in the file, the others where it begins."""
 LEVEL = 1
@@ -68,11 +70,11 @@ class FileAttic:
 
     def get(self, place: int) -> bytes:
         assert self._fd is not None  # there is a place
-        data = os.pread(self._fd, place & ((1 << LENGTH_BITS) - 1), place >> LENGTH_BITS)
         try:
+            data = os.pread(self._fd, place & ((1 << LENGTH_BITS) - 1), place >> LENGTH_BITS)
             return self._decompressor.decompress(data)
-        except zstandard.ZstdError as error:
-            raise OSError(f"what was put away isn't as it was: {error}") from error
+        except (OSError, zstandard.ZstdError) as error:
+            raise AtticUnreadable(f"a page of calls that was put away: {error}") from error
 
     @property
     def _decompressor(self) -> zstandard.ZstdDecompressor:

@@ -245,9 +245,11 @@ class PostgresStore:
         keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
         async with self._saving, self._connection() as connection, connection.transaction():
             await connection.execute(
+                keep, subject_of(name, log, pos), key
+            )  # first: of two at one place the other waits
+            await connection.execute(
                 "delete from es_snapshot where name = $1 and log = $2 and pos = $3", name, log, pos
             )
-            await connection.execute(keep, subject_of(name, log, pos), key)
             async for some in parts:
                 await connection.executemany(insert, [(name, log, pos, part, data) for part, data in some])
             await _drop(connection, "name = $1 and log = $2 and pos < $3", name, log, pos)

@@ -366,8 +366,9 @@ class SqliteStore:
         async for some in parts:
             await self._write(partial(put_some, some))
         await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
-        while await self._write(partial(drop_some, OLDER_PARTS)):
-            pass
+        with contextlib.suppress(Disconnected):  # it is whole; the next one finds what is left of those before
+            while await self._write(partial(drop_some, OLDER_PARTS)):
+                pass
 
     async def drop_snapshots(self, log: str) -> None:
         def work() -> None:

@@ -27,6 +27,10 @@ Opener = Callable[[], bytes]
 """A part as it was written."""
 
 
+class AtticUnreadable(Exception):
+    """What was put away can't be had back, or isn't as it was: the disk ails."""
+
+
 class Attic(Protocol):
     """Where blocks lie that were put away, for as long as the process lives."""
 
@@ -34,7 +38,7 @@ class Attic(Protocol):
         """Where it lies from now on; None: there is no room, it had better stay where it is."""
 
     def get(self, place: int) -> bytes:
-        """A block, from any thread. Raises OSError."""
+        """A block, from any thread. Raises AtticUnreadable."""
 
 
 class Size(NamedTuple):

@@ -48,7 +48,7 @@ class Ledger(Mapping[str, Call]):
         """The last one that was packed or unpacked: who looks at a call does so several times."""
         self.attic: Attic | None = None
         """Where those go that ended a while ago; None: they stay. Set it before calls are put."""
-        self._put_away_to = self._rows.pages
+        self._put_away_to = self._rows.first_here
         """Pages before this one were put away, or stand packed since a start, but for those in `_here`."""
         self._here: dict[int, None] = {}
         """Pages to put away, in their order."""

@@ -285,6 +285,11 @@ class Rows:
         """How many are full, of `PAGE_ROWS` rows each."""
         return len(self._pages)
 
+    @property
+    def first_here(self) -> int:
+        """The first full page that is here."""
+        return next((page for page, block in enumerate(self._pages) if block is not None), len(self._pages))
+
     def put_away(self, page: int, attic: Attic) -> bool:
         """A full page that is seldom looked at from now on. False where there was no room."""
         return self._blocks.put_away(page, attic)

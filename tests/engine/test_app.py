@@ -10,7 +10,7 @@ import engine.app
 from engine.actor import NotOwner
 from engine.app import Limits, log_of
 from engine.core.agent import DefaultState, Line, Phone, Presence, Wanted
-from engine.core.blocks import Blocks
+from engine.core.blocks import AtticUnreadable, Blocks
 from engine.core.call import CallEnded, CallRequested, CallStatus
 from engine.core.campaign import Delete, Modify, Start, Status, Stop
 from engine.core.contact import ContactStatus
@@ -225,7 +225,7 @@ async def test_a_snapshot_that_is_begun_after_an_erasure_stays_and_one_before_go
         assert (saved and saved[0]) == log.position == snapshots.pos
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("away"), OSError("what was put away can't be read")])
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), AtticUnreadable("a page")])
 async def test_what_a_snapshot_that_is_not_saved_was_to_keep_is_due_again(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +420,38 @@ async def test_nothing_is_dialled_while_the_pbx_is_away_and_the_reason_is_known(
         with pytest.raises(Refused) as refused:
             await shell.dial()
         assert refused.value.code == "pbx-down"
+
+
+async def test_where_a_log_is_read_again_no_snapshot_is_begun_beside_one_that_is_still_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may be of one position, and each part would be the one's or the other's."""
+    monkeypatch.setattr(engine.app, "REOPEN_AFTER_MS", 1)
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    async with started(shell):
+        await shell.create()
+        broken = shell.engine.campaigns["c1"]
+        await until(lambda: broken.snapshots.pos > 0 and not broken.snapshots.is_busy)
+        save, begun, go_on = shell.store.save_snapshot, list[int](), asyncio.Event()
+
+        async def slowly(name: str, log: str, pos: int, parts: Any) -> None:
+            begun.append(pos)
+            await go_on.wait()
+            await save(name, log, pos, parts)
+
+        monkeypatch.setattr(shell.store, "save_snapshot", slowly)
+        await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+        await until(lambda: len(begun) == 1)
+        monkeypatch.setattr(broken.actor, "_decide", None)
+        broken.actor.post(object())
+        await until(lambda: shell.engine.campaigns["c1"] is not broken)
+        await shell.engine.add_contacts("c1", shell.contacts("c1:k2"))
+        assert len(begun) == 1
+        go_on.set()
+        await until(lambda: not broken.snapshots.is_busy)
+        await shell.engine.add_contacts("c1", shell.contacts("c1:k3"))
+        await until(lambda: len(begun) == 2 and not shell.engine.campaigns["c1"].snapshots.is_busy)
+        assert shell.engine.campaigns["c1"].snapshots._before is None  # whose book may have a million contacts
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from engine.core.blocks import AtticUnreadable
 from eventstore import attic as module
 from eventstore.attic import FileAttic
 
@@ -56,7 +57,7 @@ def test_what_is_not_as_it_was_is_told(tmp_path: Path, at: int) -> None:
     ((fd, _, size),) = open_below(tmp_path)
     at %= size
     os.pwrite(fd, bytes([os.pread(fd, 1, at)[0] ^ 1]), at)
-    with pytest.raises(OSError, match="isn't as it was"):
+    with pytest.raises(AtticUnreadable, match="a page of calls that was put away"):
         attic.get(place)
 
 
