@@ -244,9 +244,8 @@ class PostgresStore:
         )
         keep = "insert into es_key values ($1, $2) on conflict (subject) do update set key = excluded.key"
         async with self._saving, self._connection() as connection, connection.transaction():
-            await connection.execute(
-                keep, subject_of(name, log, pos), key
-            )  # first: of two at one place the other waits
+            # The key first: of two saves at one place the other waits for it, and then deletes what this one wrote.
+            await connection.execute(keep, subject_of(name, log, pos), key)
             await connection.execute(
                 "delete from es_snapshot where name = $1 and log = $2 and pos = $3", name, log, pos
             )

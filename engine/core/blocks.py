@@ -84,9 +84,7 @@ class Blocks:
         """All of them. What was packed is so still afterwards: whoever reads through everything looks at each once."""
         at = 0
         while at < len(self.here):
-            block = self.here[at]
-            if block is None:
-                block = self._fetched(at)
+            block = self._unless_packed(at)
             if block is not None:
                 yield block
                 at += 1
@@ -97,9 +95,7 @@ class Blocks:
 
     def peek(self, at: int) -> bytes:
         """A block, for those who read on from block to block: nothing is opened for good."""
-        block = self.here[at]
-        if block is None:
-            block = self._fetched(at)
+        block = self._unless_packed(at)
         if block is not None:
             return block
         part = self._part(at)
@@ -114,7 +110,7 @@ class Blocks:
 
     def open(self, at: int) -> bytes:
         """A block that isn't here. If it is packed, its whole part is here from now on; what was put away stays there."""
-        block = self._fetched(at)
+        block = self._unless_packed(at)
         if block is None:
             self._open(self._part(at))
             block = self.here[at]
@@ -144,9 +140,12 @@ class Blocks:
         """Of one that isn't here."""
         return at < len(self._away) and self._away[at] != HERE
 
-    def _fetched(self, at: int) -> bytes | None:
-        """One that was put away and isn't here, which no part says it is."""
-        return self._attic.get(self._away[at]) if self._attic is not None and self._is_away(at) else None
+    def _unless_packed(self, at: int) -> bytes | None:
+        """A block that is here, or was put away; None for one that stands packed."""
+        block = self.here[at]
+        if block is None and self._attic is not None and self._is_away(at):
+            return self._attic.get(self._away[at])
+        return block
 
     def open_some(self) -> bool:
         """The next part that is packed: so that nobody who looks everywhere opens all at once. Whether there was one."""

@@ -283,6 +283,7 @@ def _packed(*values: Any) -> bytes:
 
 
 def _short(call: str) -> bytes | str:
+    """A call's id in half the bytes, where it is one as we give them."""
     if len(call) == _ID_DIGITS:
         try:
             data = bytes.fromhex(call)
