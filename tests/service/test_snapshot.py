@@ -63,6 +63,6 @@ async def test_a_damaged_snapshot_costs_time_only(tmp_path: Path, pbx: Simulated
             "update es_snapshot set data = cast(x'00' || substr(data, 2) as blob) where part = 'contacts.rows/0'"
         ).rowcount
     database.close()
-    assert changed == 1
+    assert changed  # of the one that counts, and of the one that the stop may have broken off
     async with running(settings) as world:
         assert (await take(world.agent("agent1")))["id"] == held["id"]
