@@ -12,7 +12,7 @@ from api.edition import edition_of
 from api.problem import Problem, invalid
 from api.route import AGENT_ID, HEX_ID, Accepted, AgentId, Answer, Call, Pages, Reason, Ref, Route, reply, roles, taken
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core.agent import AgentStatus, Wanted
 from engine.core.campaign import Status, Text
 from engine.core.directory import PhoneName, RegisterAgent

@@ -7,7 +7,7 @@ from api import view
 from api.problem import Problem
 from api.route import EVERYBODY, HEX_ID, Accepted, Call, Route, reply, roles, taken
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core.message import HangUpCall
 from engine.core.outcome import Party
 

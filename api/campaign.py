@@ -35,7 +35,7 @@ from api.route import (
     taken,
 )
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core import campaign as campaigns
 from engine.core.agent import DefaultState, Line, Weight
 from engine.core.campaign import PLAIN, Create, Delete, Mode, Modify, Settings, Start, Status, Stop, Text, patched

@@ -10,7 +10,7 @@ from api.problem import Problem, invalid
 from api.route import Answer, Call, Route, reply, roles
 from api.scan import contacts_with
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core.contact import OPEN, Contact, ContactStatus, NewContact
 from engine.core.dialing import ready
 from engine.core.message import AddContacts, CancelContact, ClickToCall

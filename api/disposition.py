@@ -11,7 +11,7 @@ from api.click import Name, campaign_of
 from api.problem import Problem, invalid
 from api.route import EVERYBODY, Accepted, Call, Ref, Route, reply, roles, taken
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core.campaign import Disposition
 from engine.core.message import Dispose, DisposeAll
 from engine.core.refusal import Refused, absent

@@ -12,7 +12,7 @@ from api.route import REF, Call, Route, reply, roles
 from api.scan import contacts_with
 from api.token import Role
 from engine import explain
-from engine.app import Running, log_of
+from engine.campaigns import Running, log_of
 from engine.core.contact import Contact, ContactStatus, Priority
 from engine.core.outcome import Outcome
 

@@ -17,7 +17,7 @@ from api import view
 from api.problem import Problem
 from api.route import Call, Media, Route, roles
 from api.token import Role
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.archive import ExportCampaign
 from engine.core.book import Book
 from engine.core.form import Answer, answers_of

@@ -11,7 +11,8 @@ from api.problem import RETRY_AFTER_S
 from api.route import Call, Media, Route, Service, reply, roles
 from api.token import Role
 from api.token.keyfile import KeyStatus
-from engine.app import Engine, Running
+from engine.app import Engine
+from engine.campaigns import Running
 from engine.core.campaign import Status
 
 OPERATORS = roles(Role.ADMINISTRATOR, Role.METRICS)
@@ -61,7 +62,7 @@ async def ready(service: Service, _: web.Request) -> web.Response:
 
 
 def missing_of(engine: Engine, sees: Callable[[str, Running], bool] = lambda _ref, _one: True) -> list[str]:
-    missing = [] if engine.claims.pbx_up else [f"pbx: {engine.pbx_reason}"]
+    missing = [] if engine.claims.pbx_up else [f"pbx: {engine.switchboard.pbx_reason}"]
     if engine.draining:
         missing.append("draining")
     if engine.directory_trouble:

@@ -16,7 +16,7 @@ from api.problem import Problem, invalid
 from api.route import Call, Ref, Route, reply, roles
 from api.token import Role
 from engine import explain
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.contact import ContactsAdded, ContactsReplaced
 from engine.core.form import answers_of
 from engine.core.reservation import ContactDisposed

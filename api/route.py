@@ -21,7 +21,8 @@ from api.problem import Problem, invalid
 from api.rate import Rate
 from api.ticket import Tickets
 from api.token import KeyRing, Principal, Role
-from engine.app import Engine, Running
+from engine.app import Engine
+from engine.campaigns import Running
 from engine.core.campaign import Status
 from engine.core.interaction import Target
 from engine.core.retention import Retention

@@ -9,7 +9,7 @@ from api import view
 from api.problem import Problem
 from api.route import Call, reply
 from api.token import Role
-from engine.app import Running
+from engine.campaigns import Running
 from engine.core.book import Book
 from engine.core.contact import Contact
 

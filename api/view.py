@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine import health
-from engine.app import Engine, Running
+from engine.app import Engine
+from engine.campaigns import Running
 from engine.core.agent import Agent, AgentStatus, DefaultState, Line
 from engine.core.book import Book
 from engine.core.call import Call, CallStatus, recording_of

@@ -1,4 +1,4 @@
-"""The engine: all campaigns of this process, their mailboxes, and the one door for what the PBX says.
+"""The engine: all campaigns of this process and the directory, the commands that they take, and what they want done.
 
 Start-up reads every log back, arms its timers, and only then connects to the PBX, whose first word (`PbxUp`) tells what
 still lives. Draining takes no new call and waits for the live ones; what is still up when time runs out is handed over:
@@ -7,8 +7,7 @@ the legs stay, and the next owner adopts them.
 
 import asyncio
 import contextlib
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,119 +15,36 @@ import msgspec
 import structlog
 
 from engine.actor import Actor, NotOwner, StoreAway
+from engine.campaigns import Campaigns, Running, by_and_by, log_of, own, uncollected
 from engine.core import directory as directories
 from engine.core.agent import Presence
-from engine.core.blocks import Attic, AtticUnreadable
-from engine.core.book import Book, Event, stream_of
+from engine.core.blocks import Attic
+from engine.core.book import Book
 from engine.core.campaign import Clean, Create, Delete, Start, Status
 from engine.core.claims import Claims
 from engine.core.directory import ContactRefsUsed, Directory, DirectoryCommand, RetireCampaign, UseCampaignRef
 from engine.core.effect import Alarm, CancelTimer, Effect, SetTimer, Suppress, Suppressed
 from engine.core.measure import Measures
-from engine.core.message import AddContacts, Added, Allocate, AskAgent, ClickToCall, Command, Dial, Message, Resync
-from engine.core.process import step
-from engine.core.reaction import resume
+from engine.core.message import AddContacts, Added, Allocate, AskAgent, ClickToCall, Command, Dial
 from engine.core.recent import DAY_MS
 from engine.core.refusal import Fault, Refused, absent, against_rule, no_room
 from engine.core.standing import list_chosen
-from engine.core.table import digest
-from engine.core.telephony import (
-    BridgeLegs,
-    HangUp,
-    LegCreated,
-    LegObservation,
-    LegReady,
-    PbxDown,
-    PbxObservation,
-    PbxUp,
-)
+from engine.core.telephony import BridgeLegs
 from engine.digest import digest_of
-from engine.ports import (
-    Announcer,
-    Chance,
-    Clock,
-    DamagedSnapshot,
-    EventLog,
-    EventStore,
-    Fenced,
-    LogArchived,
-    Recorded,
-    StoreUnavailable,
-    Telephony,
-    Unopened,
-    Zones,
-)
-from engine.recovery import attempts_since, contacts_in, read_book
+from engine.limits import Limits
+from engine.ports import Chance, Clock, EventStore, LogArchived, Recorded, Telephony, Unopened, Zones
+from engine.recovery import attempts_since
 from engine.refs import RefsKeeper, kept_refs
-from engine.snapshots import Snapshots
+from engine.switchboard import Switchboard
+from engine.tasks import Tasks
 from engine.timer import Timers
 
 DIRECTORY = "directory"
-CAMPAIGN_PREFIX = "campaign/"
-REOPEN_AFTER_MS = 1_000
-STANDBY_RETRY_MS = 200
-STANDBY_SAY_EVERY = 50
-OPEN_EVERY_S = 0.02
-"""Another part of a table that is packed since the start: each takes the loop up to a millisecond."""
 MAX_SUPPRESSIONS = 64
 """Contacts whose numbers are being put on do-not-call lists at once: the others wait their turn."""
 SUPPRESS_RETRY_MS = 50
-STRANGER_LOOK_MS, STRANGER_LOOKS = 200, 50
-"""How often, and how many times, a leg that nobody knows is judged again while it isn't sure that all logs are ours."""
 
 log = structlog.get_logger(__name__)
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    max_calls_in_setup: int = 50
-    mailbox_messages: int = 10_000
-    announce_timeout_ms: int = 250
-    """How long a bridge waits, at most, for the call-connected notification to be on its way."""
-    linger_ms: int = 10
-    """How long, at most, what nobody waits for goes unwritten, so as to share a commit; 0 is not at all."""
-    snapshot_every_events: int = 10_000
-    snapshot_every_contacts: float = 0.01
-    """And no sooner than after this many events a contact: what a snapshot costs grows with the contacts."""
-    keep_every_refs: int = 10_000
-    """Of contacts, and no sooner than a tenth of all are new."""
-    trunk_lines: dict[str, int] = {}
-    """The trunks there are, in order, each with its most calls at a time over all campaigns; 0 is no limit."""
-
-
-def log_of(ref: str) -> str:
-    return CAMPAIGN_PREFIX + ref
-
-
-class Running(msgspec.Struct):
-    """One campaign in this process: its book (read freely, change never) and its mailbox."""
-
-    book: Book
-    actor: Actor
-    task: asyncio.Task[None]
-    snapshots: Snapshots
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage is looked for while millions of objects come that all stay: it took a third of a start's time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-async def _by_and_by(open_some: Callable[[], bool]) -> None:
-    """Tables of which new contacts look everywhere: the first thousand of an import would open all of it at once."""
-    try:
-        while True:
-            if not open_some():
-                return
-            await asyncio.sleep(OPEN_EVERY_S)
-    except (DamagedSnapshot, ValueError, msgspec.DecodeError):
-        log.exception("a part of a snapshot doesn't open")  # whoever needs it fails by it, and no other
 
 
 class Engine:
@@ -151,43 +67,53 @@ class Engine:
         self.chance = chance
         self.limits = limits
         self.directory = Directory()
-        self.campaigns: dict[str, Running] = {}
         self.claims = Claims(limits.max_calls_in_setup, limits.trunk_lines)
         self.directory.standing = self.claims.standing
         self.claims.standing.digest = digest_of
-        self.pbx_reason = "not connected yet"
-        self._heard_until = 0
-        """When the PBX was lost last, 0 where this process never had it."""
         self.draining = False
-        self.announcer: Announcer | None = None
         self.followers: list[Callable[[str, Sequence[Recorded]], None]] = []
         self._telephony = telephony
-        self._attic = attic
+        self._tasks = Tasks()
+        self.failed = self._tasks.failed
+        """Gets the error that ends the engine."""
         self._timers = Timers(clock, self._ring)
         self._directory_actor: Actor | None = None
-        self._side: set[asyncio.Task[Any]] = set()
-        self._drops: dict[str, int] = {}
-        """By campaign, open or not: how often its snapshots were dropped."""
+        self._owned = Campaigns(
+            store,
+            self.claims,
+            clock,
+            chance,
+            limits,
+            self.measures,
+            attic,
+            self._tasks,
+            self._perform,
+            self._committed,
+            lambda: self.draining,
+        )
+        self.campaigns = self._owned.by_ref
+        self.drop_snapshots = self._owned.drop_snapshots
+        self.switchboard = Switchboard(
+            telephony, self.campaigns, self.claims, self._holds_all, limits.announce_timeout_ms, self._tasks
+        )
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
-        self.failed: asyncio.Future[None] | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Read everything back, then connect. Raises what makes starting impossible."""
-        self.failed = asyncio.get_running_loop().create_future()
         await self._open_directory()
         known = set(await self.store.logs())
         for ref, deleted in list(self.directory.campaigns.items()):
             if not deleted and log_of(ref) in known:
-                running = await self._open_campaign(ref, await self._own(log_of(ref)))
+                running = await self._owned.open(ref, await own(self.store, log_of(ref)))
                 if running.book.campaign.status is Status.DELETED:
                     await self._retire(ref)  # a crash came between
         for ref in self.directory.retired:
             if ref not in self.claims.standing.gone:
                 await self.recall_attempts(ref)
-        await self._telephony.start(self.hear, self._may_act)
+        await self._telephony.start(self.switchboard.hear, self.switchboard.may_act)
 
     async def recall_attempts(self, ref: str) -> None:
         """Of a campaign that is gone, from its log: caps count them too, and so do cool-downs as they are set now."""
@@ -219,37 +145,20 @@ class Engine:
         """Let go of everything; live legs stay up for whoever comes next."""
         self.draining = True
         await self._telephony.stop()
-        for one in self.campaigns.values():
-            if one.actor.lost is None:
-                await one.actor.settled()
+        await self._owned.settled()
         self._timers.cancel_all()  # behind what settling still set, or began
-        tasks = [*self._side, *(one.task for one in self.campaigns.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop(one.task for one in self.campaigns.values())
         for one in self.campaigns.values():
             await one.actor.log.close()
         if self._directory_actor is not None:
             await self._directory_actor.log.close()
 
-    async def _own(self, name: str) -> EventLog:
-        """Own a log, however long another owner keeps it: a second process stands by."""
-        waited = 0
-        while True:
-            try:
-                return await self.store.open_log(name)
-            except StoreUnavailable as error:
-                if waited % STANDBY_SAY_EVERY == 0:
-                    log.warning("standing by", log=name, reason=str(error))
-                waited += 1
-                await asyncio.sleep(STANDBY_RETRY_MS / 1_000)
-
     async def _open_directory(self) -> None:
-        opened = await self._own(DIRECTORY)
+        opened = await own(self.store, DIRECTORY)
         try:
             refs_pos, self.directory.contacts = await kept_refs(self.store, opened)
-            keeper = RefsKeeper(self.store, self.directory, self.limits.keep_every_refs, self._spawn)
-            with _uncollected():
+            keeper = RefsKeeper(self.store, self.directory, self.limits.keep_every_refs, self._tasks.spawn)
+            with uncollected():
                 async for batch in opened.read(unopened=Unopened(ContactRefsUsed, refs_pos)):
                     for one in batch:
                         if one.event is not None:
@@ -273,115 +182,17 @@ class Engine:
             self.limits.mailbox_messages,
             self.measures,
         )
-        self._spawn(self._directory_actor.run(), DIRECTORY)
-        self._spawn(_by_and_by(self.directory.contacts.open_some), "used refs")
+        self._tasks.spawn(self._run_directory(actor), DIRECTORY)
+        self._tasks.spawn(by_and_by(self.directory.contacts.open_some), "used refs")
 
-    async def _open_campaign(self, ref: str, owned: EventLog | None = None) -> Running:
-        opened = owned or await self.store.open_log(log_of(ref))
-        try:
-            with _uncollected():
-                found = await read_book(self.store, opened, self._attic())
-        except BaseException:
-            await opened.close()  # or nobody could have it before its lease runs out
-            raise
-        book = found.book
-        if ref in self.campaigns:  # read again: until here nothing that it claimed could go to anybody else
-            self.claims.forget(self.campaigns[ref].book)
-        self.claims.adopt(book)
+    async def _run_directory(self, actor: Actor) -> None:
+        await actor.run()
+        if not self.draining:
+            raise NotOwner("the directory's log belongs to another process now")
 
-        def decide(message: Message) -> tuple[list[Event], list[Effect], Any]:
-            return step(book, message, self.claims, self.chance.new_id)
-
-        def perform(effects: Sequence[Effect], pos: int) -> None:
-            bridges: list[BridgeLegs] = []
-            for effect in effects:
-                if type(effect) is BridgeLegs:
-                    bridges.append(effect)
-                else:
-                    self._perform(ref, effect)
-            if bridges:
-                self._bridge(ref, pos, bridges)
-            snapshots.look(pos)
-
-        def committed(name: str, recorded: Sequence[Recorded]) -> None:
-            for one in recorded:
-                self.claims.release(ref, one.event)
-                snapshots.contacts += contacts_in(one.event)
-            self._committed(name, recorded)
-
-        limits = self.limits
-        actor = Actor(
-            opened,
-            decide,
-            stream_of,
-            perform,
-            committed,
-            limits.mailbox_messages,
-            self.measures,
-            limits.linger_ms,
-        )
-        earlier = self.campaigns.get(ref)
-        snapshots = Snapshots(
-            self.store,
-            opened,
-            found,
-            self._snapshot_every,
-            lambda: self._drops.get(ref, 0),
-            actor.caught_up,
-            self._spawn,
-            earlier.snapshots if earlier is not None else None,
-        )
-        running = Running(book, actor, self._task(actor.run(), log_of(ref)), snapshots)
-        running.task.add_done_callback(lambda task: self._ended(ref, task))
-        self.campaigns[ref] = running
-        perform(resume(book), opened.position)
-        self._spawn(_by_and_by(lambda: book.open_some() or self.store.open_keys(opened.name)), f"tables {ref}")
-        return running
-
-    def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
-        """A campaign's loop never ends by itself: read its log again, unless it belongs to somebody else now."""
-        error = None if task.cancelled() else task.exception()
-        if self.draining or task.cancelled():
-            return
-        if error is None:
-            log.error("campaign lost to another owner: standing by", campaign=ref)
-        else:
-            log.error("campaign loop failed, reading its log again", campaign=ref, error=repr(error))
-        self._spawn(self._reopen(ref), f"reopen {ref}")
-
-    async def _reopen(self, ref: str) -> None:
-        """Own the campaign again as soon as it can be had; until then nothing of it is acted on here."""
-        lost = self.campaigns[ref].actor
-        with contextlib.suppress(Fenced):
-            await lost.log.close()
-        running: Running | None = None
-        while running is None:
-            await asyncio.sleep(REOPEN_AFTER_MS / 1_000)
-            try:
-                running = await self._open_campaign(ref)
-            except (StoreUnavailable, AtticUnreadable) as error:
-                log.warning("campaign can't be had yet", campaign=ref, reason=str(error))
-        if self.claims.pbx_up:
-            # Without a fresh list from the PBX nothing is known of the legs: ask about each.
-            running.actor.post(Resync(at=self.clock.now_ms(), legs={}, restarted=False))
-
-    def _spawn(self, work: Any, name: str) -> None:
-        task = self._task(work, name)
-        self._side.add(task)
-        task.add_done_callback(self._side_ended)
-
-    def _task(self, work: Any, name: str) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work, name=name)
-
-    def _side_ended(self, task: asyncio.Task[None]) -> None:
-        self._side.discard(task)
-        if task.cancelled() or self.failed is None or self.failed.done():
-            return
-        error = task.exception()
-        if error is None and task.get_name() == DIRECTORY and not self.draining:
-            error = NotOwner("the directory's log belongs to another process now")
-        if error is not None:
-            self.failed.set_exception(error)
+    def _holds_all(self) -> bool:
+        actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]
+        return all(one is not None and one.lost is None and one.log.holds for one in actors)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -450,7 +261,7 @@ class Engine:
         """Create a campaign; False if it was there with the same body."""
         async with self._creating:
             await self.direct(UseCampaignRef(at=command.at, by=command.by, ref=command.ref))
-            running = self.campaigns.get(command.ref) or await self._open_campaign(command.ref)
+            running = self.campaigns.get(command.ref) or await self._owned.open(command.ref)
         before = running.book.campaign.status
         await running.actor.submit(command)
         return before is Status.ABSENT
@@ -496,90 +307,33 @@ class Engine:
         now = self.clock.now_ms()
         await self.direct(RetireCampaign(at=now, ref=ref))
         self.claims.standing.retire(ref, now)
-        running = self.campaigns.pop(ref, None)
-        if running is None:  # several asked
-            return
-        running.task.cancel()
-        await asyncio.gather(running.task, return_exceptions=True)
-        await running.actor.log.close()
-        self.store.drop_keys(log_of(ref))
+        if ref in self.campaigns:  # else several asked
+            await self._owned.close(ref)
+            self.store.drop_keys(log_of(ref))
 
-    # -- observations and effects -------------------------------------------------------------------------------------
-
-    def hear(self, seen: LegObservation | PbxObservation) -> None:
-        """The PBX's door: synchronous, never blocks, never raises."""
-        if isinstance(seen, PbxUp):
-            self._pbx_up(seen)
-        elif isinstance(seen, PbxDown):
-            if self.claims.pbx_up:
-                self._heard_until = seen.at
-            self.claims.pbx_up, self.pbx_reason = False, seen.reason
-            log.warning("pbx down", reason=seen.reason)
-        else:
-            self._hear_leg(seen)
-
-    def _hear_leg(self, seen: LegObservation) -> None:
-        running = self.campaigns.get(self.claims.legs.get(seen.leg, ""))
-        if running is not None:
-            running.actor.post(seen)
-        elif isinstance(seen, LegCreated | LegReady):
-            self._hang_up_stranger(seen.leg)
-
-    def _pbx_up(self, up: PbxUp) -> None:
-        self.claims.pbx_up, self.pbx_reason = True, ""
-        log.info("pbx up", legs=len(up.legs), restarted=up.restarted)
-        by_campaign: dict[str, dict[str, Any]] = {ref: {} for ref in self.campaigns}
-        for leg in up.legs:
-            owner = self.claims.legs.get(leg.leg)
-            if owner in by_campaign:
-                by_campaign[owner][leg.leg] = leg
-            else:
-                self._hang_up_stranger(leg.leg)
-        for ref, legs in by_campaign.items():
-            resync = Resync(at=up.at, legs=legs, restarted=up.restarted, heard_until=self._heard_until)
-            self.campaigns[ref].actor.post(resync)
-
-    def _hang_up_stranger(self, leg: str) -> None:
-        """A leg of our making that no log knows. Whoever lost a log can't tell it from its new owner's: it lets it be."""
-        if self._holds_all():
-            log.warning("a leg that nobody knows", leg=leg, hung_up=True)
-            self._telephony.perform(HangUp(leg=leg))
-        else:
-            self._spawn(self._look_again(leg), f"stranger {leg}")
-
-    async def _look_again(self, leg: str) -> None:
-        """Who was frozen hears the PBX before it hears that its lease ran out, and maybe that nobody took it."""
-        for _ in range(STRANGER_LOOKS):
-            await asyncio.sleep(STRANGER_LOOK_MS / 1_000)
-            if self._holds_all():
-                self._hang_up_stranger(leg)
-                return
-        log.warning("a leg that nobody knows", leg=leg, hung_up=False)
-
-    def _may_act(self, leg: str) -> bool:
-        """Who was frozen on the way from a commit to the PBX must not do what its successor has settled meanwhile."""
-        running = self.campaigns.get(self.claims.legs.get(leg, ""))
-        return self._holds_all() if running is None else running.actor.lost is None and running.actor.log.holds
-
-    def _holds_all(self) -> bool:
-        actors = [self._directory_actor, *(one.actor for one in self.campaigns.values())]
-        return all(one is not None and one.lost is None and one.log.holds for one in actors)
+    # -- effects ------------------------------------------------------------------------------------------------------
 
     def _ring(self, ref: str, alarm: Alarm) -> None:
         running = self.campaigns.get(ref)
         if running is not None:
             running.actor.post(alarm)
 
-    def _perform(self, ref: str, effect: Effect) -> None:
-        match effect:
-            case SetTimer():
-                self._timers.set(ref, effect.key, effect.due, effect.alarm)
-            case CancelTimer():
-                self._timers.cancel(ref, effect.key)
-            case Suppress():
-                self._spawn(self._suppress(ref, effect), f"suppress {ref}")
-            case _:
-                self._telephony.perform(effect)
+    def _perform(self, ref: str, effects: Sequence[Effect], pos: int) -> None:
+        bridges: list[BridgeLegs] = []
+        for effect in effects:
+            match effect:
+                case BridgeLegs():
+                    bridges.append(effect)
+                case SetTimer():
+                    self._timers.set(ref, effect.key, effect.due, effect.alarm)
+                case CancelTimer():
+                    self._timers.cancel(ref, effect.key)
+                case Suppress():
+                    self._tasks.spawn(self._suppress(ref, effect), f"suppress {ref}")
+                case _:
+                    self._telephony.perform(effect)
+        if bridges:
+            self.switchboard.bridge(ref, pos, bridges)
 
     async def _suppress(self, ref: str, effect: Suppress) -> None:
         """A crash before the campaign's log says that it is done does it again: the disposition stands there."""
@@ -605,39 +359,6 @@ class Engine:
         if running is not None:
             running.actor.post(Suppressed(at=self.clock.now_ms(), contact=effect.contact, list=effect.list))
 
-    def _bridge(self, ref: str, pos: int, bridges: Sequence[BridgeLegs]) -> None:
-        """Audio follows the call-connected notifications, which stand before a position of the log."""
-        if self.announcer is None or self.announcer.is_announced(log_of(ref), pos):
-            for effect in bridges:
-                self._telephony.perform(effect)
-        else:
-            self._spawn(self._announce_then(self.announcer, ref, pos, bridges), f"bridge {ref} {pos}")
-
-    async def _announce_then(self, announcer: Announcer, ref: str, pos: int, bridges: Sequence[BridgeLegs]) -> None:
-        """A receiver that dawdles doesn't keep the contacts waiting."""
-        try:
-            async with asyncio.timeout(self.limits.announce_timeout_ms / 1_000):
-                await announcer.announced(log_of(ref), pos)
-        except TimeoutError:
-            log.warning("bridged before the notification was sent", campaign=ref, pos=pos)
-        for effect in bridges:
-            self._telephony.perform(effect)
-
     def _committed(self, name: str, recorded: Sequence[Recorded]) -> None:
         for follower in self.followers:
             follower(name, recorded)
-
-    def _snapshot_every(self, contacts: int) -> float:
-        return max(self.limits.snapshot_every_events, contacts * self.limits.snapshot_every_contacts)
-
-    async def drop_snapshots(self, ref: str) -> None:
-        """Somebody was erased: what was kept of a campaign before goes, and what is being kept right now."""
-        digest.cache_clear()
-        running = self.campaigns.get(ref)
-        self._drops[ref] = self._drops.get(ref, 0) + 1
-        if running is not None:
-            running.snapshots.forget()
-        await self.store.drop_snapshots(log_of(ref))
-
-
-__all__ = ["DIRECTORY", "Engine", "Limits", "NotOwner", "Refused", "Running", "log_of"]

@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from engine.actor import NotOwner
-from engine.app import Engine, log_of
+from engine.app import Engine
+from engine.campaigns import log_of
 from engine.core.book import Book
 from engine.core.call import CallEnded, recording_of
 from engine.core.contact import Contact, ContactsAdded, ContactsReplaced, NewContact

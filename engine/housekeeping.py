@@ -12,7 +12,8 @@ import asyncio
 import structlog
 
 from engine.actor import NotOwner
-from engine.app import Engine, log_of
+from engine.app import Engine
+from engine.campaigns import log_of
 from engine.core.archive import ArchiveCampaign
 from engine.core.campaign import Status
 from engine.core.refusal import Refused

@@ -24,7 +24,8 @@ from api.rate import Rate
 from api.token import KeyRing
 from config.settings import Settings
 from engine.actor import NotOwner
-from engine.app import CAMPAIGN_PREFIX, Engine, Limits, log_of
+from engine.app import Engine
+from engine.campaigns import CAMPAIGN_PREFIX, log_of
 from engine.core.blocks import Attic
 from engine.core.book import Book, Event
 from engine.core.call import CallEnded
@@ -32,6 +33,7 @@ from engine.core.directory import DirectoryEvent
 from engine.core.retention import Retention
 from engine.erasure import Erasures
 from engine.housekeeping import Housekeeping
+from engine.limits import Limits
 from engine.ports import Recorded, StoreUnavailable
 from eventstore import Codec, Store, open_store
 from eventstore.attic import FileAttic
@@ -113,7 +115,7 @@ class Service:
         )
         self.crm = self._crm()
         self.engine.followers.append(self.notifier.follow)
-        self.engine.announcer = self.notifier
+        self.engine.switchboard.announcer = self.notifier
         self.engine.followers.append(self.crm.follow)
         self.engine.followers.append(self._count)
         self._closers += [self.notifier.stop, self.crm.stop, self.engine.stop]
@@ -239,7 +241,6 @@ class Service:
         """A part that follows the log and dies takes the process with it: whoever restarts it finds all in the log."""
         while (error := self.notifier.failed or self.crm.failed or self._crew.failed) is None:  # noqa: ASYNC110 - a second is nothing to it
             await asyncio.sleep(WATCH_EVERY_S)
-        assert self.engine.failed is not None
         if not self.engine.failed.done():
             self.engine.failed.set_exception(error)
 

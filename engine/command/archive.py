@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 from cyclopts import App
 
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.command.terminal import Config, print_until_closed, settings_at
 from engine.core import directory as directories
 from engine.core.archive import RestoreCampaign

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from adapters.notify.event import FEED_LOG, FEED_STREAM, FeedRestored
-from engine.app import CAMPAIGN_PREFIX
+from engine.campaigns import CAMPAIGN_PREFIX
 from engine.command.log import print_verified
 from engine.command.terminal import Config, settings_at
 from engine.core.book import stream_of

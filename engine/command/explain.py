@@ -6,7 +6,7 @@ from typing import Any
 
 from adapters.zones import PhoneZones
 from engine import explain
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.command.past import read_all
 from engine.command.terminal import Config, print_until_closed, settings_at
 from engine.core.book import Book

@@ -4,7 +4,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 
 from api.export import blocks
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.command.terminal import Config, print_until_closed, settings_at
 from engine.core import campaign as campaigns
 from engine.core.book import Book

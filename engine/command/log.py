@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.app import CAMPAIGN_PREFIX
+from engine.campaigns import CAMPAIGN_PREFIX
 from engine.command.terminal import Config, print_until_closed, settings_at
 from engine.recovery import replay
 from engine.replay import state_digest

@@ -1,6 +1,7 @@
 """Everything that is known, read from the logs of a service that need not run."""
 
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.core.book import Book
 from engine.core.claims import Claims
 from engine.core.directory import Directory

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from config.settings import Settings
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.command.machine import is_there
 from engine.command.terminal import Config, settings_at
 from engine.core.book import Head

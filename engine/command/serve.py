@@ -88,7 +88,6 @@ async def _stop(service: Service) -> None:
 
 
 async def _until_told(service: Service, told: asyncio.Queue[int], signalled: asyncio.Future[int]) -> int:
-    assert service.engine.failed is not None
     waited: set[asyncio.Future[Any]] = {signalled, service.engine.failed}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if service.engine.failed.done():

@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from engine.app import Engine, Limits
+from engine.app import Engine
 from engine.core.agent import DefaultState, Line, Presence
 from engine.core.book import Event
 from engine.core.campaign import Create, Mode, Settings, Start
 from engine.core.directory import DirectoryEvent
 from engine.core.message import AddContacts, Allocate, Next
 from engine.core.reservation import ContactReleased, Reservation
+from engine.limits import Limits
 from engine.ports import Recorded
 from engine.service import SystemChance, SystemClock
 from eventstore import Codec, open_store

@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from engine.app import Engine, Limits, log_of
+from engine.app import Engine
+from engine.campaigns import log_of
 from engine.core.agent import DefaultState, Line, Presence
 from engine.core.book import Event
 from engine.core.campaign import Create, Mode, Modify, Preassignment, Settings, Start, Status
@@ -26,6 +27,7 @@ from engine.core.message import AddContacts, Allocate, Next, Release
 from engine.core.personal import Details, Person
 from engine.core.reservation import ContactReleased, Reservation
 from engine.core.telephony import PbxUp, TelephonyEffect
+from engine.limits import Limits
 from engine.ports import MayAct, Recorded, Sink, always
 from engine.recovery import SNAPSHOT
 from engine.service import SystemChance, SystemClock

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from engine.app import DIRECTORY, Engine, Limits, log_of
+from engine.app import DIRECTORY, Engine
+from engine.campaigns import log_of
 from engine.core.agent import DefaultState, Line
 from engine.core.book import Book, Event, stream_of
 from engine.core.call import CallEnded, CallPlaced, CallRequested, CallRinging
@@ -34,6 +35,7 @@ from engine.core.outcome import Outcome, Party
 from engine.core.personal import Details, Person
 from engine.core.reservation import ContactDisposed, ContactReserved, Reservation
 from engine.core.telephony import LegReady, OriginateAgent, OriginateContact, PbxUp, TelephonyEffect
+from engine.limits import Limits
 from engine.ports import ANY, Append, EventLog, MayAct, Sink, always
 from engine.recovery import SNAPSHOT, Keys, pack
 from engine.refs import SMALL_SHARE, keep_refs

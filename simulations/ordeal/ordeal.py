@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from config.settings import load
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.ports import Recorded
 from engine.service import open_log_store
 from simulations.asterisk import Installation

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.actor import NotOwner
-from engine.app import CAMPAIGN_PREFIX, log_of
+from engine.campaigns import CAMPAIGN_PREFIX, log_of
 from engine.core.campaign import Delete, Modify, Stop
 from engine.core.contact import NewContact
 from engine.core.message import AddContacts, Release

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import InvalidSettings, Settings, load
-from engine.app import Limits
 from engine.core.book import Book
 from engine.core.campaign import Settings as CampaignSettings
 from engine.core.campaign import SettingsChanged, patched
 from engine.core.refusal import Refused
+from engine.limits import Limits
 from engine.ports import StoreUnavailable, Unreadable
 from engine.service import SystemClock, open_log_store
 from simulations.whatif.comparison import Comparison, as_json, as_table, compare

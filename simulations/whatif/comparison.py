@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from engine.app import Limits
+from engine.limits import Limits
 from simulations.whatif.day import Day
 from simulations.whatif.fate import learn as learn_fates
 from simulations.whatif.figure import FIGURES, Figure, Figures, figures_of

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple
 
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.core.agent import AgentAllocated, AgentAsked, AgentStatus, AgentWithdrawn, PhoneDown, Wanted
 from engine.core.book import Book
 from engine.core.call import CallAwaitingAgent, CallRequested

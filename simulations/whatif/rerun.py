@@ -11,7 +11,8 @@ import msgspec
 from adapters.ami.settings import AmiSettings
 from adapters.ami.telephony import AmiTelephony
 from adapters.zones import PhoneZones
-from engine.app import DIRECTORY, Engine, Limits, log_of
+from engine.app import DIRECTORY, Engine
+from engine.campaigns import log_of
 from engine.core.book import Book, stream_of
 from engine.core.campaign import CampaignEvent, Create, Modify, patched
 from engine.core.contact import ContactsAdded, ContactsAssigned
@@ -20,6 +21,7 @@ from engine.core.directory import stream_of as directory_stream_of
 from engine.core.message import AddContacts, ClickToCall
 from engine.core.refusal import Refused
 from engine.core.reservation import ContactDisposed, ContactReleased
+from engine.limits import Limits
 from engine.ports import ANY, Append, Recorded
 from engine.service import LogEvent
 from eventstore import Codec, Store

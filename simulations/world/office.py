@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from engine.actor import NotOwner
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.agent import DefaultState, Line
 from engine.core.campaign import Create, Mode, RetryRule, Settings, Start, Status, Stop, Window
 from engine.core.contact import NewContact

@@ -13,7 +13,8 @@ from adapters.crm import Crm, Permit
 from adapters.notify import Notifier
 from adapters.notify.event import FEED_LOG
 from adapters.zones import PhoneZones
-from engine.app import CAMPAIGN_PREFIX, Engine, Limits, Running, log_of
+from engine.app import Engine
+from engine.campaigns import CAMPAIGN_PREFIX, Running, log_of
 from engine.core.book import Book
 from engine.core.call import CallEnded
 from engine.core.message import ClickToCall, Dial, Dispose
@@ -21,6 +22,7 @@ from engine.core.outcome import Outcome
 from engine.core.personal import Person
 from engine.core.reservation import Reservation
 from engine.core.telephony import Settle, TelephonyEffect
+from engine.limits import Limits
 from engine.ports import Notification, Recorded
 from engine.service import LogEvent
 from eventstore import Codec, Store
@@ -223,7 +225,7 @@ class World:
             sender=Courier(self.receiver, self),
         )
         engine.followers.append(notifier.follow)
-        engine.announcer = notifier
+        engine.switchboard.announcer = notifier
         return notifier
 
     def _crm(self, store: Store, engine: Engine) -> Crm:
@@ -247,8 +249,8 @@ class World:
             await notifier.start()
             crm.start()
         finally:
-            if engine.failed is not None:  # a process would end: this one goes on, which is worse
-                engine.failed.add_done_callback(asyncio.Future.exception)
+            # a process would end: this one goes on, which is worse
+            engine.failed.add_done_callback(asyncio.Future.exception)
 
     async def inside(self, work: Coroutine[Any, Any, Any]) -> None:
         """What begins tasks that belong to the engine's process must be begun in it."""
@@ -272,9 +274,8 @@ class World:
     @property
     def has_failed(self) -> bool:
         """What ends a process by itself: notifications can't go on, or a log is another's."""
-        failed = self.engine.failed
         outward = self.notifier.failed or self.crm.failed
-        return outward is not None or (failed is not None and failed.done())
+        return outward is not None or self.engine.failed.done()
 
     @property
     def has_started(self) -> bool:

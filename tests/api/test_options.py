@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.token import Role
-from engine.app import log_of
+from engine.campaigns import log_of
 from tests.api.asking import Answer, ask, contacts, problem, token_of
 from tests.world import World
 

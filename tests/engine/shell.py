@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from engine.app import Engine, Limits
+from engine.app import Engine
 from engine.core.agent import DefaultState, Line
 from engine.core.book import Book, Event
 from engine.core.campaign import Create, Mode, Settings, Start, Status
@@ -16,6 +16,7 @@ from engine.core.message import AddContacts, Allocate, Dial, Next
 from engine.core.personal import Details, Person
 from engine.core.reservation import Reservation
 from engine.core.telephony import LegReady, LegSeen, LegState, PbxUp, TelephonyEffect
+from engine.limits import Limits
 from engine.ports import MayAct, Sink, always
 from eventstore import Codec, Store, open_store
 
@@ -77,7 +78,7 @@ class Shell:
         await self.settled()
 
     def up(self, *legs: LegSeen, restarted: bool = False) -> None:
-        self.engine.hear(PbxUp(at=self.clock.now, legs=legs, restarted=restarted))
+        self.engine.switchboard.hear(PbxUp(at=self.clock.now, legs=legs, restarted=restarted))
 
     async def settled(self) -> None:
         for one in list(self.engine.campaigns.values()):
@@ -92,7 +93,7 @@ class Shell:
         )
 
     async def hear_ready(self, leg: str) -> None:
-        self.engine.hear(LegReady(leg=leg, at=self.clock.now, channel=f"PJSIP/{leg}"))
+        self.engine.switchboard.hear(LegReady(leg=leg, at=self.clock.now, channel=f"PJSIP/{leg}"))
         await self.settled()
 
     # -- given ----------------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ async def _dialled_and_deleted(shell: Shell, ref: str) -> None:
     await shell.running(ref)
     call = await shell.dial(ref)
     ended = LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
-    shell.engine.hear(ended)
+    shell.engine.switchboard.hear(ended)
     await shell.settled()
     agent = shell.book(ref).agents["a1"].leg
     await shell.engine.submit(ref, Stop(at=shell.clock.now, by="m"))
     gone = LegEnded(leg=agent, at=shell.clock.now, cause=16, sip_code=0, answered=True, ringing=True, far_end=False)
-    shell.engine.hear(gone)
+    shell.engine.switchboard.hear(gone)
     await until(lambda: shell.book(ref).campaign.status is Status.STOPPED)
     await shell.engine.submit(ref, Delete(at=shell.clock.now, by="m"))
 

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.app import Limits, log_of
+from engine.campaigns import log_of
 from engine.core.campaign import Delete, Modify
 from engine.erasure import Erasures, Who
+from engine.limits import Limits
 from engine.recovery import SNAPSHOT
 from tests.engine.shell import Shell, new_shell, until
 
@@ -17,7 +18,7 @@ NUMBER = "5550"
 
 
 async def _reopen(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.app.REOPEN_AFTER_MS", 1)
+    monkeypatch.setattr("engine.campaigns.REOPEN_AFTER_MS", 1)
     lost = shell.engine.campaigns["c1"]
 
     def fail(_: Any) -> Any:
@@ -79,7 +80,7 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
 async def test_who_is_erased_after_a_start_is_in_nothing_that_is_packed_since(monkeypatch: pytest.MonkeyPatch) -> None:
     # given a campaign that was read from a snapshot of many parts
     monkeypatch.setattr("engine.core.blocks.PART_BYTES", 500)
-    monkeypatch.setattr("engine.app.OPEN_EVERY_S", 3_600)
+    monkeypatch.setattr("engine.campaigns.OPEN_EVERY_S", 3_600)
     shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
     await shell.start()
     await shell.create()

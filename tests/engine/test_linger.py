@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.app import Limits, log_of
+from engine.campaigns import log_of
 from engine.core.call import CallStatus
 from engine.core.campaign import Modify
 from engine.core.message import Skip
@@ -20,6 +20,7 @@ from engine.core.telephony import (
     Settle,
     TelephonyEffect,
 )
+from engine.limits import Limits
 from engine.ports import Recorded
 from engine.recovery import SNAPSHOT, kept, replay
 from tests.engine.shell import Shell, new_shell, started, until
@@ -39,8 +40,8 @@ async def _lingering() -> tuple[Shell, str]:
 
 
 def hear_ringing(shell: Shell, call: str) -> None:
-    shell.engine.hear(LegCreated(leg=call, at=shell.clock.now, channel=f"PJSIP/{call}"))
-    shell.engine.hear(LegRinging(leg=call, at=shell.clock.now))
+    shell.engine.switchboard.hear(LegCreated(leg=call, at=shell.clock.now, channel=f"PJSIP/{call}"))
+    shell.engine.switchboard.hear(LegRinging(leg=call, at=shell.clock.now))
 
 
 async def written(shell: Shell) -> bytes:
@@ -69,7 +70,7 @@ async def test_EX_02_a_call_whose_ringing_was_not_written_is_found_again_after_a
 async def test_what_is_given_up_is_written_at_once_so_that_others_can_have_what_they_see_is_free() -> None:
     shell, call = await _lingering()
     ended = LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
-    shell.engine.hear(ended)
+    shell.engine.switchboard.hear(ended)
     await until(lambda: "a1" not in shell.engine.claims.busy)
     assert (await replay(shell.store.read(log_of("c1")))).calls[call].outcome is Outcome.BUSY
     await shell.engine.stop()
@@ -99,7 +100,7 @@ async def test_EX_02_nobody_is_joined_before_all_that_was_heard_of_the_call_is_d
 
     monkeypatch.setattr(shell.pbx, "perform", noted)
 
-    shell.engine.hear(LegReady(leg=call, at=shell.clock.now, channel=f"PJSIP/{call}"))
+    shell.engine.switchboard.hear(LegReady(leg=call, at=shell.clock.now, channel=f"PJSIP/{call}"))
 
     await until(lambda: bool(shell.pbx.all(BridgeLegs)))
     assert log == ["CallPlaced", "CallRinging", "CallConnected", "BridgeLegs"]
@@ -125,7 +126,7 @@ async def test_a_snapshot_that_is_begun_while_it_stops_goes_on_no_longer_than_it
         await asyncio.Event().wait()
 
     monkeypatch.setattr(shell.store, "save_snapshot", for_ever)
-    shell.engine.limits = Limits(snapshot_every_events=1, snapshot_every_contacts=0)
+    monkeypatch.setattr(shell.engine.campaigns["c1"].snapshots, "_every", lambda _contacts: 1)
     async with asyncio.timeout(5):
         await shell.engine.stop()
     assert begun, call
@@ -135,7 +136,7 @@ async def test_a_snapshot_that_is_begun_while_it_stops_goes_on_no_longer_than_it
 async def test_draining_ends_with_the_last_call_and_its_end_is_written() -> None:
     shell, call = await _lingering()
     draining = asyncio.ensure_future(shell.engine.drain(LONG_MS))
-    shell.engine.hear(
+    shell.engine.switchboard.hear(
         LegEnded(leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True)
     )
     assert await asyncio.wait_for(draining, 5)
@@ -153,7 +154,7 @@ async def test_a_snapshot_says_what_the_log_says_at_its_position_and_no_more() -
             await asyncio.sleep(0.01)
             await shell.engine.submit("c1", Modify(at=shell.clock.now, by="test", name=call))
             hear_ringing(shell, call)
-            shell.engine.hear(
+            shell.engine.switchboard.hear(
                 LegEnded(
                     leg=call, at=shell.clock.now, cause=17, sip_code=486, answered=False, ringing=True, far_end=True
                 )

@@ -1,12 +1,14 @@
 """The refs that contacts have used are kept at a position of the directory's log, and are of no use anywhere else."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from engine import refs
-from engine.app import DIRECTORY, Limits
+from engine.app import DIRECTORY
 from engine.core.directory import ContactRefsUsed, Directory
+from engine.limits import Limits
 from engine.refs import REFS
 from eventstore.memory import MemoryStore
 from eventstore.snapshot import subject_of
@@ -43,16 +45,16 @@ async def worked(read: list[str], every: int = 180) -> Shell:
         for start in range(0, 100, 10):
             await shell.engine.add_contacts(ref, shell.contacts(*(f"{ref}:{start + place}" for place in range(10))))
             if (ref, start) == ("c2", 70) and every == 180:
-                await until(lambda: not keeping(shell))
+                await until(lambda: not keeping())
     if refs.REST_LOOKS == 1:
-        await until(lambda: not keeping(shell))
+        await until(lambda: not keeping())
     await shell.engine.stop()
     read.clear()
     return shell
 
 
-def keeping(shell: Shell) -> bool:
-    return any(task.get_name() == "refs" for task in shell.engine._side)
+def keeping() -> bool:
+    return any(task.get_name() == "refs" for task in asyncio.all_tasks())
 
 
 async def known(shell: Shell) -> dict[str, str]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from api.token import Role
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.core.archive import CampaignArchived
 from engine.core.campaign import CampaignDeleted
 from engine.core.directory import CampaignRetired

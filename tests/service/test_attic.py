@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Store
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core import ledger, table
 from engine.recovery import replay
 from simulations.pbx import SimulatedPbx

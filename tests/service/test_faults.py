@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import adapters.ami.settlement
-import engine.app
+import engine.campaigns
 import engine.core.reaction
 from api.token import KeyRing, Role
 from engine.core.message import Extend
@@ -36,7 +36,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doubts are settled sooner: this PBX makes its channels at once."""
     monkeypatch.setattr(engine.core.reaction, "APPEARANCE_MS", 100)
     monkeypatch.setattr(adapters.ami.settlement, "ABSENCE_GRACE_MS", 50)
-    monkeypatch.setattr(engine.app, "REOPEN_AFTER_MS", 100)
+    monkeypatch.setattr(engine.campaigns, "REOPEN_AFTER_MS", 100)
 
 
 def script() -> Script:
@@ -438,7 +438,7 @@ async def test_EX_02_a_campaign_that_breaks_is_read_again_with_its_live_call_and
             raise ZeroDivisionError
         return step(book, message, *rest)
 
-    monkeypatch.setattr(engine.app, "step", poisoned)
+    monkeypatch.setattr(engine.campaigns, "step", poisoned)
     before = service.service.engine.campaigns["spring"]
     body = {"token": held["token"]}
     headers = {"Authorization": f"Bearer {service.service.keys.mint(Role.AGENT, 'agent1', ttl_s=60)}"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from engine.app import CAMPAIGN_PREFIX, log_of
+from engine.campaigns import CAMPAIGN_PREFIX, log_of
 from engine.command.replay import whole
 from engine.ports import Recorded
 from engine.replay import Stretch, replay_twice

@@ -15,7 +15,7 @@ import pytest
 from api.token import Role
 from config.settings import Settings, Store
 from engine import actor
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.call import CallEnded, CallRequested
 from engine.recovery import replay
 from engine.service import LogEvent

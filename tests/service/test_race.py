@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.agent import Presence
 from engine.core.reservation import ContactDisposed, ContactReleased, ContactReserved
 from tests.service.test_preview import act

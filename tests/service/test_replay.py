@@ -15,7 +15,7 @@ from config.settings import Engine as EngineSettings
 from config.settings import Settings
 from config.settings import Store as StoreSettings
 from engine.__main__ import main
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.book import Book, stream_of
 from engine.core.campaign import CampaignDeleted
 from engine.ports import ANY, Append, Recorded

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from config.settings import Engine as EngineSettings
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.recovery import SNAPSHOT, replay
 from simulations.pbx import SimulatedPbx
 from tests.conftest import ami_of

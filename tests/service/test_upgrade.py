@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.ports import ANY, Append
 from engine.service import LogEvent
 from eventstore import Codec, open_store

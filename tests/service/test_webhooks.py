@@ -12,7 +12,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from adapters.notify.notification import is_told
-from engine.app import log_of
+from engine.campaigns import log_of
 from engine.core.call import CallBridged, CallConnected
 from simulations.engine_process import free_port
 from simulations.pbx import SimulatedPbx

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from engine.app import DIRECTORY, log_of
+from engine.app import DIRECTORY
+from engine.campaigns import log_of
 from engine.core.campaign import Modify
 from engine.core.contact import NewContact, Priority
 from engine.core.directory import ListNumbers

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine.app import Limits
 from engine.core.call import CallEnded, CallRequested
 from engine.core.campaign import CampaignRunning, CampaignStopped, SettingsChanged
 from engine.core.contact import ContactCancelled, ContactsAdded
 from engine.core.outcome import Outcome
+from engine.limits import Limits
 from engine.service import LogEvent
 from eventstore import Codec, open_store
 from simulations.__main__ import app

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as change
 
-from engine.app import Engine
+from engine.switchboard import Switchboard
 from eventstore.log import Log
 from simulations.world.moment import Death, Moment
 from simulations.world.proof import Case, drawn, drawn_large, judged, kept
@@ -64,7 +64,7 @@ def test_EX_02_a_process_that_stood_still_and_dials_what_its_successor_settled_i
         return
 
     monkeypatch.setattr(Log, "hold", believe)
-    monkeypatch.setattr(Engine, "_may_act", lambda _self, _leg: True)
+    monkeypatch.setattr(Switchboard, "may_act", lambda _self, _leg: True)
     # and a world in which that shows, with cuts that have nothing to do with it: any change of the world shows it in others
     seen = next(one for one in kept() if one.seed == 56)
     tried = (change(seen, seed=seed) for seed in range(1, MOST_TRIED))
