@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -65,7 +65,7 @@ class Engine:
         self.store = store
         self.clock = clock
         self.chance = chance
-        self.limits = limits
+        self.limits: Final = limits
         self.directory = Directory()
         self.claims = Claims(limits.max_calls_in_setup, limits.trunk_lines)
         self.directory.standing = self.claims.standing
@@ -93,9 +93,7 @@ class Engine:
         )
         self.campaigns = self._owned.by_ref
         self.drop_snapshots = self._owned.drop_snapshots
-        self.switchboard = Switchboard(
-            telephony, self.campaigns, self.claims, self._holds_all, limits.announce_timeout_ms, self._tasks
-        )
+        self.switchboard = Switchboard(telephony, self.campaigns, self.claims, self._holds_all, limits, self._tasks)
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)
 

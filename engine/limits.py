@@ -3,7 +3,9 @@
 import msgspec
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, kw_only=True):
+    """What is asked again and again may be changed while the engine runs: when a snapshot is due, how long a bridge waits."""
+
     max_calls_in_setup: int = 50
     mailbox_messages: int = 10_000
     announce_timeout_ms: int = 250

@@ -19,6 +19,7 @@ from engine.core.telephony import (
     PbxObservation,
     PbxUp,
 )
+from engine.limits import Limits
 from engine.ports import Announcer, Telephony
 from engine.tasks import Tasks
 
@@ -29,8 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Switchboard:
-    """`holds_all`: whether this process is sure to own every log that it has. `announce_timeout_ms`: how long a bridge waits,
-    at most, for the notification that it is made."""
+    """`holds_all`: whether this process is sure to own every log that it has."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Switchboard:
         campaigns: Mapping[str, Running],
         claims: Claims,
         holds_all: Callable[[], bool],
-        announce_timeout_ms: int,
+        limits: Limits,
         tasks: Tasks,
     ) -> None:
         self.pbx_reason = "not connected yet"
@@ -46,7 +46,7 @@ class Switchboard:
         self._heard_until = 0
         """When the PBX was lost last, 0 where this process never had it."""
         self._telephony, self._campaigns, self._claims = telephony, campaigns, claims
-        self._holds_all, self._announce_timeout_ms, self._tasks = holds_all, announce_timeout_ms, tasks
+        self._holds_all, self._limits, self._tasks = holds_all, limits, tasks
 
     def hear(self, seen: LegObservation | PbxObservation) -> None:
         """Synchronous, never blocks, never raises."""
@@ -76,7 +76,7 @@ class Switchboard:
     async def _announce_then(self, announcer: Announcer, ref: str, pos: int, bridges: Sequence[BridgeLegs]) -> None:
         """A receiver that dawdles doesn't keep the contacts waiting."""
         try:
-            async with asyncio.timeout(self._announce_timeout_ms / 1_000):
+            async with asyncio.timeout(self._limits.announce_timeout_ms / 1_000):
                 await announcer.announced(log_of(ref), pos)
         except TimeoutError:
             log.warning("bridged before the notification was sent", campaign=ref, pos=pos)

@@ -24,10 +24,10 @@ WORTH = 0.85
 """A part that packing leaves larger than so stays as it is: digests and keys are random, and to unpack them takes long."""
 PLAIN, ZSTD = b"\0", b"\1"
 """What a part begins with."""
-READ_PARTS = 16
+READ_PARTS = 64
 """At a time: some megabytes."""
-WRITTEN_BYTES = 256 * 1024
-"""Of the parts, about, at a time: all commits wait behind a write."""
+WRITTEN_BYTES = 128 * 1024
+"""Of the parts, about, at a time: all commits wait behind a write, and a flush of so much."""
 
 
 async def saved(store: SegmentStore, name: str, log: str) -> "tuple[int, Parts] | None":

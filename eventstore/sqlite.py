@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -53,6 +54,8 @@ class SqliteStore:
         self._writer, self._reader = Worker("sqlite writer"), Worker("sqlite reader")
         self._write_to: sqlite3.Connection
         self._read_from: sqlite3.Connection
+        self._moving = threading.Lock()
+        """Pages from the write-ahead log into the file."""
         self._lock: int | None = None
         self._small: list[Small] = []
         self._still = asyncio.Event()
@@ -152,6 +155,17 @@ class SqliteStore:
             if self._write_to.in_transaction:  # a full disk has rolled it back already
                 self._write_to.execute("rollback")
             raise
+
+    def _empty_wal(self) -> None:
+        """Of the write-ahead log nothing is left that was deleted. SQLite doesn't do it, and doesn't wait, where pages are just
+        being moved."""
+        with self._moving:
+            self._write_to.execute("pragma wal_checkpoint(truncate)")
+
+    def _move_into_file(self) -> None:
+        """What the write-ahead log has, by the reader's thread: or SQLite does it within somebody's commit, 4 MB at a time."""
+        with self._moving, contextlib.suppress(sqlite3.Error):  # SQLite tries it again by itself
+            self._read_from.execute("pragma wal_checkpoint(passive)").fetchone()
 
     # -- leases and segments ------------------------------------------------------------------------------------------
 
@@ -302,7 +316,7 @@ class SqliteStore:
                 )
                 erased = done.rowcount == 1
             if erased:  # the write-ahead log holds the page as it was
-                self._write_to.execute("pragma wal_checkpoint(truncate)")
+                self._empty_wal()
             return erased
 
         return await self._write(work)
@@ -363,12 +377,15 @@ class SqliteStore:
         await self._write(partial(put, "delete from es_key where subject = ?", subject))
         while await self._write(partial(drop_some, SAME_PARTS)):  # of a save that was broken off
             pass
+        moved = self._reader.do(self._move_into_file)
         async for some in parts:
+            await moved
             await self._write(partial(put_some, some))
+            moved = self._reader.do(self._move_into_file)
         await self._write(partial(put, "insert or replace into es_key values (?, ?)", subject, key))
         with contextlib.suppress(Disconnected):  # it is whole; the next one finds what is left of those before
             while await self._write(partial(drop_some, OLDER_PARTS)):
-                pass
+                await self._reader.do(self._move_into_file)
 
     async def drop_snapshots(self, log: str) -> None:
         def work() -> None:
@@ -407,7 +424,7 @@ class SqliteStore:
             with self._transaction() as connection:
                 gone = connection.execute("delete from es_answer where at < ?", (before,)).rowcount
             if gone:  # they may have told of people; the write-ahead log holds the pages as they were
-                self._write_to.execute("pragma wal_checkpoint(truncate)")
+                self._empty_wal()
 
         await self._write(work)
 

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, get_type_hints
 import msgspec
 from msgspec import defstruct
 
-PART_BYTES = 256 * 1024
+PART_BYTES = 64 * 1024
 """Of a part: to open one holds up all threads, and whoever looks waits for it, up to a millisecond."""
 
 HERE = -1

@@ -302,11 +302,11 @@ async def _split(engine: Engine, agents: int) -> dict[str, float]:
 
 async def _snapshot(engine: Engine, store: Store) -> dict[str, float]:
     running = engine.campaigns[REF]
-    engine.limits = Limits(snapshot_every_events=1, snapshot_every_contacts=0)
+    engine.limits.snapshot_every_events, engine.limits.snapshot_every_contacts = 1, 0
     started = time.perf_counter()
     async with watched() as stalls:
         held = await _next(engine, REF, 0)
-        engine.limits = Limits(snapshot_every_events=1_000_000_000)
+        engine.limits.snapshot_every_events = 1_000_000_000
         while (await store.segments.newest_snapshot(SNAPSHOT, log_of(REF)) or 0) < running.snapshots.pos:
             await asyncio.sleep(1)
     elapsed = time.perf_counter() - started

@@ -59,7 +59,7 @@ async def test_no_snapshot_keeps_who_was_erased_while_it_was_saved(
     monkeypatch.setattr(shell.store, "save_snapshot", slowly)
     await shell.engine.add_contacts("c1", shell.contacts("c1:k1", "c1:k2"))
     await began.wait()
-    shell.engine.limits = Limits()
+    shell.limits.snapshot_every_events, shell.limits.snapshot_every_contacts = 1_000, 1
     key = (await shell.store.segments.keys(["c1:k1"]))["c1:k1"]
     assert any(key in part for part in saving[0].values())
 

@@ -1,7 +1,9 @@
 """What is SQLite's alone: all writes wait for one another, so a large one goes in pieces."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,26 @@ async def test_a_snapshot_that_is_broken_off_leaves_the_one_before(
     assert found is not None
     assert (found[0], dict(found[1])) == (12, {"x": b"last"})
     assert segments._read_from.execute("select count(*) from es_snapshot").fetchone() == (1,)
+
+
+async def test_who_is_erased_while_a_snapshot_is_written_leaves_no_key_behind(store: Store, tmp_path: Path) -> None:
+    """neither in the file nor in its write-ahead log, whose pages are moved just then"""
+    segments = store.segments
+    assert isinstance(segments, SqliteStore)
+    save = asyncio.create_task(
+        store.save_snapshot("s", "a", 9, {f"{n:03}": os.urandom(65_536) for n in range(300)}.items())
+    )
+    erased = 0
+    while not save.done():
+        key = os.urandom(32)
+        with_key = partial(segments._write_to.execute, "insert or replace into es_key values ('ann', ?)", (key,))
+        await segments._write(with_key)
+        assert any(key in path.read_bytes() for path in tmp_path.iterdir())
+        assert await segments.shred("ann")
+        assert not any(key in path.read_bytes() for path in tmp_path.iterdir())
+        erased += 1
+    await save
+    assert erased > 10
 
 
 async def test_commits_go_on_while_a_snapshot_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,8 +200,7 @@ async def test_TF_06_a_refused_notification_comes_again_as_it_was_and_before_the
 
 def with_bound_ms(world: World, bound_ms: int) -> None:
     """How long a bridge waits for its notification. What a test awaits mustn't be cut short by a busy machine."""
-    engine = world.service.engine
-    engine.limits = msgspec.structs.replace(engine.limits, announce_timeout_ms=bound_ms)
+    world.service.engine.limits.announce_timeout_ms = bound_ms
 
 
 async def answered(world: World) -> tuple[str, dict[str, Any]]:
