@@ -92,7 +92,7 @@ class Engine:
             lambda: self.draining,
         )
         self.campaigns = self._owned.by_ref
-        self.drop_snapshots = self._owned.drop_snapshots
+        self.drop_snapshots, self.saves_snapshot = self._owned.drop_snapshots, self._owned.saves_snapshot
         self.switchboard = Switchboard(telephony, self.campaigns, self.claims, self._holds_all, limits, self._tasks)
         self._creating = asyncio.Lock()
         self._suppressing = asyncio.Semaphore(MAX_SUPPRESSIONS)

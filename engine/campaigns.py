@@ -201,6 +201,10 @@ class Campaigns:
             running.snapshots.forget()
         await self._store.drop_snapshots(log_of(ref))
 
+    def saves_snapshot(self, ref: str) -> bool:
+        """Also of one that isn't open any more, or was opened again since."""
+        return self._tasks.is_running(f"snapshot {log_of(ref)}")
+
     def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
         """A campaign's loop never ends by itself: read its log again, unless it belongs to somebody else now."""
         error = None if task.cancelled() else task.exception()

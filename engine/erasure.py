@@ -5,7 +5,7 @@ only the log. Then their keys go, and with them whatever any copy of a log says 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
@@ -28,6 +28,9 @@ PAGE_ROWS = 20_000
 """Packed contacts looked at before others get their turn."""
 ERASER = "dialer:erasure"
 """Who erases what had to wait for the end of a call, or for a restart."""
+FINISHED = "erasures"
+"""The checkpoint of a campaign: how many of its contacts are erased for good, the first so many in the directory's order.
+Without it a start erases them all once more, and drops the campaign's snapshots, so that the next start reads the whole log."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +71,13 @@ class Erasures:
         self._engine = engine
         self._remove = remove
         self._one_at_a_time = asyncio.Lock()
-        self._shredded: set[str] = set()
+        self._erased: set[str] = set()
+        """Contacts of whom nothing is left, as far as this process knows."""
+        self._unnoted: set[str] = set()
+        """Campaigns whose checkpoint is behind."""
+        self._kept: set[str] = set()
+        """Campaigns of which a recording could not be removed: the next start tries it again."""
+        self._has_recalled = False
 
     # -- finding ------------------------------------------------------------------------------------------------------
 
@@ -143,6 +152,10 @@ class Erasures:
             waiting = [ref for campaign, refs in by_campaign.items() for ref in await self._forget(campaign, refs, by)]
             gone = [name for one in found if one.ref not in waiting for name in one.recordings]
             recordings = await asyncio.to_thread(lambda: {name: self._remove(name) for name in gone})
+            kept = {name for name, is_gone in recordings.items() if not is_gone}
+            for campaign, refs in by_campaign.items():
+                of_these = {name for one in found if one.campaign == campaign for name in one.recordings}
+                await self._note(campaign, {*refs}.difference(waiting), kept.isdisjoint(of_these))
         log.info("person erased", by=by, contacts=len(found), waiting=len(waiting), recordings=len(recordings))
         return Erased(contacts=found, waiting=waiting, recordings=recordings, suppressed=len(lines))
 
@@ -162,29 +175,74 @@ class Erasures:
         if len(waiting) < len(refs):
             await self._engine.drop_snapshots(campaign)  # they hold people as they were
             await self._engine.store.forget_answers(self._engine.clock.now_ms() + 1)  # an import's shows its first rows
-        self._shredded.update(ref for ref in refs if ref not in waiting)
         return [ref for ref in refs if ref in waiting]
 
     @property
     def pending(self) -> bool:
-        """Whether somebody is to be erased whose key this process hasn't seen to."""
-        return len(self._shredded) < len(self._engine.directory.erased)
+        """Whether somebody is to be erased whom this process hasn't seen to, or it isn't noted yet."""
+        return len(self._erased) < len(self._engine.directory.erased) or bool(self._unnoted)
 
     async def finish(self) -> int:
         """Go on with what waited for a call's end, or what a crash left; returns how many contacts still wait."""
+        waiting = 0
         async with self._one_at_a_time:
-            left: dict[str, list[str]] = {}
-            for ref, campaign in self._engine.directory.erased.items():
-                if ref not in self._shredded:
-                    left.setdefault(campaign, []).append(ref)
-            waiting = 0
-            for campaign, refs in left.items():
+            await self._recall()
+            for campaign, refs in self._left().items():
                 try:
-                    waiting += await self._finish(campaign, refs)
+                    if refs:
+                        waiting += await self._finish(campaign, refs)
+                    else:
+                        await self._note(campaign)
                 except (Refused, NotOwner, StoreUnavailable) as error:
                     log.warning("erasure waits", campaign=campaign, error=str(error))
                     waiting += len(refs)
         return waiting
+
+    async def _recall(self) -> None:
+        """Whom the processes before have seen to, but for those whose key is there again: a backup of the keys had it."""
+        if self._has_recalled:
+            return
+        store = self._engine.store
+        try:
+            for campaign, refs in self._all_by_campaign().items():
+                for ref in refs[: await store.checkpoint(FINISHED, log_of(campaign))]:
+                    if not await store.shred(ref):
+                        self._erased.add(ref)
+        except StoreUnavailable as error:  # they are erased once more
+            log.warning("who was erased before is not known", error=str(error))
+        self._has_recalled = True
+
+    def _all_by_campaign(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for ref, campaign in self._engine.directory.erased.items():
+            found.setdefault(campaign, []).append(ref)
+        return found
+
+    def _left(self) -> dict[str, list[str]]:
+        """Who isn't erased, as far as this process knows, by campaign; with none those whose checkpoint is behind."""
+        everybody = self._all_by_campaign().items()
+        left = {campaign: [ref for ref in refs if ref not in self._erased] for campaign, refs in everybody}
+        return {campaign: refs for campaign, refs in left.items() if refs or campaign in self._unnoted}
+
+    async def _note(self, campaign: str, erased: Iterable[str] = (), are_recordings_gone: bool = True) -> None:
+        """Also for the processes to come, where nothing is left of anybody. A snapshot that is being saved may have been begun
+        before: should this process end before it can drop that one, the next has to."""
+        self._erased.update(erased)
+        if not are_recordings_gone:
+            self._kept.add(campaign)
+        if campaign in self._kept:
+            self._unnoted.discard(campaign)
+            return
+        self._unnoted.add(campaign)
+        refs = self._all_by_campaign().get(campaign, [])
+        if self._engine.saves_snapshot(campaign) or not self._erased.issuperset(refs):
+            return
+        try:
+            await self._engine.store.save_checkpoint(FINISHED, log_of(campaign), len(refs))
+        except StoreUnavailable as error:
+            log.warning("not noted yet who is erased", campaign=campaign, error=str(error))
+        else:
+            self._unnoted.discard(campaign)
 
     async def _finish(self, campaign: str, refs: list[str]) -> int:
         running = self._engine.campaigns.get(campaign)
@@ -195,7 +253,8 @@ class Erasures:
         recordings = {ref: _recordings(book, one) for ref, one in known.items()}
         still = await self._forget(campaign, refs, ERASER)
         gone = [name for ref, names in recordings.items() if ref not in still for name in names]
-        await asyncio.to_thread(lambda: [self._remove(name) for name in gone])
+        are_gone = await asyncio.to_thread(lambda: [self._remove(name) for name in gone])
+        await self._note(campaign, {*refs}.difference(still), all(are_gone))
         return len(still)
 
 

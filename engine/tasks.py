@@ -17,6 +17,9 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
 
+    def is_running(self, name: str) -> bool:
+        return any(task.get_name() == name for task in self._running)
+
     async def stop(self, others: Iterable[asyncio.Task[None]]) -> None:
         """Ends all of them, and `others`."""
         tasks = [*self._running, *others]

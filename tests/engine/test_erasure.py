@@ -1,4 +1,4 @@
-"""Somebody is erased while a snapshot that still has them is on its way to the store."""
+"""Somebody is erased: beside snapshots that still have them, and once, whatever the process comes to."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ import pytest
 
 from engine.campaigns import log_of
 from engine.core.campaign import Delete, Modify
+from engine.core.erasure import ErasePerson
 from engine.erasure import Erasures, Who
 from engine.limits import Limits
+from engine.ports import StoreUnavailable
 from engine.recovery import SNAPSHOT
 from tests.engine.shell import Shell, new_shell, until
 
@@ -133,3 +135,133 @@ async def test_who_waits_for_the_end_of_a_call_costs_no_snapshot(monkeypatch: py
     assert [await erasures.finish() for _ in range(3)] == [1, 1, 1]
     assert dropped == []
     await shell.engine.stop()
+
+
+async def _erased(shell: Shell, *refs: str) -> Erasures:
+    erasures = Erasures(shell.engine, lambda _: True)
+    for ref in refs:
+        await erasures.erase(Who(contact=ref), "m", False, False)
+    return erasures
+
+
+async def _dropped_by_finishing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """The logs whose snapshots the next process drops as it goes on with what was left, and the keys that it still finds."""
+    dropped, shredded = list[str](), list[str]()
+    drop, shred = shell.store.drop_snapshots, shell.store.shred
+
+    async def noted(log: str) -> None:
+        dropped.append(log)
+        await drop(log)
+
+    async def seen(subject: str) -> bool:
+        was_there = await shred(subject)
+        if was_there:
+            shredded.append(subject)
+        return was_there
+
+    again = shell.again()
+    await again.engine.start()
+    monkeypatch.setattr(again.store, "drop_snapshots", noted)
+    monkeypatch.setattr(again.store, "shred", seen)
+    erasures = Erasures(again.engine, lambda _: True)
+    assert erasures.pending
+    assert await erasures.finish() == 0
+    assert not erasures.pending
+    await again.engine.stop()
+    monkeypatch.undo()
+    return dropped, shredded
+
+
+async def test_a_start_erases_nobody_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would drop the snapshots, and the start after it read the whole log."""
+    shell = await new_shell()
+    await shell.start()
+    for ref in ("c1", "c2"):
+        await shell.create(ref)
+        await shell.engine.add_contacts(ref, shell.contacts(*(f"{ref}:k{place}" for place in range(4))))
+    await _erased(shell, "c1:k0", "c2:k1")  # who share a number with one of the other campaign
+    await shell.engine.stop()
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
+
+    # given one more of whom only the intent stands there
+    third = shell.again()
+    await third.engine.start()
+    await third.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": ("c1:k3",)}))
+    await third.engine.stop()
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([log_of("c1")], ["c1:k3"])
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
+
+
+async def test_a_crash_while_a_snapshot_is_saved_that_was_begun_before_leaves_it_to_the_next_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given an erasure beside a snapshot whose saving the process doesn't live to see
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    await shell.start()
+    await shell.create()
+    await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
+    save, has_saved = shell.store.save_snapshot, asyncio.Event()
+
+    async def for_ever(name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
+        await save(name, log, pos, parts)
+        has_saved.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shell.store, "save_snapshot", for_ever)
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+    await has_saved.wait()
+    shell.limits.snapshot_every_events = 1_000
+    erasures = await _erased(shell, "c1:k1")
+    assert erasures.pending
+    assert await erasures.finish() == 0
+    assert erasures.pending
+    await shell.engine.stop()
+    monkeypatch.undo()
+
+    # then
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([log_of("c1")], [])
+    assert await shell.store.snapshot(SNAPSHOT, log_of("c1")) is None
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
+
+
+async def test_a_recording_that_could_not_be_removed_is_left_to_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell()
+    await shell.start()
+    await shell.running()
+    await shell.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": ("c1:k1",)}))
+    monkeypatch.setattr("engine.erasure._recordings", lambda *_: ["a.wav"])
+    asked: list[str] = []
+
+    def keep(name: str) -> bool:
+        asked.append(name)
+        return False
+
+    erasures = Erasures(shell.engine, keep)
+    assert await erasures.finish() == 0
+    assert not erasures.pending  # or it would be tried, and snapshots be dropped, once a second
+    assert asked == ["a.wav"]
+    await shell.engine.stop()
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([log_of("c1")], [])
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
+
+
+async def test_where_it_cant_be_noted_who_is_erased_they_are_erased_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = await new_shell()
+    await shell.start()
+    await shell.create()
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(shell.store, "save_checkpoint", away)
+    erasures = await _erased(shell, "c1:k1")
+    assert not await shell.store.segments.keys(["c1:k1"])
+    assert erasures.pending
+    monkeypatch.undo()
+    assert await erasures.finish() == 0
+    assert not erasures.pending
+    await shell.engine.stop()
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])

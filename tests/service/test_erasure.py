@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,21 @@ async def test_a_crash_after_the_intent_leaves_nothing_undone(tmp_path: Path, se
     assert ADA not in await told_of(settings)
     async with running(settings) as world:
         assert [one["type"] for one in await world.notifications("spring")].count("contact.erased") == 1
+
+
+async def test_a_key_that_a_backup_brings_back_is_destroyed_by_the_next_start(settings: Settings) -> None:
+    async with running(settings) as world:
+        await world.campaign("spring", [[ADA], [STAYS]])
+        key = key_of(settings, "spring:1")
+        await erase(world, contact="spring:1")
+    with closing(sqlite3.connect(settings.store.url.removeprefix("sqlite:///"))) as store, store:
+        store.execute("update es_key set key = ? where subject = 'spring:1'", (key,))
+    assert key_of(settings, "spring:1") == key
+    async with running(settings):
+        async with asyncio.timeout(PATIENCE_S):
+            while key_of(settings, "spring:1") is not None:
+                await asyncio.sleep(0.05)
+    assert ADA not in await told_of(settings)
 
 
 async def test_a_suppressed_number_is_known_again_and_kept_nowhere(tmp_path: Path, settings: Settings) -> None:
