@@ -31,7 +31,7 @@ from engine.ports import (
     StoreUnavailable,
 )
 from engine.recovery import contacts_in, read_book
-from engine.snapshots import Snapshots
+from engine.snapshots import Snapshots, saving
 from engine.tasks import Tasks
 
 CAMPAIGN_PREFIX = "campaign/"
@@ -203,7 +203,7 @@ class Campaigns:
 
     def saves_snapshot(self, ref: str) -> bool:
         """Also of one that isn't open any more, or was opened again since."""
-        return self._tasks.is_running(f"snapshot {log_of(ref)}")
+        return self._tasks.is_running(saving(log_of(ref)))
 
     def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
         """A campaign's loop never ends by itself: read its log again, unless it belongs to somebody else now."""

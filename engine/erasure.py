@@ -75,8 +75,6 @@ class Erasures:
         """Contacts of whom nothing is left, as far as this process knows."""
         self._unnoted: set[str] = set()
         """Campaigns whose checkpoint is behind."""
-        self._kept: set[str] = set()
-        """Campaigns of which a recording could not be removed: the next start tries it again."""
         self._has_recalled = False
 
     # -- finding ------------------------------------------------------------------------------------------------------
@@ -152,10 +150,8 @@ class Erasures:
             waiting = [ref for campaign, refs in by_campaign.items() for ref in await self._forget(campaign, refs, by)]
             gone = [name for one in found if one.ref not in waiting for name in one.recordings]
             recordings = await asyncio.to_thread(lambda: {name: self._remove(name) for name in gone})
-            kept = {name for name, is_gone in recordings.items() if not is_gone}
             for campaign, refs in by_campaign.items():
-                of_these = {name for one in found if one.campaign == campaign for name in one.recordings}
-                await self._note(campaign, {*refs}.difference(waiting), kept.isdisjoint(of_these))
+                await self._note(campaign, {*refs}.difference(waiting))
         log.info("person erased", by=by, contacts=len(found), waiting=len(waiting), recordings=len(recordings))
         return Erased(contacts=found, waiting=waiting, recordings=recordings, suppressed=len(lines))
 
@@ -224,17 +220,12 @@ class Erasures:
         left = {campaign: [ref for ref in refs if ref not in self._erased] for campaign, refs in everybody}
         return {campaign: refs for campaign, refs in left.items() if refs or campaign in self._unnoted}
 
-    async def _note(self, campaign: str, erased: Iterable[str] = (), are_recordings_gone: bool = True) -> None:
+    async def _note(self, campaign: str, erased: Iterable[str] = ()) -> None:
         """Also for the processes to come, where nothing is left of anybody. A snapshot that is being saved may have been begun
         before: should this process end before it can drop that one, the next has to."""
         self._erased.update(erased)
-        if not are_recordings_gone:
-            self._kept.add(campaign)
-        if campaign in self._kept:
-            self._unnoted.discard(campaign)
-            return
         self._unnoted.add(campaign)
-        refs = self._all_by_campaign().get(campaign, [])
+        refs = [ref for ref, of in self._engine.directory.erased.items() if of == campaign]
         if self._engine.saves_snapshot(campaign) or not self._erased.issuperset(refs):
             return
         try:
@@ -248,13 +239,16 @@ class Erasures:
         running = self._engine.campaigns.get(campaign)
         if running is None and not self._engine.directory.campaigns.get(campaign):
             return len(refs)  # somebody else's at the moment
-        book = running.book if running is not None else Book()
-        known = {ref: one for ref in refs if (one := book.contacts.by_ref.get(ref)) is not None}
-        recordings = {ref: _recordings(book, one) for ref, one in known.items()}
+        if running is not None:
+            found = await _in_book(campaign, running.book, {*refs}, set())
+        else:
+            found = await self._in_log(campaign, {*refs}, set())
         still = await self._forget(campaign, refs, ERASER)
-        gone = [name for ref, names in recordings.items() if ref not in still for name in names]
-        are_gone = await asyncio.to_thread(lambda: [self._remove(name) for name in gone])
-        await self._note(campaign, {*refs}.difference(still), all(are_gone))
+        gone = [name for one in found if one.ref not in still for name in one.recordings]
+        await asyncio.to_thread(
+            lambda: [self._remove(name) for name in gone]
+        )  # one that stays is the operator's, and logged
+        await self._note(campaign, {*refs}.difference(still))
         return len(still)
 
 

@@ -219,7 +219,7 @@ class EventStore(Logs, Protocol):
         ...
 
     def open_keys(self, log: str) -> bool:
-        """Some of the adopted keys, which stay packed until somebody looks. Whether there were any: a millisecond each."""
+        """Some of the adopted keys, which stay packed until somebody looks. Whether there were any."""
         ...
 
     def drop_keys(self, log: str) -> None:
@@ -251,7 +251,8 @@ class EventStore(Logs, Protocol):
         ...
 
     async def shred(self, subject: str) -> bool:
-        """Erase a subject's key: their personal data is unreadable from now on. False if there was none."""
+        """Erase a subject's key: their personal data is unreadable from now on. False if there was none, neither there nor in
+        memory, where a snapshot may have brought it."""
         ...
 
     async def close(self) -> None: ...

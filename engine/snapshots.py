@@ -22,6 +22,11 @@ DROP_AGAIN_S = 1
 log = structlog.get_logger(__name__)
 
 
+def saving(name: str) -> str:
+    """What the task is called that saves a snapshot of this log."""
+    return f"snapshot {name}"
+
+
 class _Begun(NamedTuple):
     pos: int
     drops: int
@@ -71,7 +76,7 @@ class Snapshots:
         begun = _Begun(pos, self._drops(), (self.pos, self.contacts))
         self.pos, self.contacts, self.is_busy = pos, 0, True
         keys = Keys(*self._store.still_keys(self._log.name))
-        self._spawn(self._take(begun, self._book.snapshot(), keys), f"snapshot {self._log.name}")
+        self._spawn(self._take(begun, self._book.snapshot(), keys), saving(self._log.name))
 
     def go_on(self) -> bool:
         """Whether one is being saved, by these or by those before, whose book is let go of once it is."""
@@ -97,6 +102,8 @@ class Snapshots:
                     await self._log.keep_versions()
                 else:
                     await self._drop()
+            elif self._drops() != begun.drops:  # the store may have it, and only the answer was lost
+                await self._drop()
         except StoreUnavailable as error:
             log.warning("versions not kept", log=self._log.name, pos=begun.pos, error=str(error))
         finally:

@@ -155,8 +155,8 @@ class Store:
         await self.segments.forget_answers(before)
 
     async def shred(self, subject: str) -> bool:
-        self.codec.keys.forget(subject)
-        return await self.segments.shred(subject)
+        knew = self.codec.keys.forget(subject)
+        return await self.segments.shred(subject) or knew
 
     async def close(self) -> None:
         await self.segments.close()

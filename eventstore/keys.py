@@ -132,11 +132,13 @@ class Keys:
         """Those to write now: not the key of somebody who was erased since."""
         return {one: key for one, key in keys.items() if one not in self._erased}
 
-    def forget(self, subject: str) -> None:
+    def forget(self, subject: str) -> bool:
+        """Whether there was one."""
         with self._lock:
             self._unsaved.pop(subject, None)
             knew = [log for tables in self._tables.values() for log, table in tables.items() if table.drop(subject)]
             self._erased.setdefault(subject, knew[0] if len(knew) == 1 else "")
+        return bool(knew)
 
     def _of(self, log: str) -> Table:
         tables = self._of_kind(log)

@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from engine.ports import KeptAnswer, Unreadable
 from eventstore.snapshot import subject_of
 from eventstore.store import Disconnected, Head, Part, Placed, Segment, batches
@@ -40,8 +42,11 @@ DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? an
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
 
+EMPTY_WAL_WITHIN_S, EMPTY_WAL_AGAIN_S = 1, 0.01
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+
+warn = structlog.get_logger(__name__)
 
 
 class SqliteStore:
@@ -158,9 +163,16 @@ class SqliteStore:
 
     def _empty_wal(self) -> None:
         """Of the write-ahead log nothing is left that was deleted. SQLite doesn't do it, and doesn't wait, where pages are just
-        being moved."""
+        being moved, by us or by another process; who reads in a long transaction is waited for."""
+        until_s = time.monotonic() + EMPTY_WAL_WITHIN_S
         with self._moving:
-            self._write_to.execute("pragma wal_checkpoint(truncate)")
+            while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+                if time.monotonic() > until_s:
+                    warn.warning(
+                        "the write-ahead log still has what was deleted: somebody reads it", file=self._path.name
+                    )
+                    return
+                time.sleep(EMPTY_WAL_AGAIN_S)
 
     def _move_into_file(self) -> None:
         """What the write-ahead log has, by the reader's thread: or SQLite does it within somebody's commit, 4 MB at a time."""
@@ -191,6 +203,7 @@ class SqliteStore:
             if self._is_alone():
                 with self._transaction() as connection:
                     connection.execute("update es_log set until = 0")
+                self._empty_wal()  # whoever died may have come no further than to erase somebody
             with self._transaction() as connection:
                 connection.execute("insert or ignore into es_log values (?, 0, '', 0, 0, 0, x'')", (log,))
                 row = connection.execute(
@@ -391,6 +404,7 @@ class SqliteStore:
         def work() -> None:
             with self._transaction() as connection:
                 _drop(connection, "log = ?", (log,))
+            self._empty_wal()  # they held people, and so does it
 
         await self._write(work)
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import defstruct
 
 PART_BYTES = 64 * 1024
-"""Of a part: to open one holds up all threads, and whoever looks waits for it, up to a millisecond."""
+"""Of a part: to open one holds up all threads, and whoever looks waits for it, up to a quarter of a millisecond."""
 
 HERE = -1
 """No place in an attic."""

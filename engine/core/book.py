@@ -238,7 +238,7 @@ class Book:
 
     def open_some(self) -> bool:
         """Some of the tables that are packed since a start, in which one looks everywhere; rows are left so. Whether there were
-        any: a millisecond each."""
+        any."""
         return self.contacts.open_some() or self.calls.open_some() or self.recent.open_some()
 
     def snapshot(self) -> "Snapshot":

@@ -134,7 +134,10 @@ class Shell:
         return given
 
     async def dial(self, ref: str = "c1") -> str:
-        held, chance = await self.next(ref), self.engine.chance
+        return await self.dial_held(await self.next(ref), ref)
+
+    async def dial_held(self, held: Reservation, ref: str = "c1") -> str:
+        chance = self.engine.chance
         dial = Dial(
             at=self.clock.now,
             agent="a1",

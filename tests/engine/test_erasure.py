@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from engine.campaigns import log_of
-from engine.core.campaign import Delete, Modify
+from engine.core.call import recording_of
+from engine.core.campaign import Delete, Modify, Stop
 from engine.core.erasure import ErasePerson
+from engine.core.telephony import LegEnded, LegRecorded
 from engine.erasure import Erasures, Who
 from engine.limits import Limits
 from engine.ports import StoreUnavailable
@@ -147,7 +149,8 @@ async def _erased(shell: Shell, *refs: str) -> Erasures:
 async def _dropped_by_finishing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
     """The logs whose snapshots the next process drops as it goes on with what was left, and the keys that it still finds."""
     dropped, shredded = list[str](), list[str]()
-    drop, shred = shell.store.drop_snapshots, shell.store.shred
+    again = shell.again()
+    drop, shred = again.store.drop_snapshots, again.store.shred
 
     async def noted(log: str) -> None:
         dropped.append(log)
@@ -159,7 +162,6 @@ async def _dropped_by_finishing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -
             shredded.append(subject)
         return was_there
 
-    again = shell.again()
     await again.engine.start()
     monkeypatch.setattr(again.store, "drop_snapshots", noted)
     monkeypatch.setattr(again.store, "shred", seen)
@@ -224,25 +226,98 @@ async def test_a_crash_while_a_snapshot_is_saved_that_was_begun_before_leaves_it
     assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
 
 
-async def test_a_recording_that_could_not_be_removed_is_left_to_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_snapshot_whose_answer_was_lost_is_dropped_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a save of which only the store knows that it came to an end
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    await shell.start()
+    await shell.create()
+    await until(lambda: not shell.engine.campaigns["c1"].snapshots.is_busy)
+    save, has_saved, go_on = shell.store.save_snapshot, asyncio.Event(), asyncio.Event()
+
+    async def unanswered(name: str, log: str, pos: int, parts: Iterable[tuple[str, bytes]]) -> None:
+        await save(name, log, pos, parts)
+        has_saved.set()
+        await go_on.wait()
+        raise StoreUnavailable("the connection was lost")
+
+    monkeypatch.setattr(shell.store, "save_snapshot", unanswered)
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+    await has_saved.wait()
+    shell.limits.snapshot_every_events = 1_000
+
+    # when
+    erasures = await _erased(shell, "c1:k1")
+    assert await shell.store.snapshot(SNAPSHOT, log_of("c1")) is None
+    await save(SNAPSHOT, log_of("c1"), 1, {"late": b"as the server came to it"}.items())
+    go_on.set()
+    await until(lambda: not shell.engine.saves_snapshot("c1"))
+
+    # then
+    assert await shell.store.snapshot(SNAPSHOT, log_of("c1")) is None
+    assert await erasures.finish() == 0
+    assert not erasures.pending
+    await shell.engine.stop()
+
+
+async def test_a_key_that_a_snapshot_brings_back_is_erased_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """as after a crash between the two, where a backup of the keys had brought it back before"""
+    shell = await new_shell(Limits(snapshot_every_events=1, snapshot_every_contacts=0))
+    await shell.start()
+    await shell.create()
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+    key = (await shell.store.segments.keys(["c1:k1"]))["c1:k1"]
+    before, number = await shell.store.snapshot(SNAPSHOT, log_of("c1")), 0
+    while before is None or not any(
+        key in part for part in before[1].values()
+    ):  # the first one, or that is being saved
+        number += 1
+        await shell.engine.submit("c1", Modify(at=shell.clock.now, by="m", name=f"{number}"))
+        await asyncio.sleep(0.005)
+        await until(lambda: not shell.engine.saves_snapshot("c1"))
+        before = await shell.store.snapshot(SNAPSHOT, log_of("c1"))
+    shell.limits.snapshot_every_events = 1_000
+    await _erased(shell, "c1:k1")
+    await shell.store.save_snapshot(SNAPSHOT, log_of("c1"), before[0], dict(before[1]).items())
+    await shell.engine.stop()
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([log_of("c1")], ["c1:k1"])
+    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
+
+
+async def _hung_up(shell: Shell, leg: str) -> None:
+    ended = LegEnded(leg=leg, at=shell.clock.now, cause=16, sip_code=0, answered=True, ringing=True, far_end=True)
+    shell.engine.switchboard.hear(ended)
+    await shell.settled()
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_recordings_go_where_only_the_intent_stands_there(is_deleted: bool) -> None:
     shell = await new_shell()
     await shell.start()
-    await shell.running()
-    await shell.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": ("c1:k1",)}))
-    monkeypatch.setattr("engine.erasure._recordings", lambda *_: ["a.wav"])
-    asked: list[str] = []
+    await shell.running(record=True)
+    call = await shell.dial()
+    contact = shell.book().calls[call].contact
+    await shell.hear_ready(call)
+    shell.engine.switchboard.hear(LegRecorded(leg=call, at=shell.clock.now))
+    await _hung_up(shell, call)
+    recording = recording_of(shell.book().calls[call])[0]
+    assert recording
+    if is_deleted:
+        await shell.engine.submit("c1", Stop(at=shell.clock.now, by="m", force=True))
+        await _hung_up(shell, shell.book().agents["a1"].leg)
+        await shell.engine.submit("c1", Delete(at=shell.clock.now, by="m"))
+        assert "c1" not in shell.engine.campaigns
+    await shell.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": (contact,)}))
+    removed: list[str] = []
 
-    def keep(name: str) -> bool:
-        asked.append(name)
-        return False
+    def remove(name: str) -> bool:
+        removed.append(name)
+        return True
 
-    erasures = Erasures(shell.engine, keep)
+    erasures = Erasures(shell.engine, remove)
     assert await erasures.finish() == 0
-    assert not erasures.pending  # or it would be tried, and snapshots be dropped, once a second
-    assert asked == ["a.wav"]
+    assert removed == [recording]
+    assert not erasures.pending
     await shell.engine.stop()
-    assert await _dropped_by_finishing(shell, monkeypatch) == ([log_of("c1")], [])
-    assert await _dropped_by_finishing(shell, monkeypatch) == ([], [])
 
 
 async def test_where_it_cant_be_noted_who_is_erased_they_are_erased_all_the_same(

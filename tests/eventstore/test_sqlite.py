@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,20 @@ from eventstore import Codec, Store, open_store, snapshot
 from eventstore.sqlite import SqliteStore
 from tests.eventstore.events import TestEvent
 
+DYING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from eventstore.sqlite import SqliteStore
+
+async def die():
+    store = await SqliteStore.open(Path(sys.argv[1]))
+    with store._transaction() as connection:
+        connection.execute("insert into es_key values ('ann', ?)", (bytes.fromhex(sys.argv[2]),))
+    store._empty_wal = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    await store.shred("ann")
+
+asyncio.run(die())
+"""
 PARTS = {str(number): bytes([number]) * 100 for number in range(5)}
 
 
@@ -73,6 +90,29 @@ async def test_who_is_erased_while_a_snapshot_is_written_leaves_no_key_behind(st
         erased += 1
     await save
     assert erased > 10
+
+
+async def test_a_snapshot_that_is_dropped_leaves_no_key_behind(store: Store, tmp_path: Path) -> None:
+    await store.save_snapshot("s", "a", 9, PARTS.items())
+    key = (await store.segments.keys([snapshot.subject_of("s", "a", 9)]))[snapshot.subject_of("s", "a", 9)]
+    assert any(key in path.read_bytes() for path in tmp_path.iterdir())
+    await store.drop_snapshots("a")
+    assert not any(key in path.read_bytes() for path in tmp_path.iterdir())
+
+
+async def test_what_a_crash_left_in_the_write_ahead_log_is_gone_with_the_next_owner(tmp_path: Path) -> None:
+    """given a process that died between a key's erasure and the emptying of the write-ahead log"""
+    key = os.urandom(32)
+    died = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path / "a.db"), key.hex()], check=False, capture_output=True, text=True
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert any(key in path.read_bytes() for path in tmp_path.iterdir())
+    opened = await open_store(f"sqlite:///{tmp_path / 'a.db'}", Codec(TestEvent))
+    log = await opened.open_log("a")
+    assert not any(key in path.read_bytes() for path in tmp_path.iterdir())
+    await log.close()
+    await opened.close()
 
 
 async def test_commits_go_on_while_a_snapshot_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

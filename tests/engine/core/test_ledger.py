@@ -44,7 +44,7 @@ def two_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_pages")
-def test_calls_that_ended_a_while_ago_are_put_away_and_can_be_looked_up() -> None:
+def test_EX_12_calls_that_ended_a_while_ago_are_put_away_and_can_be_looked_up() -> None:
     attic = MemoryAttic()
     ledger = filled(attic, 5 * PAGE_ROWS)
     assert len(attic.blocks) == 3
