@@ -42,7 +42,7 @@ DELETE_PART = "delete from es_snapshot where name = ? and log = ? and pos = ? an
 PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Faults that may pass: another writer holds the file, the disk is full or ailing. Trying again is right."""
 
-EMPTY_WAL_WITHIN_S, EMPTY_WAL_AGAIN_S = 1, 0.01
+EMPTY_WAL_WITHIN_S, EMPTY_WAL_AGAIN_S = 0.25, 0.01
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
@@ -61,6 +61,8 @@ class SqliteStore:
         self._read_from: sqlite3.Connection
         self._moving = threading.Lock()
         """Pages from the write-ahead log into the file."""
+        self._holds_deleted = False
+        """The write-ahead log does; it is emptied by the next one that is, or when answers are forgotten."""
         self._lock: int | None = None
         self._small: list[Small] = []
         self._still = asyncio.Event()
@@ -162,17 +164,23 @@ class SqliteStore:
             raise
 
     def _empty_wal(self) -> None:
-        """Of the write-ahead log nothing is left that was deleted. SQLite doesn't do it, and doesn't wait, where pages are just
-        being moved, by us or by another process; who reads in a long transaction is waited for."""
+        """Of the write-ahead log nothing is left that was deleted, or `_holds_deleted`: somebody reads in a long transaction,
+        and commits don't wait for them. SQLite waits for nobody who just moves pages, be it another process."""
         until_s = time.monotonic() + EMPTY_WAL_WITHIN_S
-        with self._moving:
-            while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
-                if time.monotonic() > until_s:
-                    warn.warning(
-                        "the write-ahead log still has what was deleted: somebody reads it", file=self._path.name
-                    )
-                    return
-                time.sleep(EMPTY_WAL_AGAIN_S)
+        self._write_to.execute("pragma busy_timeout = 0")
+        try:
+            with self._moving:
+                while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+                    if time.monotonic() > until_s:
+                        self._holds_deleted = True
+                        warn.warning(
+                            "the write-ahead log still has what was deleted: somebody reads it", file=self._path.name
+                        )
+                        return
+                    time.sleep(EMPTY_WAL_AGAIN_S)
+            self._holds_deleted = False
+        finally:
+            self._write_to.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def _move_into_file(self) -> None:
         """What the write-ahead log has, by the reader's thread: or SQLite does it within somebody's commit, 4 MB at a time."""
@@ -437,7 +445,9 @@ class SqliteStore:
         def work() -> None:
             with self._transaction() as connection:
                 gone = connection.execute("delete from es_answer where at < ?", (before,)).rowcount
-            if gone:  # they may have told of people; the write-ahead log holds the pages as they were
+            if (
+                gone or self._holds_deleted
+            ):  # they may have told of people; the write-ahead log holds the pages as they were
                 self._empty_wal()
 
         await self._write(work)

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,22 @@ async def test_a_snapshot_that_is_dropped_leaves_no_key_behind(store: Store, tmp
     key = (await store.segments.keys([snapshot.subject_of("s", "a", 9)]))[snapshot.subject_of("s", "a", 9)]
     assert any(key in path.read_bytes() for path in tmp_path.iterdir())
     await store.drop_snapshots("a")
+    assert not any(key in path.read_bytes() for path in tmp_path.iterdir())
+
+
+async def test_who_is_erased_while_somebody_reads_is_gone_from_the_write_ahead_log_later(
+    store: Store, tmp_path: Path
+) -> None:
+    """and nobody waits for whoever reads, a backup for one"""
+    segments, key = store.segments, os.urandom(32)
+    assert isinstance(segments, SqliteStore)
+    await segments._write(partial(segments._write_to.execute, "insert into es_key values ('ann', ?)", (key,)))
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from es_key").fetchone()
+        assert await store.shred("ann")
+        assert any(key in path.read_bytes() for path in tmp_path.iterdir())
+    await store.forget_answers(0)
     assert not any(key in path.read_bytes() for path in tmp_path.iterdir())
 
 
