@@ -13,6 +13,7 @@ import structlog
 from engine.actor import NotOwner
 from engine.app import Engine
 from engine.campaigns import log_of
+from engine.core.blocks import AtticUnreadable
 from engine.core.book import Book
 from engine.core.call import CallEnded, recording_of
 from engine.core.contact import Contact, ContactsAdded, ContactsReplaced, NewContact
@@ -22,7 +23,7 @@ from engine.core.message import EraseContacts
 from engine.core.refusal import Refused, absent, against_rule
 from engine.core.standing import line_of
 from engine.digest import digest_of
-from engine.ports import StoreUnavailable
+from engine.ports import LogArchived, StoreUnavailable, Unreadable
 
 PAGE_ROWS = 20_000
 """Packed contacts looked at before others get their turn."""
@@ -110,15 +111,18 @@ class Erasures:
     async def _in_log(self, campaign: str, refs: set[str], lines: set[str]) -> list[Known]:
         """Of a deleted campaign: whoever ever stood in it so."""
         met: dict[str, Known] = {}
-        async for batch in self._engine.store.read(log_of(campaign)):
-            for event in (one.event for one in batch):
-                if isinstance(event, ContactsAdded | ContactsReplaced):
-                    for new in event.contacts:
-                        numbers = new.person.details.numbers if new.person.details else ()
-                        if new.ref in refs or not lines.isdisjoint(map(line_of, numbers)):
-                            met[new.ref] = Known(campaign=campaign, ref=new.ref, numbers=numbers, added=new)
-                elif isinstance(event, CallEnded) and event.recording and event.contact in met:
-                    met[event.contact].recordings.append(event.recording)
+        try:
+            async for batch in self._engine.store.read(log_of(campaign)):
+                for event in (one.event for one in batch):
+                    if isinstance(event, ContactsAdded | ContactsReplaced):
+                        for new in event.contacts:
+                            numbers = new.person.details.numbers if new.person.details else ()
+                            if new.ref in refs or not lines.isdisjoint(map(line_of, numbers)):
+                                met[new.ref] = Known(campaign=campaign, ref=new.ref, numbers=numbers, added=new)
+                    elif isinstance(event, CallEnded) and event.recording and event.contact in met:
+                        met[event.contact].recordings.append(event.recording)
+        finally:
+            self._engine.store.drop_keys(log_of(campaign))  # of everybody in it, and nobody else looks there
         return list(met.values())
 
     # -- erasing ------------------------------------------------------------------------------------------------------
@@ -189,7 +193,7 @@ class Erasures:
                         waiting += await self._finish(campaign, refs)
                     else:
                         await self._note(campaign)
-                except (Refused, NotOwner, StoreUnavailable) as error:
+                except (Refused, NotOwner, StoreUnavailable, AtticUnreadable) as error:
                     log.warning("erasure waits", campaign=campaign, error=str(error))
                     waiting += len(refs)
         return waiting
@@ -201,6 +205,10 @@ class Erasures:
         store = self._engine.store
         try:
             for campaign, refs in self._all_by_campaign().items():
+                if self._engine.directory.campaigns.get(
+                    campaign
+                ):  # deleted: no start looks at what an owner saved late
+                    await store.drop_snapshots(log_of(campaign))
                 for ref in refs[: await store.checkpoint(FINISHED, log_of(campaign))]:
                     if not await store.shred(ref):
                         self._erased.add(ref)
@@ -239,17 +247,25 @@ class Erasures:
         running = self._engine.campaigns.get(campaign)
         if running is None and not self._engine.directory.campaigns.get(campaign):
             return len(refs)  # somebody else's at the moment
-        if running is not None:
-            found = await _in_book(campaign, running.book, {*refs}, set())
-        else:
-            found = await self._in_log(campaign, {*refs}, set())
+        found = await _in_book(campaign, running.book, {*refs}, set()) if running is not None else []
         still = await self._forget(campaign, refs, ERASER)
+        if running is None:
+            found = await self._in_what_can_be_read(campaign, refs)
         gone = [name for one in found if one.ref not in still for name in one.recordings]
-        await asyncio.to_thread(
-            lambda: [self._remove(name) for name in gone]
-        )  # one that stays is the operator's, and logged
+        stay = await asyncio.to_thread(lambda: [name for name in gone if not self._remove(name)])
+        if stay:
+            log.error("recordings of who is erased are left to the operator", campaign=campaign, recordings=stay)
         await self._note(campaign, {*refs}.difference(still))
         return len(still)
+
+    async def _in_what_can_be_read(self, campaign: str, refs: list[str]) -> list[Known]:
+        """Those of a deleted campaign: refs are in clear. Nobody's key waits for an archive, and none ends the service. Raises
+        StoreUnavailable where the log isn't archived."""
+        try:
+            return await self._in_log(campaign, {*refs}, set())
+        except (LogArchived, Unreadable, OSError, ValueError, msgspec.DecodeError) as error:
+            log.error("recordings of who is erased are not looked for", campaign=campaign, error=str(error))
+            return []
 
 
 async def _in_book(campaign: str, book: Book, refs: set[str], lines: set[str]) -> list[Known]:

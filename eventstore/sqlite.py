@@ -166,16 +166,15 @@ class SqliteStore:
     def _empty_wal(self) -> None:
         """Of the write-ahead log nothing is left that was deleted, or `_holds_deleted`: somebody reads in a long transaction,
         and commits don't wait for them. SQLite waits for nobody who just moves pages, be it another process."""
-        until_s = time.monotonic() + EMPTY_WAL_WITHIN_S
+        is_late, self._holds_deleted = self._holds_deleted, True
         self._write_to.execute("pragma busy_timeout = 0")
         try:
             with self._moving:
+                until_s = time.monotonic() + (0 if is_late else EMPTY_WAL_WITHIN_S)
                 while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
-                    if time.monotonic() > until_s:
-                        self._holds_deleted = True
-                        warn.warning(
-                            "the write-ahead log still has what was deleted: somebody reads it", file=self._path.name
-                        )
+                    if time.monotonic() >= until_s:
+                        if not is_late:
+                            warn.warning("the write-ahead log still has what was deleted", file=self._path.name)
                         return
                     time.sleep(EMPTY_WAL_AGAIN_S)
             self._holds_deleted = False

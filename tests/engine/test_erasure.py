@@ -6,15 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog.testing
 
 from engine.campaigns import log_of
 from engine.core.call import recording_of
 from engine.core.campaign import Delete, Modify, Stop
 from engine.core.erasure import ErasePerson
+from engine.core.recent import DAY_MS
 from engine.core.telephony import LegEnded, LegRecorded
 from engine.erasure import Erasures, Who
 from engine.limits import Limits
-from engine.ports import StoreUnavailable
+from engine.ports import LogArchived, StoreUnavailable, Unreadable
 from engine.recovery import SNAPSHOT
 from tests.engine.shell import Shell, new_shell, until
 
@@ -289,18 +291,58 @@ async def _hung_up(shell: Shell, leg: str) -> None:
     await shell.settled()
 
 
-@pytest.mark.parametrize("is_deleted", [False, True])
-async def test_recordings_go_where_only_the_intent_stands_there(is_deleted: bool) -> None:
+@pytest.mark.parametrize(
+    "error", [LogArchived("its folder is away"), ValueError("damaged"), Unreadable("from a newer one")]
+)
+async def test_nobodys_key_waits_for_a_log_that_cant_be_read(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = await new_shell()
+    await shell.start()
+    await shell.create()
+    await shell.engine.add_contacts("c1", shell.contacts("c1:k1"))
+    await shell.engine.submit("c1", Delete(at=shell.clock.now, by="m"))
+    await shell.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": ("c1:k1",)}))
+    shell.clock.now += 2 * DAY_MS  # its attempts count no more
+
+    def read(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(shell.store, "read", read)
+    erasures = Erasures(shell.engine, lambda _: True)
+    assert await erasures.finish() == 0
+    assert not await shell.store.segments.keys(["c1:k1"])
+    assert not erasures.pending
+    await shell.engine.stop()
+
+
+async def test_a_recording_that_stays_is_told_once() -> None:
+    """the file is the operator's, and nobody's key waits for it"""
+    shell, contact, recording = await _recorded()
+    await shell.engine.direct(ErasePerson(at=1, by="m", contacts={"c1": (contact,)}))
+    erasures = Erasures(shell.engine, lambda _: False)
+    with structlog.testing.capture_logs() as said:
+        assert await erasures.finish() == 0
+    assert [one["recordings"] for one in said if one["log_level"] == "error"] == [[recording]]
+    assert not erasures.pending
+    await shell.engine.stop()
+
+
+async def _recorded() -> tuple[Shell, str, str]:
+    """A call that was recorded and is over: its contact, and the file's name."""
     shell = await new_shell()
     await shell.start()
     await shell.running(record=True)
     call = await shell.dial()
-    contact = shell.book().calls[call].contact
     await shell.hear_ready(call)
     shell.engine.switchboard.hear(LegRecorded(leg=call, at=shell.clock.now))
     await _hung_up(shell, call)
     recording = recording_of(shell.book().calls[call])[0]
     assert recording
+    return shell, shell.book().calls[call].contact, recording
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_recordings_go_where_only_the_intent_stands_there(is_deleted: bool) -> None:
+    shell, contact, recording = await _recorded()
     if is_deleted:
         await shell.engine.submit("c1", Stop(at=shell.clock.now, by="m", force=True))
         await _hung_up(shell, shell.book().agents["a1"].leg)

@@ -82,24 +82,26 @@ def test_where_no_file_can_be_made_nothing_is_taken_until_it_can(tmp_path: Path)
     assert attic.get(place) == b"something"
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file may be larger: as a full disk is, for a file that grows."""
-    before, most = resource.getrlimit(resource.RLIMIT_FSIZE), 10_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+@contextlib.contextmanager
+def small_files() -> Iterator[None]:
+    """No file may have more than 10,000 bytes: as a full disk is, for a file that grows. No longer than it must be so: pytest
+    writes to one, too, before a fixture ends."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        yield most
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_takes_no_more_and_keeps_what_it_has(tmp_path: Path) -> None:
     attic = FileAttic(tmp_path)
     blocks = [os.urandom(3_000) for _ in range(5)]
-    places = [attic.put(one) for one in blocks]
+    with small_files():
+        places = [attic.put(one) for one in blocks]
+        small = attic.put(b"small")
     assert [place is None for place in places] == [False, False, False, True, True]
-    assert attic.put(b"small") is not None
+    assert small is not None
     assert [attic.get(place) for place in places if place is not None] == blocks[:3]
 
 
