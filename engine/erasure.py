@@ -205,9 +205,8 @@ class Erasures:
         store = self._engine.store
         try:
             for campaign, refs in self._all_by_campaign().items():
-                if self._engine.directory.campaigns.get(
-                    campaign
-                ):  # deleted: no start looks at what an owner saved late
+                is_deleted = self._engine.directory.campaigns.get(campaign)
+                if is_deleted:  # nobody else looks at what its last owner saved late
                     await store.drop_snapshots(log_of(campaign))
                 for ref in refs[: await store.checkpoint(FINISHED, log_of(campaign))]:
                     if not await store.shred(ref):
