@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -59,10 +58,8 @@ class SqliteStore:
         self._writer, self._reader = Worker("sqlite writer"), Worker("sqlite reader")
         self._write_to: sqlite3.Connection
         self._read_from: sqlite3.Connection
-        self._moving = threading.Lock()
-        """Pages from the write-ahead log into the file."""
         self._holds_deleted = False
-        """The write-ahead log does; it is emptied by the next one that is, or when answers are forgotten."""
+        """The write-ahead log does. It is emptied when something else is deleted for good, or answers are looked through."""
         self._lock: int | None = None
         self._small: list[Small] = []
         self._still = asyncio.Event()
@@ -164,26 +161,25 @@ class SqliteStore:
             raise
 
     def _empty_wal(self) -> None:
-        """Of the write-ahead log nothing is left that was deleted, or `_holds_deleted`: somebody reads in a long transaction,
-        and commits don't wait for them. SQLite waits for nobody who just moves pages, be it another process."""
+        """Of the write-ahead log nothing is left that was deleted. SQLite gives it up at once where pages are just being moved,
+        by us or another process: it is tried again. Where somebody reads in a long transaction commits don't wait for them."""
         is_late, self._holds_deleted = self._holds_deleted, True
+        until_s = time.monotonic() + (0 if is_late else EMPTY_WAL_WITHIN_S)
         self._write_to.execute("pragma busy_timeout = 0")
         try:
-            with self._moving:
-                until_s = time.monotonic() + (0 if is_late else EMPTY_WAL_WITHIN_S)
-                while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
-                    if time.monotonic() >= until_s:
-                        if not is_late:
-                            warn.warning("the write-ahead log still has what was deleted", file=self._path.name)
-                        return
-                    time.sleep(EMPTY_WAL_AGAIN_S)
+            while self._write_to.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+                if time.monotonic() >= until_s:
+                    if not is_late:
+                        warn.warning("the write-ahead log still has what was deleted", file=self._path.name)
+                    return
+                time.sleep(EMPTY_WAL_AGAIN_S)
             self._holds_deleted = False
         finally:
             self._write_to.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def _move_into_file(self) -> None:
         """What the write-ahead log has, by the reader's thread: or SQLite does it within somebody's commit, 4 MB at a time."""
-        with self._moving, contextlib.suppress(sqlite3.Error):  # SQLite tries it again by itself
+        with contextlib.suppress(sqlite3.Error):  # SQLite tries it again by itself
             self._read_from.execute("pragma wal_checkpoint(passive)").fetchone()
 
     # -- leases and segments ------------------------------------------------------------------------------------------
@@ -444,9 +440,8 @@ class SqliteStore:
         def work() -> None:
             with self._transaction() as connection:
                 gone = connection.execute("delete from es_answer where at < ?", (before,)).rowcount
-            if (
-                gone or self._holds_deleted
-            ):  # they may have told of people; the write-ahead log holds the pages as they were
+            # They may have told of people, and the write-ahead log holds the pages as they were.
+            if gone or self._holds_deleted:
                 self._empty_wal()
 
         await self._write(work)
